@@ -1,1 +1,25 @@
-export {};
+/** @sluice/core: the pool core. No I/O, no clock, no PostgreSQL. */
+export { Adder } from './adder.ts';
+export { Entry } from './entry.ts';
+export { InvariantError, StaleEntryError } from './errors.ts';
+export { Limit } from './limit.ts';
+export { List, ListNode } from './list.ts';
+export { DEFAULT_POLICY, type PoolEnvironment, type PoolPolicy } from './policy.ts';
+export { Pool, type PoolOptions, type ReleaseAs } from './pool.ts';
+export { FAIRNESS_MS, PoolSet } from './pool-set.ts';
+export type { PoolPort } from './port.ts';
+export { FifoQueue, type WaitQueue } from './queue.ts';
+export {
+  ALLOWED_MOVES,
+  CLOSE_REASONS,
+  type CloseReason,
+  ENTRY_STATE_NAMES,
+  ENTRY_STATE_NOTES,
+  EntryState,
+  POOL_MODES,
+  type PoolMode,
+  REFUSALS,
+  type Refusal,
+} from './states.ts';
+export { PoolStats } from './stats.ts';
+export { Waiter, type WaiterOwner } from './waiter.ts';

@@ -1,0 +1,104 @@
+/**
+ * When to dial: the one place that opens entries, for waiters and for the minimum. Owns backoff and the number of dials
+ * at once; callers of the pool never dial. After a failure one dial at a time probes the database, and after the first
+ * success the window doubles again (1, 2, 4 …), so a restart never meets a herd.
+ */
+import type { Limit } from './limit.ts';
+import type { Pool } from './pool.ts';
+import { EntryState } from './states.ts';
+
+export class Adder<T> {
+  readonly #pool: Pool<T>;
+  /** Failed dials in a row. */
+  failures = 0;
+  lastError: unknown = null;
+  lastFailedAt = Number.NEGATIVE_INFINITY;
+  /** No dial before this time. */
+  nextDialAt = Number.NEGATIVE_INFINITY;
+  /** The shared limit that keeps this pool from dialling for a waiter, or null. */
+  blockedOn: Limit | null = null;
+  #window = 0;
+
+  constructor(pool: Pool<T>) {
+    this.#pool = pool;
+  }
+
+  succeeded(): void {
+    this.failures = 0;
+    this.lastError = null;
+    this.nextDialAt = Number.NEGATIVE_INFINITY;
+    if (this.#window > 0) this.#window *= 2;
+    if (this.#window >= this.#pool.policy.maxDials) this.#window = 0;
+  }
+
+  failed(error: unknown): void {
+    const { retryMinMs, retryMaxMs } = this.#pool.policy;
+    const { env } = this.#pool;
+    this.failures++;
+    this.lastError = error;
+    this.lastFailedAt = env.now();
+    this.#window = 1;
+    const pause = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.failures - 1, 30));
+    this.nextDialAt = this.lastFailedAt + pause * (1 - 0.5 * env.random());
+  }
+
+  /** Forgets the failures: the next need dials at once (a new address, credentials, an operator's command). */
+  forgive(): void {
+    this.failures = 0;
+    this.#window = 0;
+    this.nextDialAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Opens as many entries as are needed and allowed. */
+  grow(): void {
+    const pool = this.#pool;
+    this.#unblock();
+    for (;;) {
+      if (pool.mode !== 'running' && !(pool.mode === 'draining' && pool.queue.length > 0)) return;
+      const forWaiter = pool.queue.length > this.#supply();
+      if (!forWaiter && pool.size - pool.count(EntryState.Closing) >= pool.policy.minSize) return;
+      if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
+      if (pool.env.now() < this.nextDialAt) return;
+      const reserve = this.#room(forWaiter);
+      if (reserve === null) return;
+      const full = pool.limits.find((limit) => limit.full);
+      if (full !== undefined) {
+        if (forWaiter) this.#block(full);
+        return;
+      }
+      if (reserve) pool.stats.reserveDials++;
+      pool.open();
+    }
+  }
+
+  /** Entries that will be free soon without a dial. */
+  #supply(): number {
+    const pool = this.#pool;
+    return pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
+  }
+
+  /** Null: the pool is full. Otherwise whether the place would come from the reserve. */
+  #room(forWaiter: boolean): boolean | null {
+    const pool = this.#pool;
+    const { maxSize, reserveSize, reserveDelayMs } = pool.policy;
+    const size = pool.size;
+    if (maxSize <= 0 || size < maxSize) return false;
+    if (!forWaiter || size >= maxSize + reserveSize) return null;
+    const oldest = pool.queue.oldest;
+    return oldest !== null && pool.env.now() - oldest.since >= reserveDelayMs ? true : null;
+  }
+
+  #block(limit: Limit): void {
+    this.blockedOn = limit;
+    const set = this.#pool.set;
+    if (set === null) return;
+    set.blocked++;
+    set.evictFor(limit, this.#pool);
+  }
+
+  #unblock(): void {
+    if (this.blockedOn === null) return;
+    this.blockedOn = null;
+    if (this.#pool.set !== null) this.#pool.set.blocked--;
+  }
+}

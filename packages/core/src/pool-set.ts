@@ -1,0 +1,70 @@
+/**
+ * Pools that share limits. Owns what no single pool can decide: who gets room that became free, whose idle entry makes
+ * room for another pool's waiter, and that a busy pool does not starve a full-up neighbour for ever.
+ */
+import type { Entry } from './entry.ts';
+import type { Limit } from './limit.ts';
+import type { Pool } from './pool.ts';
+import { EntryState } from './states.ts';
+
+/** A neighbour's waiter older than this by comparison takes the freed place even of a pool with waiters of its own. */
+export const FAIRNESS_MS = 250;
+
+export class PoolSet<T> {
+  readonly pools = new Set<Pool<T>>();
+  /** Pools that have a waiter but are kept from dialling by a shared limit. Zero keeps `release` fast. */
+  blocked = 0;
+  /** Told of every move of every entry; for the simulator's coverage. */
+  onMove: ((from: EntryState, to: EntryState) => void) | null = null;
+
+  /** Forgets a pool that has no entries and no waiters left. */
+  remove(pool: Pool<T>): void {
+    this.pools.delete(pool);
+  }
+
+  /** Room under these limits: the blocked pools try again, the one whose waiter is oldest first. */
+  capacityFreed(limits: readonly Limit[]): void {
+    if (this.blocked === 0) return;
+    const candidates = [...this.pools].filter((pool) => {
+      const { blockedOn } = pool.adder;
+      return blockedOn !== null && limits.includes(blockedOn);
+    });
+    candidates.sort((a, b) => oldestSince(a) - oldestSince(b));
+    for (const pool of candidates) pool.serve();
+  }
+
+  /** Closes the longest unused idle entry of another pool under the limit, unless enough closing ones will free room. */
+  evictFor(limit: Limit, asker: Pool<T>): void {
+    let victim: Entry<T> | null = null;
+    for (const pool of this.pools) {
+      if (!pool.limits.includes(limit)) continue;
+      if (pool.count(EntryState.Closing) > 0) return;
+      if (pool === asker) continue;
+      const idle = pool.lists[EntryState.Idle]!.head;
+      if (idle !== null && (victim === null || idle.lastUsedAt < victim.lastUsedAt)) victim = idle;
+    }
+    if (victim !== null) victim.pool.close(victim, 'evicted');
+  }
+
+  /**
+   * Must an entry that just became free in `pool` close to make room for a blocked neighbour? Yes when `pool` has no
+   * waiter, or when the neighbour's has waited longer by FAIRNESS_MS.
+   */
+  mustYield(pool: Pool<T>): boolean {
+    const own = pool.queue.oldest === null ? Number.POSITIVE_INFINITY : oldestSince(pool) - FAIRNESS_MS;
+    for (const other of this.pools) {
+      const { blockedOn } = other.adder;
+      if (other === pool || blockedOn === null || !blockedOn.full || !pool.limits.includes(blockedOn)) continue;
+      if (oldestSince(other) < own) return true;
+    }
+    return false;
+  }
+
+  tick(): void {
+    for (const pool of this.pools) pool.tick();
+  }
+}
+
+function oldestSince<T>(pool: Pool<T>): number {
+  return pool.queue.oldest?.since ?? Number.POSITIVE_INFINITY;
+}

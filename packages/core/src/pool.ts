@@ -1,0 +1,412 @@
+/**
+ * The pool: entries, waiters, limits and their lifecycle. Synchronous; every method decides, moves, then notifies.
+ * Knows no PostgreSQL, no sockets, no clock of its own. Session, transaction and statement mode differ only in when
+ * `release` is called, so no branch for them stands here. When to dial is in adder.ts.
+ */
+import { Adder } from './adder.ts';
+import { Entry } from './entry.ts';
+import { InvariantError, StaleEntryError } from './errors.ts';
+import type { Limit } from './limit.ts';
+import { List } from './list.ts';
+import type { PoolEnvironment, PoolPolicy } from './policy.ts';
+import type { PoolSet } from './pool-set.ts';
+import type { PoolPort } from './port.ts';
+import { FifoQueue, type WaitQueue } from './queue.ts';
+import { type CloseReason, ENTRY_STATE_NAMES, EntryState, MOVE_BITS, type PoolMode, type Refusal } from './states.ts';
+import { PoolStats } from './stats.ts';
+import { sweepIdle } from './sweep.ts';
+import type { Waiter } from './waiter.ts';
+
+/** How an entry comes back: fit for the next holder, in need of a reset, or with cancel requests still on their way. */
+export type ReleaseAs = 'clean' | 'reset' | 'cancels';
+
+export interface PoolOptions<T> {
+  name: string;
+  policy: PoolPolicy;
+  port: PoolPort<T>;
+  env: PoolEnvironment;
+  /** Ceilings shared with other pools; they must belong to the same set. */
+  limits?: readonly Limit[];
+  set?: PoolSet<T>;
+  queue?: WaitQueue<T>;
+}
+
+let entryIds = 0;
+
+export class Pool<T> {
+  readonly name: string;
+  readonly port: PoolPort<T>;
+  readonly env: PoolEnvironment;
+  readonly limits: readonly Limit[];
+  readonly set: PoolSet<T> | null;
+  readonly queue: WaitQueue<T>;
+  readonly stats = new PoolStats();
+  readonly adder: Adder<T>;
+  policy: PoolPolicy;
+  mode: PoolMode = 'running';
+  /** Entries by state; their lengths are the counts. Closed entries stand in none. */
+  readonly lists: readonly List<Entry<T>>[];
+  #serving = false;
+  #again = false;
+
+  constructor(options: PoolOptions<T>) {
+    this.name = options.name;
+    this.policy = options.policy;
+    this.port = options.port;
+    this.env = options.env;
+    this.limits = options.limits ?? [];
+    this.set = options.set ?? null;
+    this.queue = options.queue ?? new FifoQueue<T>();
+    this.lists = ENTRY_STATE_NAMES.slice(0, EntryState.Closed).map((name) => new List<Entry<T>>(name));
+    this.adder = new Adder<T>(this);
+    this.set?.pools.add(this);
+  }
+
+  /** Entries in a state. */
+  count(state: EntryState): number {
+    return state === EntryState.Closed ? 0 : this.lists[state]!.length;
+  }
+
+  /** Entries in every state but closed: what the limits count. */
+  get size(): number {
+    let sum = 0;
+    for (const list of this.lists) sum += list.length;
+    return sum;
+  }
+
+  /** Every entry, in no promised order. */
+  *entries(): IterableIterator<Entry<T>> {
+    for (const list of this.lists) yield* list;
+  }
+
+  /**
+   * An entry at once, or null: then the waiter is queued, or was refused, and its owner hears exactly once.
+   * Nobody passes a waiter: with a queue, a newcomer joins its end.
+   */
+  acquire(waiter: Waiter<T>): Entry<T> | null {
+    if (waiter.waiting) throw new InvariantError(`pool "${this.name}": a waiter that is queued asked again`);
+    if (this.mode === 'running' && this.queue.length === 0 && !this.#serving) {
+      const entry = this.#fitIdle();
+      if (entry !== null) {
+        this.#link(entry);
+        return entry;
+      }
+    }
+    if (this.mode === 'closed' || this.mode === 'draining') {
+      this.#refuse(waiter, 'pool closed');
+      return null;
+    }
+    if (this.policy.maxWaiters > 0 && this.queue.length >= this.policy.maxWaiters) {
+      this.#refuse(waiter, 'queue full');
+      return null;
+    }
+    waiter.since = this.env.now();
+    this.queue.push(waiter);
+    this.serve();
+    return null;
+  }
+
+  /** Takes a waiter out of the queue; its owner is not called. False when it was not waiting. */
+  cancel(waiter: Waiter<T>): boolean {
+    if (!waiter.waiting) return false;
+    this.queue.remove(waiter);
+    this.stats.refused.cancelled++;
+    return true;
+  }
+
+  /** Refuses everybody who waits (the database refused us for good, the pool was closed). */
+  refuseAll(reason: Refusal): void {
+    const waiting = [...this.queue];
+    for (const waiter of waiting) this.queue.remove(waiter);
+    for (const waiter of waiting) this.#refuse(waiter, reason);
+  }
+
+  /** Gives an entry back. Throws StaleEntryError when the generation is not the one that was handed out. */
+  release(entry: Entry<T>, generation: number, as: ReleaseAs = 'clean'): void {
+    this.#assertHeld(entry, generation);
+    entry.generation++;
+    entry.lastUsedAt = this.env.now();
+    const reason = this.#whyRetire(entry);
+    if (reason !== null) this.close(entry, reason);
+    else if (as === 'cancels') this.#move(entry, EntryState.CancelWait);
+    else if (as === 'reset') this.#startReset(entry);
+    else this.#free(entry);
+  }
+
+  /** Gives an entry back that must not be used again. */
+  discard(entry: Entry<T>, generation: number, reason: CloseReason): void {
+    this.#assertHeld(entry, generation);
+    entry.generation++;
+    this.close(entry, reason);
+  }
+
+  /** Closes at the next release, or now when nobody holds it. */
+  retire(entry: Entry<T>, reason: CloseReason): void {
+    if (entry.state === EntryState.Linked) entry.retiring ??= reason;
+    else if (entry.state < EntryState.Closing) this.close(entry, reason);
+  }
+
+  /** Retires every entry that exists now (PgBouncer's RECONNECT, HikariCP's soft evict). */
+  retireAll(reason: CloseReason): void {
+    for (const entry of [...this.entries()]) this.retire(entry, reason);
+  }
+
+  /** Tells the port to close; the entry stays counted until `closed`. For entries that nobody holds any more. */
+  close(entry: Entry<T>, reason: CloseReason): void {
+    if (entry.state >= EntryState.Closing) return;
+    entry.closeReason = reason;
+    this.stats.closed[reason]++;
+    this.#move(entry, EntryState.Closing);
+    this.port.close(entry, reason);
+    if (this.queue.length > 0) this.serve();
+  }
+
+  // Answers of the port.
+
+  opened(entry: Entry<T>): void {
+    if (entry.state !== EntryState.Opening) return;
+    this.stats.opened++;
+    this.adder.succeeded();
+    const { lifetimeMs, lifetimeJitter } = this.policy;
+    const now = this.env.now();
+    if (lifetimeMs > 0) entry.expiresAt = now + lifetimeMs * (1 - lifetimeJitter * this.env.random());
+    entry.lastUsedAt = now;
+    this.#free(entry);
+  }
+
+  /** The dial failed and left nothing to close. `error` is kept as the adder's `lastError`. */
+  openFailed(entry: Entry<T>, error: unknown): void {
+    if (entry.state !== EntryState.Opening) return;
+    this.stats.openFailed++;
+    this.adder.failed(error);
+    this.lost(entry, 'open failed');
+  }
+
+  checked(entry: Entry<T>, alive: boolean): void {
+    if (entry.state !== EntryState.Checking) return;
+    entry.lastUsedAt = this.env.now();
+    if (alive) this.#free(entry);
+    else this.close(entry, 'check failed');
+  }
+
+  resetDone(entry: Entry<T>, clean: boolean): void {
+    if (entry.state !== EntryState.Resetting) return;
+    const reason = clean ? this.#whyRetire(entry) : 'reset failed';
+    if (reason !== null) this.close(entry, reason);
+    else this.#free(entry);
+  }
+
+  /** No cancel request can reach the entry any more. */
+  cancelsLanded(entry: Entry<T>, as: 'clean' | 'reset'): void {
+    if (entry.state !== EntryState.CancelWait) return;
+    const reason = this.#whyRetire(entry);
+    if (reason !== null) this.close(entry, reason);
+    else if (as === 'reset') this.#startReset(entry);
+    else this.#free(entry);
+  }
+
+  /** The connection is gone, by itself or by the port's doing; a holder's handle is stale from here on. */
+  lost(entry: Entry<T>, reason: CloseReason = 'lost'): void {
+    if (entry.state >= EntryState.Closing) return;
+    entry.generation++;
+    entry.closeReason = reason;
+    this.stats.closed[reason]++;
+    this.#move(entry, EntryState.Closing);
+    this.closed(entry);
+  }
+
+  /** The place at the database is free again. */
+  closed(entry: Entry<T>): void {
+    if (entry.state !== EntryState.Closing) return;
+    this.#move(entry, EntryState.Closed);
+    for (const limit of this.limits) limit.used--;
+    this.serve();
+    this.set?.capacityFreed(this.limits);
+  }
+
+  // Modes.
+
+  /** Hands nothing out until `resume`. With `closeIdle` free entries close, now and as they come back (PAUSE). */
+  pause(closeIdle: boolean): void {
+    if (this.mode !== 'running') return;
+    this.mode = 'paused';
+    if (closeIdle) this.retireAll('paused');
+  }
+
+  resume(): void {
+    if (this.mode !== 'paused') return;
+    this.mode = 'running';
+    this.serve();
+  }
+
+  /** Refuses new requests, serves those queued, closes entries as they come back. */
+  drain(): void {
+    if (this.mode === 'closed') return;
+    this.mode = 'draining';
+    for (const entry of [...this.lists[EntryState.Idle]!]) this.close(entry, 'drained');
+    this.serve();
+  }
+
+  /** Refuses everybody, closes what is free now and what is held at its release. */
+  shut(): void {
+    if (this.mode === 'closed') return;
+    this.mode = 'closed';
+    this.refuseAll('pool closed');
+    this.retireAll('drained');
+  }
+
+  setPolicy(policy: PoolPolicy): void {
+    this.policy = policy;
+    this.serve();
+  }
+
+  /** The coarse clock: deadlines, idle timeouts, lifetimes, the reserve, retries, the minimum. */
+  tick(): void {
+    const now = this.env.now();
+    for (const waiter of this.queue) {
+      if (waiter.deadline > now) continue;
+      this.queue.remove(waiter);
+      this.#refuse(waiter, 'timeout');
+    }
+    sweepIdle(this, now);
+    this.serve();
+  }
+
+  /** Serves the head of the queue with whatever is free, then lets the adder dial. Re-entrant calls run after. */
+  serve(): void {
+    this.#again = true;
+    if (this.#serving) return;
+    this.#serving = true;
+    try {
+      while (this.#again) {
+        this.#again = false;
+        this.#serveQueue();
+        this.adder.grow();
+      }
+    } finally {
+      this.#serving = false;
+    }
+  }
+
+  #serveQueue(): void {
+    if (this.mode !== 'running' && this.mode !== 'draining') return;
+    for (let waiter = this.queue.head; waiter !== null; waiter = this.queue.head) {
+      const entry = this.#fitIdle();
+      if (entry === null) {
+        if (!this.#startCheck()) return;
+      } else {
+        this.queue.remove(waiter);
+        this.#link(entry);
+        this.#serveOne(entry, waiter);
+      }
+    }
+  }
+
+  #serveOne(entry: Entry<T>, waiter: Waiter<T>): void {
+    const waited = this.env.now() - waiter.since;
+    this.stats.waits++;
+    this.stats.waitedMs += waited;
+    if (waited > this.stats.maxWaitMs) this.stats.maxWaitMs = waited;
+    waiter.owner.served(entry, waiter);
+  }
+
+  /** The idle entry to hand out next; closes those past their life on the way. Null: none, or it needs a check. */
+  #fitIdle(): Entry<T> | null {
+    const idle = this.lists[EntryState.Idle]!;
+    for (;;) {
+      const entry = this.policy.order === 'lifo' ? idle.tail : idle.head;
+      if (entry === null) return null;
+      const now = this.env.now();
+      if (now < entry.expiresAt) return now - entry.lastUsedAt > this.policy.checkDelayMs ? null : entry;
+      this.close(entry, 'lifetime over');
+    }
+  }
+
+  /** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */
+  #startCheck(): boolean {
+    const idle = this.lists[EntryState.Idle]!;
+    const entry = this.policy.order === 'lifo' ? idle.tail : idle.head;
+    if (entry === null || this.count(EntryState.Checking) >= this.queue.length) return false;
+    this.#move(entry, EntryState.Checking);
+    this.port.check(entry);
+    return true;
+  }
+
+  #startReset(entry: Entry<T>): void {
+    this.#move(entry, EntryState.Resetting);
+    this.port.reset(entry);
+  }
+
+  #link(entry: Entry<T>): void {
+    this.#move(entry, EntryState.Linked);
+    entry.generation++;
+    entry.uses++;
+    this.stats.handouts++;
+  }
+
+  /** The entry is fit for the next holder: the head of the queue, or nobody. */
+  #free(entry: Entry<T>): void {
+    const reason = this.#whyRetire(entry);
+    if (reason !== null) {
+      this.close(entry, reason);
+      return;
+    }
+    const waiter = this.queue.head;
+    if (this.set !== null && this.set.blocked > 0 && this.set.mustYield(this)) {
+      this.#move(entry, EntryState.Idle);
+      this.close(entry, 'evicted');
+    } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.#serving) {
+      this.queue.remove(waiter);
+      this.#link(entry);
+      this.#serveOne(entry, waiter);
+    } else {
+      this.#move(entry, EntryState.Idle);
+      if (waiter !== null) this.serve();
+    }
+  }
+
+  #whyRetire(entry: Entry<T>): CloseReason | null {
+    if (entry.retiring !== null) return entry.retiring;
+    if (this.mode === 'closed' || (this.mode === 'draining' && this.queue.length === 0)) return 'drained';
+    if (this.policy.maxUses > 0 && entry.uses >= this.policy.maxUses) return 'max uses';
+    if (entry.expiresAt <= this.env.now()) return 'lifetime over';
+    return null;
+  }
+
+  #refuse(waiter: Waiter<T>, reason: Refusal): void {
+    this.stats.refused[reason]++;
+    waiter.owner.refused(reason, waiter);
+  }
+
+  #assertHeld(entry: Entry<T>, generation: number): void {
+    if (entry.generation !== generation || entry.state !== EntryState.Linked)
+      throw new StaleEntryError(this.name, entry.id, generation, entry.generation);
+  }
+
+  /** Begins the life of an entry: counted, then dialled. Only the adder calls it. */
+  open(): Entry<T> {
+    const entry = new Entry<T>(this, ++entryIds, this.env.now());
+    for (const limit of this.limits) {
+      if (limit.full) throw new InvariantError(`limit "${limit.name}" of ${limit.max} exceeded by pool "${this.name}"`);
+      limit.used++;
+    }
+    this.lists[EntryState.Opening]!.push(entry);
+    this.stats.dials++;
+    this.port.open(entry);
+    return entry;
+  }
+
+  /** The one mover: checks the table, changes list, state and timestamp. */
+  #move(entry: Entry<T>, to: EntryState): void {
+    const from = entry.state;
+    if ((MOVE_BITS[from]! & (1 << to)) === 0)
+      throw new InvariantError(
+        `pool "${this.name}": entry ${entry.id} may not go from ${ENTRY_STATE_NAMES[from]} to ${ENTRY_STATE_NAMES[to]}`,
+      );
+    this.lists[from]!.remove(entry);
+    entry.state = to;
+    entry.stateSince = this.env.now();
+    if (to !== EntryState.Closed) this.lists[to]!.push(entry);
+    this.set?.onMove?.(from, to);
+  }
+}
