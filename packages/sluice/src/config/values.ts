@@ -1,0 +1,171 @@
+// Owns how the text of a value is read and how a value is printed, for each kind of the settings table.
+// It must not know any particular setting, nor where the text came from.
+
+import type { Kind, SettingRow, SettingValue } from './setting-row.ts';
+
+/** A value that was read, or what was expected in its stead ("a whole number from ..."). */
+export type Parsed =
+  | { readonly ok: true; readonly value: SettingValue; readonly note?: string }
+  | { readonly ok: false; readonly expected: string };
+
+/**
+ * How whole numbers are read. PgBouncer reads those of [pgbouncer] as C does (0x1F, and octal after a 0), those of
+ * connection strings in decimal.
+ */
+export type NumberSyntax = 'c' | 'decimal';
+
+const LARGEST = 2_147_483_647;
+
+/** Reads the text of a value. Numbers outside the row's bounds and unknown words are refused, never adjusted. */
+export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax): Parsed {
+  const finer = row.check?.(text) ?? null;
+  if (finer !== null) return { ok: false, expected: finer };
+  switch (row.kind) {
+    case 'int':
+    case 'port':
+    case 'mode':
+    case 'bytes':
+    case 'percent':
+    case 'millis':
+      return inBounds(row, parseWhole(text, syntax), 1);
+    case 'seconds':
+      return inBounds(row, parseWhole(text, syntax), 1000);
+    case 'time':
+      return inBounds(row, parseFraction(text), 1000);
+    case 'bool':
+      return parseBool(text, syntax);
+    case 'enum':
+      return parseEnum(row.values ?? [], text);
+    case 'list':
+      return { ok: true, value: splitList(text, /,/) };
+    case 'words':
+      return { ok: true, value: splitList(text, /[\s,]/) };
+    case 'string':
+    case 'path':
+    case 'sql':
+      return { ok: true, value: text };
+  }
+}
+
+/** Whether values of this row are numbers. */
+export function holdsNumber(row: SettingRow): boolean {
+  return NUMBER_KINDS.has(row.kind);
+}
+
+const NUMBER_KINDS: ReadonlySet<Kind> = new Set<Kind>([
+  'int',
+  'port',
+  'mode',
+  'bytes',
+  'percent',
+  'time',
+  'seconds',
+  'millis',
+]);
+
+function splitList(text: string, separator: RegExp): readonly string[] {
+  return text
+    .split(separator)
+    .map((word) => word.trim())
+    .filter((word) => word !== '');
+}
+
+function parseEnum(values: readonly string[], text: string): Parsed {
+  const lower = text.toLowerCase();
+  const value = values.find((one) => one === lower);
+  if (value === undefined) return { ok: false, expected: `one of ${values.join(', ')}` };
+  return { ok: true, value };
+}
+
+/** PgBouncer takes any whole number and counts all but 0 as on; older releases had seconds in tcp_defer_accept. */
+function parseBool(text: string, syntax: NumberSyntax): Parsed {
+  const number = parseWhole(text, syntax);
+  if (number === null) return { ok: false, expected: '0 (off) or 1 (on)' };
+  if (number === 0 || number === 1) return { ok: true, value: number === 1 };
+  return { ok: true, value: true, note: 'it is read as 1 (on); write 0 or 1' };
+}
+
+function parseWhole(text: string, syntax: NumberSyntax): number | null {
+  if (syntax === 'decimal') return /^[+-]?[0-9]{1,20}$/.test(text) ? Number(text) : null;
+  const match = /^([+-]?)(?:0[xX]([0-9a-fA-F]{1,20})|(0[0-7]{0,20})|([1-9][0-9]{0,20}))$/.exec(text);
+  if (match === null) return null;
+  const [, sign, hex, octal, decimal] = match;
+  const size = hex !== undefined ? Number.parseInt(hex, 16) : Number.parseInt(octal ?? decimal ?? '', octal ? 8 : 10);
+  return sign === '-' ? -size : size;
+}
+
+function parseFraction(text: string): number | null {
+  if (!/^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?$/.test(text)) return null;
+  return Number(text);
+}
+
+/** The least time that can be given, a microsecond, as in PgBouncer: less would become 0, which means "off". */
+const MICROSECONDS = 1e6;
+
+function inBounds(row: SettingRow, number: number | null, scale: number): Parsed {
+  const fits = number !== null && number >= smallest(row) && number <= largest(row);
+  if (!fits || (number > 0 && number < 1 / MICROSECONDS)) return { ok: false, expected: expectedNumber(row) };
+  const exact = Math.round(number * MICROSECONDS) / MICROSECONDS;
+  return { ok: true, value: Math.round(exact * scale * 1000) / 1000 };
+}
+
+/** The smallest number a row takes, in its own unit. */
+export function smallest(row: SettingRow): number {
+  return row.min ?? 0;
+}
+
+/** The largest number a row takes, in its own unit. */
+export function largest(row: SettingRow): number {
+  if (row.max !== undefined) return row.max;
+  if (row.kind === 'port') return 65_535;
+  if (row.kind === 'percent') return 100;
+  return LARGEST;
+}
+
+function expectedNumber(row: SettingRow): string {
+  const from = smallest(row);
+  const to = largest(row);
+  switch (row.kind) {
+    case 'time':
+      return `a number of seconds from ${from} to ${to}, such as 30 or 0.5`;
+    case 'seconds':
+      return `a whole number of seconds from ${from} to ${to}`;
+    case 'millis':
+      return `a whole number of milliseconds from ${from} to ${to}`;
+    case 'bytes':
+      return `a whole number of bytes from ${from} to ${to}`;
+    case 'percent':
+      return `a whole number from ${from} to ${to}, without a % sign`;
+    case 'mode':
+      return `an octal number from 0 to 0${to.toString(8)}, with a 0 before it, such as 0770`;
+    default:
+      return `a whole number from ${from} to ${to}`;
+  }
+}
+
+/** Prints a value as PgBouncer's SHOW CONFIG does: seconds as `%g`, switches as 0 and 1, file modes in decimal. */
+export function formatValue(row: SettingRow, value: SettingValue): string {
+  switch (row.kind) {
+    case 'time':
+      return formatG(Number(value) / 1000);
+    case 'seconds':
+      return String(Number(value) / 1000);
+    case 'bool':
+      return value === true ? '1' : '0';
+    default:
+      return Array.isArray(value) ? value.join(',') : String(value);
+  }
+}
+
+/** C's `%g`: six significant digits, no trailing zeros, an exponent of two digits outside 0.0001 to 999999. */
+export function formatG(number: number): string {
+  if (!Number.isFinite(number) || number === 0) return String(number);
+  const [mantissa = '', power = '0'] = number.toExponential(5).split('e');
+  const exponent = Number(power);
+  if (exponent >= -4 && exponent < 6) return trimZeros(number.toFixed(5 - exponent));
+  return `${trimZeros(mantissa)}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`;
+}
+
+function trimZeros(digits: string): string {
+  return digits.includes('.') ? digits.replace(/\.?0+$/, '') : digits;
+}
