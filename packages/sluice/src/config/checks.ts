@@ -1,7 +1,7 @@
 // Owns what must hold between settings, beyond each value on its own.
 // It must not know how a configuration was read, and looks at nothing outside it (files, network).
 
-import { at, type Problems, quote } from './problem.ts';
+import { type Problems, quote } from './problem.ts';
 import { type Config, type DatabaseConfig, type Place, SETTINGS } from './settings.ts';
 
 /** One check's view: the configuration, where problems go, and where a global setting was given. */
@@ -27,12 +27,12 @@ export function checkConfig(config: Config, path: string, problems: Problems): v
 
 function error({ problems, place }: Check, setting: string, message: string): void {
   const where = place(setting);
-  problems.error(where, setting, `${message} ${at(where)}`);
+  problems.error(where, setting, message);
 }
 
 function warning({ problems, place }: Check, setting: string, message: string): void {
   const where = place(setting);
-  problems.warning(where, setting, `${message} ${at(where)}`);
+  problems.warning(where, setting, message);
 }
 
 function checkAuthType(check: Check): void {
@@ -105,8 +105,7 @@ function checkPeers(check: Check): void {
 }
 
 function checkDatabase({ config, problems }: Check, database: DatabaseConfig): void {
-  const warn = (message: string): void =>
-    problems.warning(database.place, `databases/${database.name}`, `${message} ${at(database.place)}`);
+  const warn = (message: string): void => problems.warning(database.place, `databases/${database.name}`, message);
   const { global } = config;
   const name = quote(database.name);
   if (global.authType === 'any' && database.user === undefined) {

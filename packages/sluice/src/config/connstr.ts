@@ -13,7 +13,7 @@ export type ParsedConnstr =
   | { readonly ok: false; readonly reason: string };
 
 /** A key up to `=`, then the value: bare up to a space, or between single quotes, where '' stands for one quote. */
-const PAIR = /([^= \0]+) *= *(?:'((?:[^']|'')*)'(?= |$)|([^' \0][^ \0]*))/y;
+const PAIR = /([^= \0]+) *= *(?:'([^']*(?:''[^']*)*)'(?= |$)|([^' \0][^ \0]*))/y;
 const SPACES = / */y;
 
 /**

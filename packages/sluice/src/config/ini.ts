@@ -3,7 +3,7 @@
 // The grammar is that of PgBouncer (libusual cfparser): a line that starts with `;` or `#` is a comment, those signs
 // mean nothing later in a line; a name is letters, digits and _.-* or stands in quotes; a value ends with its line.
 
-import { at, type Problems, quote } from './problem.ts';
+import { type Problems, quote } from './problem.ts';
 import type { Place } from './settings.ts';
 
 /** Reads a file as text, or throws an error whose message says why it can't. Relative paths are the caller's matter. */
@@ -79,7 +79,9 @@ class IniReader {
   }
 
   private setting(line: string, place: Place): void {
-    const match = /^(?:'([^']+)'|"((?:[^"]|"")+)"|([A-Za-z0-9_.\-*]+))[ \t]*=[ \t]*(.*)$/.exec(line);
+    const match = /^(?:'([^']+)'|"([^"]+(?:""[^"]*)*|[^"]*(?:""[^"]*)+)"|([A-Za-z0-9_.\-*]+))[ \t]*=[ \t]*(.*)$/.exec(
+      line,
+    );
     if (match === null) {
       this.syntaxError(place, `expected "name = value"; ${hint(line)}`);
       return;
@@ -91,7 +93,7 @@ class IniReader {
   private include(path: string, place: Place, stack: readonly string[]): void {
     const refusal = this.refuseInclude(path, stack);
     if (refusal !== null) {
-      this.problems.error(place, null, `${refusal} ${at(place)}`);
+      this.problems.error(place, null, refusal);
       return;
     }
     this.files++;
@@ -100,11 +102,7 @@ class IniReader {
       text = this.readFile(path);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.problems.error(
-        place,
-        null,
-        `could not load file ${quote(path)}: ${reason}; it is included here ${at(place)}`,
-      );
+      this.problems.error(place, null, `could not load file ${quote(path)}: ${reason}`);
       return;
     }
     this.file(text, path, stack);
@@ -120,7 +118,7 @@ class IniReader {
   }
 
   private syntaxError(place: Place, detail: string): void {
-    this.problems.error(place, null, `syntax error in configuration ${at(place)}: ${detail}`);
+    this.problems.error(place, null, `syntax error in configuration: ${detail}`);
   }
 }
 

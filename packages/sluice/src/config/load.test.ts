@@ -84,60 +84,42 @@ ${MAIN}peer_id = 1
   it.each([
     [
       'listen_port = 70000',
-      'invalid value "70000" for parameter listen_port in configuration (pgbouncer.ini:3): it must be a whole number from 0 to 65535',
+      'invalid value "70000" for parameter listen_port: it must be a whole number from 0 to 65535',
     ],
     [
       'pool_mode = transactoin',
-      'invalid value "transactoin" for parameter pool_mode in configuration (pgbouncer.ini:3): it must be one of session, transaction, statement',
+      'invalid value "transactoin" for parameter pool_mode: it must be one of session, transaction, statement',
     ],
     [
       'server_lifetime = 1h',
-      'invalid value "1h" for parameter server_lifetime in configuration (pgbouncer.ini:3): it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
+      'invalid value "1h" for parameter server_lifetime: it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
     ],
     [
       'query_timeout = -1',
-      'invalid value "-1" for parameter query_timeout in configuration (pgbouncer.ini:3): it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
+      'invalid value "-1" for parameter query_timeout: it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
     ],
-    [
-      'log_stats = yes',
-      'invalid value "yes" for parameter log_stats in configuration (pgbouncer.ini:3): it must be 0 (off) or 1 (on)',
-    ],
-    [
-      'max_client_con = 5',
-      'unknown parameter: pgbouncer/max_client_con (pgbouncer.ini:3); did you mean max_client_conn?',
-    ],
-    [
-      'frobnicate = 5',
-      'unknown parameter: pgbouncer/frobnicate (pgbouncer.ini:3); see docs/settings.md for the names there are',
-    ],
-    [
-      'constructor = 5',
-      'unknown parameter: pgbouncer/constructor (pgbouncer.ini:3); see docs/settings.md for the names there are',
-    ],
+    ['log_stats = yes', 'invalid value "yes" for parameter log_stats: it must be 0 (off) or 1 (on)'],
+    ['max_client_con = 5', 'unknown parameter: pgbouncer/max_client_con; did you mean max_client_conn?'],
+    ['frobnicate = 5', 'unknown parameter: pgbouncer/frobnicate; see docs/settings.md for the names there are'],
+    ['constructor = 5', 'unknown parameter: pgbouncer/constructor; see docs/settings.md for the names there are'],
     [
       'peers/port = 5',
-      'syntax error in configuration (pgbouncer.ini:3): expected "name = value"; the name "peers/port" needs quotes: \'...\'',
+      'syntax error in configuration: expected "name = value"; the name "peers/port" needs quotes: \'...\'',
     ],
-    [
-      "'peers/port' = 5",
-      'unknown parameter: pgbouncer/peers/port (pgbouncer.ini:3); see docs/settings.md for the names there are',
-    ],
-    [
-      '[nonsense]',
-      'invalid section "nonsense" in configuration (pgbouncer.ini:3): known are [pgbouncer], [databases], [users], [peers]',
-    ],
+    ["'peers/port' = 5", 'unknown parameter: pgbouncer/peers/port; see docs/settings.md for the names there are'],
+    ['[nonsense]', 'invalid section "nonsense": known are [pgbouncer], [databases], [users], [peers]'],
     [
       'auth_type = pam',
-      'auth_type=pam is not supported: Node.js has no access to PAM; use ldap, cert, scram-sha-256 or md5 instead (pgbouncer.ini:3)',
+      'auth_type=pam is not supported: Node.js has no access to PAM; use ldap, cert, scram-sha-256 or md5 instead',
     ],
-    ['auth_type = hba', 'auth_type=hba requires auth_hba_file: without rules nobody could log in (pgbouncer.ini:3)'],
+    ['auth_type = hba', 'auth_type=hba requires auth_hba_file: without rules nobody could log in'],
     [
       'client_tls_sslmode = require',
-      'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set. (pgbouncer.ini:3)',
+      'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.',
     ],
     [
       'auth_dbname = pgbouncer',
-      'invalid value "pgbouncer" for parameter auth_dbname in configuration (pgbouncer.ini:3): it must be another database: "pgbouncer" is reserved for the admin console',
+      'invalid value "pgbouncer" for parameter auth_dbname: it must be another database: "pgbouncer" is reserved for the admin console',
     ],
   ])('refuses %s and says what to do', (line, message) => {
     expect(errors(`${MAIN}${line}\n`)).toEqual([message]);
@@ -150,7 +132,7 @@ describe('hasErrors', () => {
     expect(problems.length).toBe(2);
     expect(hasErrors(problems)).toBe(false);
     expect(warnings(`${MAIN}tcp_defer_accept = 45\n`)[0]).toBe(
-      'tcp_defer_accept = 45 (pgbouncer.ini:3): it is read as 1 (on); write 0 or 1',
+      'tcp_defer_accept = 45: it is read as 1 (on); write 0 or 1',
     );
   });
 });

@@ -88,7 +88,7 @@ class Loader {
         this.problems.error(
           entry.place,
           entry.name,
-          `value without section: ${quote(entry.name)} ${at(entry.place)}; put a line such as [pgbouncer] before it`,
+          `value without section: ${quote(entry.name)}; put a line such as [pgbouncer] before it`,
         );
         break;
       default:
@@ -128,7 +128,7 @@ class Loader {
     this.problems.error(
       place,
       null,
-      `invalid section ${quote(name)} in configuration ${at(place)}: known are [pgbouncer], [databases], [users], [peers]`,
+      `invalid section ${quote(name)}: known are [pgbouncer], [databases], [users], [peers]`,
     );
   }
 
@@ -147,7 +147,7 @@ class Loader {
     this.problems.warning(
       place,
       null,
-      `section [pgbouncer] begins a second time ${at(place)}, which sets back to their defaults: ${undone.join(', ')}; ` +
+      `section [pgbouncer] begins a second time, which sets back to their defaults: ${undone.join(', ')}; ` +
         'keep one [pgbouncer] section, or put %include lines inside it',
     );
   }
@@ -156,18 +156,19 @@ class Loader {
     const { name, text, place } = entry;
     const found = findRow('global', name);
     if (found === undefined) {
-      this.problems.error(place, name, `unknown parameter: pgbouncer/${name} ${at(place)}${suggestion(name)}`);
+      this.problems.error(place, name, `unknown parameter: pgbouncer/${name}${suggestion(name)}`);
       return;
     }
     const { key, row } = found;
     const parsed = parseValue(row, text, 'c');
     if (!parsed.ok) {
-      this.problems.error(place, key, invalidValue(key, text, at(place), parsed.expected));
+      this.problems.error(place, key, invalidValue(key, text, parsed.expected));
       return;
     }
-    if (parsed.note !== undefined) this.problems.warning(place, key, `${key} = ${text} ${at(place)}: ${parsed.note}`);
+    if (parsed.note !== undefined) this.problems.warning(place, key, `${key} = ${text}: ${parsed.note}`);
     this.warnTwice(`pgbouncer/${key}`, key, place);
-    this.warnPlatform(key, row, parsed.value, place);
+    const platform = platformWarning(key, row, parsed.value);
+    if (platform !== null) this.problems.warning(place, key, platform);
     this.given.set(key, { text, ...place });
     this.values.set(fieldName(key, row), parsed.value);
   }
@@ -202,13 +203,8 @@ class Loader {
     this.problems.warning(
       place,
       id,
-      `${quote(name)} is given twice, ${at(before)} and ${at(place)}: the last one counts, take the other away`,
+      `${quote(name)} was given before ${at(before)}: this one counts, take the other away`,
     );
-  }
-
-  private warnPlatform(key: string, row: SettingRow, value: SettingValue, place: Place): void {
-    if (row.support !== 'platform' || formatValue(row, value) === row.default) return;
-    this.problems.warning(place, key, `${key} has no effect ${at(place)}: ${row.platformNote}; take the line away`);
   }
 
   private warnInherited(global: GlobalSettings): void {
@@ -218,7 +214,7 @@ class Loader {
       this.problems.warning(
         entry.place,
         `${scope}s/${entry.name}`,
-        `${setting}=0 for ${scope} ${quote(entry.name)} ${at(entry.place)} means "not set", as in PgBouncer: ` +
+        `${setting}=0 for ${scope} ${quote(entry.name)} means "not set", as in PgBouncer: ` +
           `the value of [pgbouncer] applies; leave it out, or give a value above 0`,
       );
     }
@@ -226,9 +222,14 @@ class Loader {
 }
 
 /** PgBouncer's message for a bad value, and what a good one is. */
-export function invalidValue(name: string, text: string, place: string, expected: string): string {
-  const where = place === '' ? '' : ` in configuration ${place}`;
-  return `invalid value ${quote(text)} for parameter ${name}${where}: it must be ${expected}`;
+export function invalidValue(name: string, text: string, expected: string): string {
+  return `invalid value ${quote(text)} for parameter ${name}: it must be ${expected}`;
+}
+
+/** What to say about a value that the platform can't give effect to; null when there is nothing to say. */
+export function platformWarning(key: string, row: SettingRow, value: SettingValue): string | null {
+  if (row.support !== 'platform' || formatValue(row, value) === row.default) return null;
+  return `${key} has no effect: ${row.platformNote}; take the line away`;
 }
 
 /** What to do about a name that is no setting of [pgbouncer]. */

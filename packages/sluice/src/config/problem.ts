@@ -10,7 +10,7 @@ export interface Problem extends Place {
   readonly severity: Severity;
   /** The setting, the entry ("databases/shop") or null when it is about neither. */
   readonly setting: string | null;
-  /** Complete: what happened, to what, where (`file:line`), and what to do. Never holds a password. */
+  /** What happened, to what, and what to do. The place is not in it: see `formatProblem`. Never holds a password. */
   readonly message: string;
 }
 
@@ -49,6 +49,11 @@ export function at(place: Place): string {
 }
 
 const SHOWN = 80;
+
+/** A problem as one line of a log: PgBouncer's order, the place last. */
+export function formatProblem(problem: Problem): string {
+  return `${problem.message} ${at(problem)}`;
+}
 
 /** Input inside a message: on one line, without control characters, cut when long. */
 export function quote(text: string): string {

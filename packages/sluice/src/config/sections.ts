@@ -2,7 +2,7 @@
 // It must not know about files, nor about entries other than the one it is given.
 
 import { parseConnstr } from './connstr.ts';
-import { at, closest, type Problems, quote } from './problem.ts';
+import { closest, type Problems, quote } from './problem.ts';
 import { CONSOLE_DATABASE } from './setting-checks.ts';
 import { fieldName, type Scope, type SettingValue, settingName } from './setting-row.ts';
 import {
@@ -15,6 +15,7 @@ import {
   sectionOf,
   type UserConfig,
 } from './settings.ts';
+import { utf8Bytes } from './text.ts';
 import { holdsNumber, type Parsed, parseValue } from './values.ts';
 
 /** The longest names PgBouncer keeps, in bytes (MAX_DBNAME and MAX_USERNAME of bouncer.h, less the closing zero). */
@@ -102,15 +103,6 @@ function fitsName(reading: Reading, limit: number): boolean {
   return false;
 }
 
-function utf8Bytes(text: string): number {
-  let bytes = 0;
-  for (const character of text) {
-    const code = character.codePointAt(0)!;
-    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-  }
-  return bytes;
-}
-
 /** All fields of the scope, in the table's order: those that are not given have the row's own default or undefined. */
 function readFields(reading: Reading): Fields | null {
   const { entry, scope } = reading;
@@ -160,8 +152,7 @@ function readPair(reading: Reading, name: string, text: string, given: Map<strin
     fail(reading, `invalid ${label(name)}${shown}; it must be ${parsed.expected}`);
     return false;
   }
-  if (parsed?.note !== undefined)
-    problems.warning(entry.place, entryName(reading), `${name}=${text}: ${parsed.note} ${at(entry.place)}`);
+  if (parsed?.note !== undefined) problems.warning(entry.place, entryName(reading), `${name}=${text}: ${parsed.note}`);
   const zero = parsed !== null && parsed.value === 0 && row.zeroInherits === true;
   if (zero) reading.inherited.push({ entry, scope, setting: settingName(key), field });
   given.set(field, parsed === null || zero ? undefined : parsed.value);
@@ -194,5 +185,5 @@ function warn(reading: Reading, message: string): void {
 }
 
 function inEntry({ scope, entry }: Reading, message: string): string {
-  return `${message}, in [${sectionOf(scope)}] ${quote(entry.name)} ${at(entry.place)}`;
+  return `${message}, in [${sectionOf(scope)}] ${quote(entry.name)}`;
 }

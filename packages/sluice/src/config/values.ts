@@ -14,7 +14,8 @@ export type Parsed =
  */
 export type NumberSyntax = 'c' | 'decimal';
 
-const LARGEST = 2_147_483_647;
+/** The largest number of a row without a bound of its own: that of PgBouncer's `int`. */
+export const LARGEST = 2_147_483_647;
 
 /** Reads the text of a value. Numbers outside the row's bounds and unknown words are refused, never adjusted. */
 export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax): Parsed {
