@@ -8,7 +8,7 @@ const LOG = { scopes: ['global'], reload: true, support: 'yes', group: 'Log and 
 const NETWORK = { scopes: ['global'], reload: true, support: 'yes', group: 'Network' } as const;
 const NO_ACCESS = {
   support: 'platform',
-  platformNote: 'Node.js gives no access to this socket option, so the value is the system's',
+  platformNote: 'Node.js gives no access to this socket option, so the value is left to the system',
 } as const;
 
 export const NETWORK_ROWS = {
