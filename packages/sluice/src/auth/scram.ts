@@ -1,0 +1,31 @@
+/** SCRAM-SHA-256 (auth_type scram-sha-256), for plain and SCRAM secrets; unknown users get a mock exchange. */
+import {
+  authenticationSasl,
+  authenticationSaslContinue,
+  authenticationSaslFinal,
+  parseSaslInitialResponse,
+  ScramServer,
+} from '@sluice/wire';
+import { type AuthRequest, type AuthResult, passwordPacket, sendMessage } from './method.ts';
+import { scramSecretFor } from './scram-secrets.ts';
+
+export async function authenticateScram(request: AuthRequest): Promise<AuthResult> {
+  const { conn, crypto, reader } = request;
+  const endPoint = conn.tls?.endPoint ?? null;
+  const mechanisms = endPoint === null ? ['SCRAM-SHA-256'] : ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256'];
+  sendMessage(conn, authenticationSasl(mechanisms));
+  const first = await passwordPacket(reader);
+  if (first === null) return { ok: false, reason: 'client broke off SASL' };
+  const initial = parseSaslInitialResponse(first, 0, first.length);
+  if (!mechanisms.includes(initial.mechanism))
+    return { ok: false, reason: 'client selected an invalid SASL authentication mechanism' };
+  const { secret, doomed } = await scramSecretFor(request);
+  const server = new ScramServer(crypto, secret, { mechanism: initial.mechanism, endPoint, doomed });
+  sendMessage(conn, authenticationSaslContinue(server.first(initial.data ?? new Uint8Array(0))));
+  const answer = await passwordPacket(reader);
+  if (answer === null) return { ok: false, reason: 'client broke off SASL' };
+  const final = server.final(answer);
+  if (!final.ok) return { ok: false, reason: final.reason };
+  sendMessage(conn, authenticationSaslFinal(final.message));
+  return { ok: true, scramKeys: final.keys };
+}

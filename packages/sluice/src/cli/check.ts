@@ -1,0 +1,34 @@
+/** `sluice check`: reads a configuration, says what is wrong with it and where, changes nothing. */
+import { readFileSync } from 'node:fs';
+import { hasErrors, parseConfig } from '../config/index.ts';
+import { CliError, readFlags } from './common.ts';
+import { readConfigFile } from './start.ts';
+
+export const check = {
+  usage: 'check FILE',
+  summary: 'validate a configuration file and explain it',
+  help: `
+Reads FILE as \`sluice start FILE\` would, prints every problem with file and line, and a
+summary of what the file asks for. Exit code 0: usable; 1: it has errors.
+`,
+  async run(args: readonly string[]): Promise<void> {
+    const { positionals } = readFlags(args, {});
+    const [path] = positionals;
+    if (path === undefined || positionals.length > 1) throw new CliError('check takes one configuration file', 2);
+    const { config, problems } = parseConfig(readConfigFile(path), {
+      path,
+      readFile: (name) => readFileSync(name, 'utf8'),
+    });
+    for (const { severity, file, line, message } of problems)
+      process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
+    if (hasErrors(problems)) throw new CliError(`${path} has errors`);
+    const { global } = config;
+    const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
+    process.stdout.write(`${path} is usable.
+  listens on   ${global.listenAddr.join(', ') || '(no TCP)'} port ${global.listenPort}${global.unixSocketDir === '' ? '' : `, Unix socket in ${global.unixSocketDir}`}
+  databases    ${names.join(', ') || '(none)'}
+  pooling      ${global.poolMode}, ${global.defaultPoolSize} servers a pool, ${global.maxClientConn} clients at most
+  login        ${global.authType}${global.authFile === '' ? '' : `, users from ${global.authFile}`}
+`);
+  },
+};

@@ -1,0 +1,85 @@
+/** What the commands share: the error that ends a command, flag reading, how a running daemon is stopped. */
+import { readFileSync } from 'node:fs';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { Daemon } from '../daemon.ts';
+
+/** A failure told in one line; no stack. */
+export class CliError extends Error {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode = 1) {
+    super(message);
+    this.name = 'CliError';
+    this.exitCode = exitCode;
+  }
+}
+
+export const VERSION: string = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+type Flags<T extends NonNullable<ParseArgsConfig['options']>> = ReturnType<
+  typeof parseArgs<{ args: string[]; options: T; allowPositionals: true }>
+>;
+
+/** Reads flags; an unknown one is a CliError that names it. */
+export function readFlags<T extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: T,
+): Flags<T> {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true });
+  } catch (error) {
+    throw new CliError(`${(error as Error).message.split('. ')[0]}; --help shows what there is`, 2);
+  }
+}
+
+/** "HOST:PORT", "[V6]:PORT", "HOST" or ":PORT". Throws a CliError that names the flag. */
+export function readListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text);
+  const port = match?.[3] === undefined ? 6432 : Number(match[3]);
+  if (match === null || port > 65_535)
+    throw new CliError(
+      `--listen "${text}" is not HOST:PORT; for example --listen 0.0.0.0:6432 or --listen [::1]:6432`,
+      2,
+    );
+  return { host: match[1] ?? (match[2] || '127.0.0.1'), port };
+}
+
+/** A system error of listening, said so that it can be mended. */
+export function explainListen(error: NodeJS.ErrnoException, where: string): CliError {
+  if (error.code === 'EADDRINUSE')
+    return new CliError(
+      `cannot listen on ${where}: the address is in use; stop what uses it, or choose another with --listen HOST:PORT (listen_port in a file)`,
+    );
+  if (error.code === 'EACCES')
+    return new CliError(
+      `cannot listen on ${where}: not permitted; ports below 1024 need privileges, a Unix socket a directory that may be written`,
+    );
+  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND')
+    return new CliError(
+      `cannot listen on ${where}: this machine has no such address; use 127.0.0.1, ::1, 0.0.0.0 or * (listen_addr)`,
+    );
+  return new CliError(`cannot listen on ${where}: ${error.message}`);
+}
+
+/** Ctrl-C (or TERM) drains, a second one stops at once. Resolves when the daemon has stopped. */
+export function untilStopped(daemon: Daemon, cleanUp: () => Promise<void> = async () => {}): Promise<void> {
+  return new Promise<void>((resolve) => {
+    let asked = 0;
+    const finish = async () => {
+      await cleanUp();
+      resolve();
+    };
+    const onSignal = () => {
+      asked++;
+      if (asked === 1) void daemon.drain().then(finish);
+      else {
+        daemon.stop();
+        void finish().then(() => process.exit(130));
+      }
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+  }).then(() => process.exit(0));
+}

@@ -1,0 +1,168 @@
+/** `sluice start`: runs the pooler for a URL or from a configuration file. */
+import { readFileSync, statSync } from 'node:fs';
+import { parseSecret, type Secret } from '@sluice/wire';
+import { hasErrors, parseConfig, parseDatabaseUrl, quoteValue, redactUrl } from '../config/index.ts';
+import { Daemon } from '../daemon.ts';
+import { Log } from '../telemetry/log.ts';
+import { CliError, explainListen, readFlags, readListen, untilStopped } from './common.ts';
+import { probe } from './probe.ts';
+
+const FLAGS = {
+  listen: { type: 'string' },
+  'pool-size': { type: 'string' },
+  'pool-mode': { type: 'string' },
+  verbose: { type: 'boolean', short: 'v' },
+  quiet: { type: 'boolean', short: 'q' },
+} as const;
+
+export const start = {
+  usage: 'start URL|FILE [flags]',
+  summary: 'pool a database, or run from a configuration file',
+  help: `
+URL   postgres://user:password@host:port/database. Clients log in to the pooler with this
+      user and password. Percent-encode special characters in the password.
+FILE  a configuration in pgbouncer.ini's format; \`sluice check FILE\` explains it.
+
+Flags:
+  --listen HOST:PORT   where clients connect (default 127.0.0.1:6432; nothing else is
+                       opened to the network unless asked for)          [URL only]
+  --pool-size N        server connections at most (default 20)          [URL only]
+  --pool-mode MODE     transaction (default), session or statement      [URL only]
+  -v, --verbose        more in the log
+  -q, --quiet          no greeting
+
+Ctrl-C drains: no new clients, transactions under way may end. A second Ctrl-C stops at once.
+`,
+  async run(args: readonly string[]): Promise<void> {
+    const { values, positionals } = readFlags(args, FLAGS);
+    const [target, ...extra] = positionals;
+    if (target === undefined)
+      throw new CliError('start needs a postgres:// URL or a configuration file; `sluice demo` needs neither', 2);
+    if (extra.length > 0) throw new CliError(`start takes one URL or file, not also "${extra[0]}"`, 2);
+    const verbose = values.verbose ? 1 : 0;
+    if (/^postgres(ql)?:/i.test(target)) await startUrl(target, { ...values, verbose });
+    else await startFile(target, verbose);
+  },
+};
+
+export function consoleLog(verbose: number, format: 'text' | 'json' = 'text'): Log {
+  return new Log([{ write: (line) => process.stderr.write(`${line}\n`) }], { format, verbose });
+}
+
+interface UrlFlags {
+  listen?: string | undefined;
+  'pool-size'?: string | undefined;
+  'pool-mode'?: string | undefined;
+  quiet?: boolean | undefined;
+  verbose: number;
+}
+
+async function startUrl(text: string, flags: UrlFlags): Promise<void> {
+  const url = readUrl(text);
+  const listen = readListen(flags.listen ?? '127.0.0.1:6432');
+  await probe(url);
+  const { daemon } = await runPooler(url, listen, flags);
+  if (!flags.quiet) greet(daemon, url, listen.host);
+  await untilStopped(daemon);
+}
+
+/** What the pooler needs to know of a database given by URL. */
+export interface DatabaseUrl {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+}
+
+function readUrl(text: string): DatabaseUrl {
+  const parsed = parseDatabaseUrl(text);
+  if ('error' in parsed) throw new CliError(`${parsed.error}`, 2);
+  return parsed;
+}
+
+/** Starts the pooler for one server: any database on it, one user. */
+export async function runPooler(
+  url: DatabaseUrl,
+  listen: { host: string; port: number },
+  flags: UrlFlags,
+): Promise<{ daemon: Daemon; port: number }> {
+  const ini = [
+    '[databases]',
+    `* = host=${quoteValue(url.host)} port=${url.port}`,
+    '[pgbouncer]',
+    `listen_addr = ${listen.host}`,
+    `listen_port = ${listen.port}`,
+    'unix_socket_dir =',
+    'auth_type = scram-sha-256',
+    `pool_mode = ${flags['pool-mode'] ?? 'transaction'}`,
+    `default_pool_size = ${flags['pool-size'] ?? '20'}`,
+    'max_client_conn = 10000',
+    'ignore_startup_parameters = extra_float_digits',
+  ].join('\n');
+  const { config, problems } = parseConfig(ini, { path: 'command line', readFile: () => '' });
+  const bad = problems.find(({ severity }) => severity === 'error');
+  if (bad !== undefined) throw new CliError(bad.message, 2);
+  const secrets = new Map<string, Secret>([[url.user, parseSecret(url.password)]]);
+  const daemon = new Daemon({ config, secrets, log: consoleLog(flags.verbose) });
+  try {
+    await daemon.start();
+  } catch (error) {
+    throw explainListen(error as NodeJS.ErrnoException, `${listen.host}:${listen.port}`);
+  }
+  return { daemon, port: daemon.listeners[0]!.port };
+}
+
+function greet(daemon: Daemon, url: DatabaseUrl, host: string): void {
+  const shown = redactUrl(url);
+  const port = daemon.listeners[0]!.port;
+  const at = host.includes(':') ? `[${host}]` : host;
+  process.stdout.write(`
+Pooling ${shown}
+
+  Connect to:  postgres://${encodeURIComponent(url.user)}:PASSWORD@${at}:${port}/${encodeURIComponent(url.database)}
+  Try:         psql "host=${host} port=${port} user=${url.user} dbname=${url.database}" -c "select 1"
+  Stop:        Ctrl-C (drains; a second one stops at once)
+
+`);
+}
+
+async function startFile(path: string, verbose: number): Promise<void> {
+  const text = readConfigFile(path);
+  const { config, problems } = parseConfig(text, { path, readFile: (name) => readFileSync(name, 'utf8') });
+  const log = consoleLog(Math.max(verbose, config.global.verbose), config.global.logFormat);
+  for (const problem of problems) {
+    const line = `${problem.file}:${problem.line}: ${problem.message}`;
+    if (problem.severity === 'error') log.error(line);
+    else log.warn(line);
+  }
+  if (hasErrors(problems)) throw new CliError(`${path} has errors; mend the lines named above`);
+  const daemon = newDaemon(config, log);
+  try {
+    await daemon.start();
+  } catch (error) {
+    throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
+  }
+  await untilStopped(daemon);
+}
+
+function newDaemon(config: ConstructorParameters<typeof Daemon>[0]['config'], log: Log): Daemon {
+  try {
+    return new Daemon({ config, log });
+  } catch (error) {
+    throw new CliError(`auth_file ${config.global.authFile} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+export function readConfigFile(path: string): string {
+  try {
+    if (statSync(path).isDirectory())
+      throw new CliError(`${path} is a directory; name the configuration file in it`, 2);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new CliError(`there is no file "${path}"; give a configuration file or a postgres:// URL`, 2);
+    throw new CliError(`cannot read ${path}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,46 @@
+/** What a client session needs from the rooms above: its pool, and the registry of all sessions. Implemented by pooling/. */
+import type { Pool, Refusal } from '@sluice/core';
+import type { Server } from '../server/server.ts';
+import type { StatementStore } from '../server/statements.ts';
+import type { Traffic } from '../telemetry/traffic.ts';
+import type { ClientSession } from './session.ts';
+
+export type PoolingMode = 'session' | 'transaction' | 'statement';
+
+/** The pool of one database and user, as its clients see it. */
+export interface ClientHome {
+  readonly pool: Pool<Server>;
+  readonly traffic: Traffic;
+  readonly mode: PoolingMode;
+  /** Named statements followed from server to server; 0 when they pass untouched. */
+  readonly maxPrepared: number;
+  /** Reset after every transaction (server_reset_query_always). */
+  readonly resetAlways: boolean;
+  /** Clock milliseconds at which a wait that begins now is given up; Infinity: never. */
+  waitDeadline(now: number): number;
+}
+
+/** An error for a client, with its SQLSTATE. */
+export interface ClientError {
+  message: string;
+  sqlState: string;
+  detail?: string;
+  hint?: string;
+}
+
+export interface ClientRegistry {
+  readonly statements: StatementStore;
+  /** Bytes of the largest message accepted (max_packet_size). */
+  readonly maxPacketSize: number;
+  /** Why this client may not begin anything now (shutdown, database gone), or null. */
+  refuseWork(session: ClientSession): ClientError | null;
+  /** The session is queued for a server. */
+  sessionWaits(session: ClientSession): void;
+  describeRefusal(session: ClientSession, reason: Refusal): ClientError;
+  /** The session is over, for this reason; its connection may still be flushing. */
+  sessionEnds(session: ClientSession, reason: string): void;
+  /** Its connection is closed. */
+  sessionClosed(session: ClientSession): void;
+  /** A server was lost while the session held it. */
+  serverLostByClient(session: ClientSession, server: Server): void;
+}

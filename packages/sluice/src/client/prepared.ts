@@ -1,0 +1,361 @@
+/**
+ * Named prepared statements in transaction and statement mode: a client's name stands for a text, and the text has one
+ * name on every server. Parse is answered by us where the server knows the text already, and injected before Bind or
+ * Describe where it does not. Every change of a book is undone when the server skips the message (see Effect).
+ * Behaviour after PgBouncer's max_prepared_statements and PostgreSQL's "Extended Query" message flow.
+ */
+import { Action, type Effect, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
+import type { Server } from '../server/server.ts';
+import type { Statement, StatementStore } from '../server/statements.ts';
+import type { ClientSession } from './session.ts';
+
+/** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
+const NAME_BYTES = 65_536;
+
+/** A client's names. */
+export class StatementNames {
+  #byName: Map<string, Statement> | null = null;
+
+  get size(): number {
+    return this.#byName?.size ?? 0;
+  }
+
+  get(name: string): Statement | undefined {
+    return this.#byName?.get(name);
+  }
+
+  set(name: string, statement: Statement): void {
+    this.#byName ??= new Map();
+    this.#byName.set(name, statement);
+  }
+
+  delete(name: string): void {
+    this.#byName?.delete(name);
+  }
+
+  /** Forgets all names. */
+  clear(store: StatementStore): void {
+    if (this.#byName === null) return;
+    for (const statement of this.#byName.values()) store.drop(statement);
+    this.#byName = null;
+  }
+}
+
+/** What became of a message. One object, reused: read it before the next call. */
+export interface Interception {
+  /** 'pass': not ours. 'more': keep it until `needed` bytes are here. 'done': send `pieces`, then the rest from `restAt`. */
+  kind: 'pass' | 'more' | 'done';
+  needed: number;
+  pieces: Uint8Array[];
+  /** Offset in the message from which its bytes follow unchanged; -1: none do. */
+  restAt: number;
+}
+
+const RESULT: Interception = { kind: 'pass', needed: 0, pieces: [], restAt: -1 };
+
+function result(kind: Interception['kind'], pieces: Uint8Array[] = [], restAt = -1, needed = 0): Interception {
+  RESULT.kind = kind;
+  RESULT.pieces = pieces;
+  RESULT.restAt = restAt;
+  RESULT.needed = needed;
+  return RESULT;
+}
+
+/** Looks at the extended-protocol message at `at`, of which the bytes up to `end` (its own end at most) are here. */
+export function intercept(
+  session: ClientSession,
+  server: Server,
+  buffer: Buffer,
+  at: number,
+  end: number,
+): Interception {
+  const what = buffer[at]!;
+  const size = lengthAt(buffer, at) + 1;
+  const whole = end - at >= size;
+  if (what === 0x50) {
+    // Parse with an empty name begins with NUL right after the header.
+    if (end - at > HEADER_BYTES && buffer[at + HEADER_BYTES] === 0) return result('pass');
+    return whole ? parse(session, server, buffer, at, size) : result('more', [], -1, size);
+  }
+  if (what === 0x42) return bind(session, server, buffer, at, end, size);
+  if (what === 0x44 || what === 0x43) {
+    if (!whole) return result('more', [], -1, size);
+    if (buffer[at + HEADER_BYTES] !== 0x53 || buffer[at + HEADER_BYTES + 1] === 0) return result('pass');
+    return what === 0x44 ? describe(session, server, buffer, at, size) : close(session, server, buffer, at, size);
+  }
+  return result('pass');
+}
+
+function parse(session: ClientSession, server: Server, buffer: Buffer, at: number, size: number): Interception {
+  const nameEnd = buffer.indexOf(0, at + HEADER_BYTES);
+  if (nameEnd < 0 || nameEnd >= at + size) return result('pass');
+  const name = buffer.toString('latin1', at + HEADER_BYTES, nameEnd);
+  const { statements: store } = session.registry;
+  session.home.traffic.clientParses++;
+  const statement = store.take(buffer.subarray(nameEnd + 1, at + size));
+  const pieces: Uint8Array[] = [];
+  if (session.statements.get(name) !== undefined) {
+    // PostgreSQL refuses to prepare a name twice: a second Parse of the server's name brings that very error.
+    ensure(session, server, statement, pieces);
+    server.queue.sent(Reply.Parse);
+    pieces.push(parseMessage(statement));
+    store.drop(statement);
+    return result('done', pieces);
+  }
+  const effect = new NamedEffect(session, name, statement);
+  if (server.statements.has(statement)) {
+    server.statements.touch(statement);
+    if (server.queue.sent(Reply.Parse, Action.Answer, effect)) effect.apply();
+    else store.drop(statement);
+    return result('done');
+  }
+  const both = new PairEffect(effect, new ParsedEffect(server, statement));
+  if (server.queue.sent(Reply.Parse, Action.Forward, both)) {
+    both.apply();
+    session.home.traffic.serverParses++;
+    evict(session, server, pieces);
+  } else store.drop(statement);
+  pieces.push(parseMessage(statement));
+  return result('done', pieces);
+}
+
+function bind(
+  session: ClientSession,
+  server: Server,
+  buffer: Buffer,
+  at: number,
+  end: number,
+  size: number,
+): Interception {
+  const limit = Math.min(end, at + size);
+  const portalEnd = buffer.indexOf(0, at + HEADER_BYTES);
+  const nameEnd = portalEnd < 0 || portalEnd >= limit ? -1 : buffer.indexOf(0, portalEnd + 1);
+  if (nameEnd < 0 || nameEnd >= limit) {
+    const have = end - at;
+    if (have >= size || have > 2 * NAME_BYTES) return result('pass');
+    return result('more', [], -1, Math.min(size, Math.max(64, have * 2)));
+  }
+  session.home.traffic.binds++;
+  if (nameEnd === portalEnd + 1) return result('pass');
+  const statement = session.statements.get(buffer.toString('latin1', portalEnd + 1, nameEnd));
+  if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
+  const pieces: Uint8Array[] = [];
+  ensure(session, server, statement, pieces);
+  server.queue.sent(Reply.Bind);
+  pieces.push(renamed(buffer, at, portalEnd + 1, nameEnd, size, statement.serverName));
+  return result('done', pieces, nameEnd - at);
+}
+
+function describe(session: ClientSession, server: Server, buffer: Buffer, at: number, size: number): Interception {
+  const nameAt = at + HEADER_BYTES + 1;
+  const statement = session.statements.get(buffer.toString('latin1', nameAt, at + size - 1));
+  if (statement === undefined) return unknown(server, Reply.Describe, buffer, at, nameAt, at + size - 1, size);
+  const pieces: Uint8Array[] = [];
+  ensure(session, server, statement, pieces);
+  server.queue.sent(Reply.Describe);
+  pieces.push(renamed(buffer, at, nameAt, at + size - 1, size, statement.serverName));
+  return result('done', pieces, size - 1);
+}
+
+/** The client's name goes; the server keeps the statement for others. */
+function close(session: ClientSession, server: Server, buffer: Buffer, at: number, size: number): Interception {
+  const name = buffer.toString('latin1', at + HEADER_BYTES + 1, at + size - 1);
+  const statement = session.statements.get(name);
+  const effect = statement === undefined ? null : new ClosedEffect(session, name, statement);
+  if (server.queue.sent(Reply.Close, Action.Answer, effect)) effect?.apply();
+  return result('done');
+}
+
+/** A name that the client never prepared: it goes to the server, whose error is the right one. */
+function unknown(
+  server: Server,
+  kind: Reply,
+  buffer: Buffer,
+  at: number,
+  nameAt: number,
+  nameEnd: number,
+  size: number,
+): Interception {
+  const name = buffer.toString('latin1', nameAt, nameEnd);
+  if (!name.startsWith('PGBOUNCER_')) return result('pass');
+  server.queue.sent(kind);
+  return result('done', [renamed(buffer, at, nameAt, nameEnd, size, `${name} `)], nameEnd - at);
+}
+
+/** Makes sure that the server knows the statement by the time that it reads what follows. */
+function ensure(session: ClientSession, server: Server, statement: Statement, pieces: Uint8Array[]): void {
+  if (server.statements.has(statement)) {
+    server.statements.touch(statement);
+    return;
+  }
+  const effect = new ParsedEffect(server, statement);
+  if (!server.queue.sent(Reply.Parse, Action.Skip, effect)) return;
+  effect.apply();
+  session.home.traffic.serverParses++;
+  evict(session, server, pieces);
+  pieces.push(parseMessage(statement));
+}
+
+/** Closes the least recently used statements on the server above the limit. */
+function evict(session: ClientSession, server: Server, pieces: Uint8Array[]): void {
+  const { statements: store } = session.registry;
+  while (server.statements.size > session.home.maxPrepared) {
+    const oldest = server.statements.oldest!;
+    const effect = new EvictedEffect(server, store, oldest);
+    server.queue.sent(Reply.Close, Action.Skip, effect);
+    effect.apply();
+    pieces.push(closeMessage(oldest.serverName));
+  }
+}
+
+/** The head of a message with a name replaced: everything up to the name's end. The rest follows unchanged. */
+function renamed(buffer: Buffer, at: number, nameAt: number, nameEnd: number, size: number, name: string): Uint8Array {
+  const before = nameAt - at;
+  const head = Buffer.allocUnsafe(before + name.length);
+  buffer.copy(head, 0, at, nameAt);
+  head.write(name, before, 'latin1');
+  head.writeInt32BE(size - 1 - (nameEnd - nameAt) + name.length, 1);
+  return head;
+}
+
+function parseMessage(statement: Statement): Uint8Array {
+  const { serverName, tail } = statement;
+  const message = Buffer.allocUnsafe(HEADER_BYTES + serverName.length + 1 + tail.length);
+  message[0] = 0x50;
+  message.writeInt32BE(message.length - 1, 1);
+  message.write(serverName, HEADER_BYTES, 'latin1');
+  message[HEADER_BYTES + serverName.length] = 0;
+  message.set(tail, HEADER_BYTES + serverName.length + 1);
+  return message;
+}
+
+function closeMessage(name: string): Uint8Array {
+  const message = Buffer.allocUnsafe(HEADER_BYTES + 2 + name.length);
+  message[0] = 0x43;
+  message.writeInt32BE(message.length - 1, 1);
+  message[HEADER_BYTES] = 0x53;
+  message.write(name, HEADER_BYTES + 1, 'latin1');
+  message[message.length - 1] = 0;
+  return message;
+}
+
+/** The client has a name. Holds the reference that `take` gave. */
+class NamedEffect implements Effect {
+  readonly #session: ClientSession;
+  readonly #name: string;
+  readonly #statement: Statement;
+
+  constructor(session: ClientSession, name: string, statement: Statement) {
+    this.#session = session;
+    this.#name = name;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#session.statements.set(this.#name, this.#statement);
+  }
+
+  confirm(): void {}
+
+  revert(): void {
+    if (this.#session.statements.get(this.#name) !== this.#statement) return;
+    this.#session.statements.delete(this.#name);
+    this.#session.registry.statements.drop(this.#statement);
+  }
+}
+
+/** The client has given a name up; its reference is dropped when that is certain. */
+class ClosedEffect implements Effect {
+  readonly #session: ClientSession;
+  readonly #name: string;
+  readonly #statement: Statement;
+
+  constructor(session: ClientSession, name: string, statement: Statement) {
+    this.#session = session;
+    this.#name = name;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#session.statements.delete(this.#name);
+  }
+
+  confirm(): void {
+    this.#session.registry.statements.drop(this.#statement);
+  }
+
+  revert(): void {
+    if (this.#session.isOver) this.confirm();
+    else this.#session.statements.set(this.#name, this.#statement);
+  }
+}
+
+/** The server knows a statement. */
+class ParsedEffect implements Effect {
+  readonly #server: Server;
+  readonly #statement: Statement;
+
+  constructor(server: Server, statement: Statement) {
+    this.#server = server;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#server.statements.add(this.#statement);
+  }
+
+  confirm(): void {}
+
+  revert(): void {
+    this.#server.statements.remove(this.#statement);
+  }
+}
+
+/** The server was told to forget a statement. */
+class EvictedEffect implements Effect {
+  readonly #server: Server;
+  readonly #store: StatementStore;
+  readonly #statement: Statement;
+
+  constructor(server: Server, store: StatementStore, statement: Statement) {
+    this.#server = server;
+    this.#store = store;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#statement.references++;
+    this.#server.statements.remove(this.#statement);
+  }
+
+  confirm(): void {
+    this.#store.drop(this.#statement);
+  }
+
+  revert(): void {
+    this.#server.statements.add(this.#statement);
+    this.#store.drop(this.#statement);
+  }
+}
+
+class PairEffect implements Effect {
+  readonly #first: NamedEffect;
+  readonly #second: ParsedEffect;
+
+  constructor(first: NamedEffect, second: ParsedEffect) {
+    this.#first = first;
+    this.#second = second;
+  }
+
+  apply(): void {
+    this.#first.apply();
+    this.#second.apply();
+  }
+
+  confirm(): void {}
+
+  revert(): void {
+    this.#second.revert();
+    this.#first.revert();
+  }
+}

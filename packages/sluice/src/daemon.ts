@@ -1,0 +1,93 @@
+/**
+ * Wires the parts together: configuration, listeners, pooler, ticking, shutdown. The only file that knows them all, and the only
+ * one that opens files and catches signals.
+ */
+import { readFileSync } from 'node:fs';
+import { parseSecret, type Secret } from '@sluice/wire';
+import { receive } from './client/login.ts';
+import { type Config, parseUserlist } from './config/index.ts';
+import type { Conn } from './net/conn.ts';
+import { type Listener, listen } from './net/listen.ts';
+import { PoolerDesk } from './pooling/desk.ts';
+import { Janitor } from './pooling/janitor.ts';
+import { Pooler } from './pooling/pooler.ts';
+import { Clock } from './telemetry/clock.ts';
+import type { Log } from './telemetry/log.ts';
+
+export interface DaemonOptions {
+  config: Config;
+  /** Secrets beside auth_file's, for a daemon that was started from a URL. */
+  secrets?: ReadonlyMap<string, Secret>;
+  log: Log;
+}
+
+export class Daemon {
+  readonly pooler: Pooler;
+  readonly log: Log;
+  readonly listeners: Listener[] = [];
+  readonly #janitor: Janitor;
+  readonly #desk: PoolerDesk;
+  #stopped: Promise<void> | null = null;
+
+  constructor(options: DaemonOptions) {
+    const { config, log } = options;
+    this.log = log;
+    this.pooler = new Pooler(config, options.secrets ?? readSecrets(config), new Clock(), log);
+    this.#desk = new PoolerDesk(this.pooler);
+    this.#janitor = new Janitor(this.pooler);
+  }
+
+  /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
+  async start(): Promise<void> {
+    const { listenAddr, listenPort, listenBacklog, unixSocketDir } = this.pooler.config.global;
+    for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog: listenBacklog });
+    if (unixSocketDir !== '' && listenPort > 0)
+      await this.#listen({
+        host: `${unixSocketDir}/.s.PGSQL.${listenPort}`,
+        port: listenPort,
+        unix: true,
+        backlog: listenBacklog,
+      });
+    this.pooler.warmUp();
+    this.#janitor.start();
+  }
+
+  /** Refuses new clients, waits until those in a transaction have ended it, then closes everything. */
+  drain(): Promise<void> {
+    this.#stopped ??= this.#drain();
+    return this.#stopped;
+  }
+
+  /** Closes everything at once. */
+  stop(): void {
+    this.#janitor.stop();
+    for (const listener of this.listeners.splice(0)) listener.close();
+    for (const session of [...this.pooler.sessions.values()]) session.disconnect('server shutting down', '57P01');
+    for (const pool of this.pooler.pools.values()) pool.pool.shut();
+  }
+
+  async #listen(target: Parameters<typeof listen>[0]): Promise<void> {
+    const listener = await listen(target, (conn) => this.#accept(conn));
+    this.listeners.push(listener);
+    this.log.info(`listening on ${target.unix ? `unix:${target.host}` : `${target.host}:${listener.port}`}`);
+  }
+
+  #accept(conn: Conn): void {
+    void receive(conn, this.#desk);
+  }
+
+  async #drain(): Promise<void> {
+    this.log.info('draining: no new clients; waiting for transactions to end');
+    for (const listener of this.listeners.splice(0)) listener.close();
+    await this.#janitor.drained();
+    this.stop();
+  }
+}
+
+function readSecrets(config: Config): Map<string, Secret> {
+  const secrets = new Map<string, Secret>();
+  if (config.global.authFile === '') return secrets;
+  const { users } = parseUserlist(readFileSync(config.global.authFile, 'utf8'), config.global.authFile);
+  for (const { name, secret } of users.values()) secrets.set(name, parseSecret(secret));
+  return secrets;
+}

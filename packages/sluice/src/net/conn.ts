@@ -1,0 +1,60 @@
+/**
+ * What the rest of the daemon knows of a connection: bytes arrived, write, writable again, pause, resume, close.
+ * Owns nothing; fast-conn.ts and plain-conn.ts implement it. Nobody above net/ touches a socket.
+ */
+
+/** Who hears what a connection does. Replaceable at any time: login first, then the relay. */
+export interface ConnHandler {
+  /** Bytes `start` to `end` of `buffer` arrived. They are valid during the call only: copy what must outlive it. */
+  onData(buffer: Buffer, start: number, end: number): void;
+  /** Everything queued has left; called only after a `write` that returned false. */
+  onDrain(): void;
+  /** The connection is over: the other side ended it, an error broke it, or `destroy` was called. Once. */
+  onClose(error: Error | null): void;
+}
+
+export interface Conn {
+  handler: ConnHandler;
+  /** Bytes accepted by `write` that the kernel has not taken yet. */
+  readonly queued: number;
+  /** No more can be written: closed, or `end` was called. */
+  readonly closed: boolean;
+  /** Sends a part of a buffer, which may be reused afterwards. False: queued; stop until `onDrain`. Never throws. */
+  write(buffer: Uint8Array, start: number, end: number): boolean;
+  pause(): void;
+  resume(): void;
+  /** Sends what is queued, then closes; what still arrives is thrown away. `onClose` follows. */
+  end(): void;
+  /** Closes now. `onClose` follows. */
+  destroy(error?: Error): void;
+  readonly remote: Address;
+  readonly local: Address;
+  /** TLS facts, or null on a plain connection. */
+  readonly tls: TlsFacts | null;
+}
+
+/** An end of a connection. For Unix sockets `address` is 'unix' and `port` the listening port. */
+export interface Address {
+  readonly address: string;
+  readonly port: number;
+  readonly unix: boolean;
+}
+
+export interface TlsFacts {
+  /** For SHOW CLIENTS: "TLSv1.3/TLS_AES_256_GCM_SHA384". */
+  readonly description: string;
+  /** Hash of the server's certificate for tls-server-end-point channel binding (RFC 5929), or null. */
+  readonly endPoint: Uint8Array | null;
+  /** Common name of the peer's verified certificate, or null. */
+  readonly peerName: string | null;
+}
+
+/** After `end`, a peer that neither reads nor closes is cut off after this long. */
+export const LINGER_MS = 2_000;
+
+/** For connections whose owner is gone. */
+export const DISCARD: ConnHandler = {
+  onData() {},
+  onDrain() {},
+  onClose() {},
+};

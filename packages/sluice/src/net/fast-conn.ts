@@ -1,0 +1,169 @@
+/**
+ * Plain TCP and Unix sockets on Node, the fast way: all sockets read into one shared buffer, and writes go straight to
+ * the descriptor, so a relayed message costs one read and one write and is never copied. Where the kernel takes less,
+ * the rest is copied and queued in the socket.
+ *
+ * It leans on two things that Node does not document: `_handle.fd`, and that `_handle` becomes null in the same step
+ * that closes the descriptor. The second is what keeps bytes from a descriptor that was closed and given to somebody
+ * else, so `write` looks at it every time. `fastConnsWork` says whether the runtime has them.
+ */
+import { writeSync } from 'node:fs';
+import { Socket, type SocketConstructorOpts } from 'node:net';
+import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
+
+/** What one read brings at most. */
+const READ_BYTES = 65_536;
+const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
+
+/** The parts of a socket's handle used here. */
+export interface SocketHandle {
+  readonly fd: number;
+  setNoDelay?(on: boolean): number;
+  setKeepAlive?(on: boolean, seconds: number): number;
+  close(): void;
+}
+export interface RawSocket extends Socket {
+  _handle: SocketHandle | null;
+}
+
+/** Node on a POSIX system has what the fast way needs; Bun and Windows have not. */
+export const fastConnsWork: boolean = process.versions.bun === undefined && process.platform !== 'win32';
+
+export class FastConn implements Conn {
+  handler: ConnHandler;
+  queued = 0;
+  closed = false;
+  readonly tls: TlsFacts | null = null;
+  #socket: RawSocket;
+  #handle: SocketHandle | null;
+  #fd: number;
+  #over = false;
+  #local: Address | null = null;
+  #remote: Address | null = null;
+  readonly #unixPort: number;
+
+  /** For accepted connections. `unixPort` is the port a Unix socket stands for; -1 on TCP. */
+  static accepted(handle: SocketHandle, handler: ConnHandler, unixPort: number): FastConn {
+    let conn: FastConn | null = null;
+    const onread = { buffer: SHARED, callback: (n: number) => conn!.#arrived(n) };
+    const options = { handle, onread, manualStart: true } as unknown as SocketConstructorOpts;
+    const socket = new Socket(options) as RawSocket;
+    conn = new FastConn(socket, handler, unixPort);
+    socket.read(0);
+    return conn;
+  }
+
+  /** The `onread` for `net.connect`, and what makes the connection of it once it is there. */
+  static dialling(): { onread: { buffer: Buffer; callback: (n: number) => boolean }; adopt: Adopt } {
+    let conn: FastConn | null = null;
+    return {
+      onread: { buffer: SHARED, callback: (n) => conn!.#arrived(n) },
+      adopt: (socket, handler, unixPort) => {
+        conn = new FastConn(socket as RawSocket, handler, unixPort);
+        return conn;
+      },
+    };
+  }
+
+  private constructor(socket: RawSocket, handler: ConnHandler, unixPort: number) {
+    this.handler = handler;
+    this.#socket = socket;
+    this.#handle = socket._handle;
+    this.#fd = socket._handle?.fd ?? -1;
+    this.#unixPort = unixPort;
+    socket.on('end', () => this.#finish(null));
+    socket.on('error', (error) => this.#finish(error));
+    socket.on('close', () => this.#finish(null));
+  }
+
+  get remote(): Address {
+    this.#remote ??= addressOf(this.#socket.remoteAddress, this.#socket.remotePort, this.#unixPort);
+    return this.#remote;
+  }
+
+  get local(): Address {
+    this.#local ??= addressOf(this.#socket.localAddress, this.#socket.localPort, this.#unixPort);
+    return this.#local;
+  }
+
+  /** The descriptor, for socket options and for handing it to another process; -1 when closed. */
+  get fd(): number {
+    return this.#socket._handle === this.#handle ? this.#fd : -1;
+  }
+
+  write(buffer: Uint8Array, start: number, end: number): boolean {
+    if (this.closed) return true;
+    if (this.queued > 0) return this.#enqueue(buffer, start, end);
+    if (this.#handle === null || this.#socket._handle !== this.#handle) return true;
+    let written = 0;
+    try {
+      written = writeSync(this.#fd, buffer, start, end - start);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
+        this.#break(error as Error);
+        return true;
+      }
+    }
+    return written === end - start || this.#enqueue(buffer, start + written, end);
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#socket.end();
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+  }
+
+  destroy(error?: Error): void {
+    this.closed = true;
+    this.#socket.destroy(error);
+  }
+
+  #arrived(n: number): boolean {
+    if (!this.closed) this.handler.onData(SHARED, 0, n);
+    return true;
+  }
+
+  #enqueue(buffer: Uint8Array, start: number, end: number): boolean {
+    const rest = Buffer.from(buffer.subarray(start, end));
+    this.queued += rest.length;
+    this.#socket.write(rest, (error) => {
+      this.queued -= rest.length;
+      if (!error && this.queued === 0 && !this.closed) this.handler.onDrain();
+    });
+    return false;
+  }
+
+  /** A write failed: the close is reported from a fresh stack, since the writer is in the middle of something. */
+  #break(error: Error): void {
+    this.closed = true;
+    this.#socket.destroy(error);
+  }
+
+  #finish(error: Error | null): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.closed = true;
+    const { handler } = this;
+    this.handler = DISCARD;
+    this.#socket.destroy();
+    handler.onClose(error);
+  }
+}
+
+export type Adopt = (socket: Socket, handler: ConnHandler, unixPort: number) => Conn;
+
+export function addressOf(address: string | undefined, port: number | undefined, unixPort: number): Address {
+  if (unixPort >= 0) return { address: 'unix', port: unixPort, unix: true };
+  const plain = address?.startsWith('::ffff:') ? address.slice(7) : address;
+  return { address: plain ?? 'unknown', port: port ?? 0, unix: false };
+}

@@ -1,0 +1,78 @@
+/** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
+import { createServer, type Server, type Socket } from 'node:net';
+import { type Conn, DISCARD } from './conn.ts';
+import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
+import { PlainConn } from './plain-conn.ts';
+
+export interface ListenTarget {
+  /** An address or '*'; for a Unix socket, its path. */
+  host: string;
+  port: number;
+  unix: boolean;
+  /** Length of the kernel's queue of connections not yet accepted (PgBouncer listen_backlog). */
+  backlog: number;
+  /** A listening descriptor that exists already (socket activation, take-over) instead of a new one. */
+  fd?: number;
+}
+
+export interface Listener {
+  readonly target: ListenTarget;
+  /** The port it really listens on (target.port 0 asks for any). */
+  readonly port: number;
+  readonly fd: number;
+  close(): void;
+}
+
+interface ListeningHandle {
+  fd: number;
+  onconnection: ((status: number, handle: SocketHandle | undefined) => void) | undefined;
+}
+
+/** Throws the system's error (EADDRINUSE, EACCES, …) when it cannot listen. */
+export function listen(target: ListenTarget, accept: (conn: Conn, socket: Socket | null) => void): Promise<Listener> {
+  const unixPort = target.unix ? target.port : -1;
+  const server = createServer({ noDelay: !target.unix, pauseOnConnect: false }, (socket) => {
+    accept(new PlainConn(socket, DISCARD, unixPort), socket);
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.once('listening', () => {
+      server.removeListener('error', reject);
+      server.on('error', () => {});
+      const handle = (server as unknown as { _handle?: ListeningHandle })._handle;
+      if (fastConnsWork && handle !== undefined && typeof handle.onconnection === 'function')
+        handle.onconnection = (status, client) => {
+          if (status !== 0 || client === undefined) return;
+          if (unixPort < 0) client.setNoDelay?.(true);
+          accept(FastConn.accepted(client, DISCARD, unixPort), null);
+        };
+      const address = server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : target.port;
+      resolve(new NodeListener(server, target, port, handle?.fd ?? -1));
+    });
+    const { backlog } = target;
+    if (target.fd !== undefined) server.listen({ fd: target.fd, backlog });
+    else if (target.unix) server.listen({ path: target.host, backlog });
+    else server.listen({ host: target.host === '*' ? '::' : target.host, port: target.port, backlog });
+  });
+}
+
+class NodeListener implements Listener {
+  readonly target: ListenTarget;
+  readonly port: number;
+  readonly fd: number;
+  readonly #server: Server;
+
+  constructor(server: Server, target: ListenTarget, port: number, fd: number) {
+    this.#server = server;
+    this.target = target;
+    this.port = port;
+    this.fd = fd;
+  }
+
+  close(): void {
+    this.#server.close();
+  }
+}
+
+export type { RawSocket };

@@ -1,0 +1,81 @@
+/** Any duplex stream the ordinary way: TLS sockets, and every socket on runtimes without the fast way. */
+import type { Socket } from 'node:net';
+import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
+import { addressOf } from './fast-conn.ts';
+
+export class PlainConn implements Conn {
+  handler: ConnHandler;
+  queued = 0;
+  closed = false;
+  readonly tls: TlsFacts | null;
+  readonly #socket: Socket;
+  readonly #unixPort: number;
+  #over = false;
+  #local: Address | null = null;
+  #remote: Address | null = null;
+
+  constructor(socket: Socket, handler: ConnHandler, unixPort: number, tls: TlsFacts | null = null) {
+    this.handler = handler;
+    this.tls = tls;
+    this.#socket = socket;
+    this.#unixPort = unixPort;
+    socket.on('data', (chunk: Buffer) => {
+      if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
+    });
+    socket.on('end', () => this.#finish(null));
+    socket.on('error', (error) => this.#finish(error));
+    socket.on('close', () => this.#finish(null));
+  }
+
+  get remote(): Address {
+    this.#remote ??= addressOf(this.#socket.remoteAddress, this.#socket.remotePort, this.#unixPort);
+    return this.#remote;
+  }
+
+  get local(): Address {
+    this.#local ??= addressOf(this.#socket.localAddress, this.#socket.localPort, this.#unixPort);
+    return this.#local;
+  }
+
+  write(buffer: Uint8Array, start: number, end: number): boolean {
+    if (this.closed) return true;
+    const copy = Buffer.from(buffer.subarray(start, end));
+    this.queued += copy.length;
+    const taken = this.#socket.write(copy, (error) => {
+      this.queued -= copy.length;
+      if (!error && this.queued === 0 && !this.closed) this.handler.onDrain();
+    });
+    return taken;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#socket.end();
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+  }
+
+  destroy(error?: Error): void {
+    this.closed = true;
+    this.#socket.destroy(error);
+  }
+
+  #finish(error: Error | null): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.closed = true;
+    const { handler } = this;
+    this.handler = DISCARD;
+    this.#socket.destroy();
+    handler.onClose(error);
+  }
+}

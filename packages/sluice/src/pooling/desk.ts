@@ -1,0 +1,188 @@
+/**
+ * The login desk: who may come in, how they prove who they are, which pool they get, what they are greeted with. The
+ * configured rules, on top of the pooler; the exchange itself is client/login.ts and auth/.
+ */
+import type { Secret } from '@sluice/wire';
+import { authenticateMd5 } from '../auth/md5.ts';
+import type { AuthRequest, AuthResult } from '../auth/method.ts';
+import { authenticatePlain } from '../auth/plain.ts';
+import { authenticateScram } from '../auth/scram.ts';
+import type { ClientError } from '../client/home.ts';
+import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from '../client/login.ts';
+import { ClientSession } from '../client/session.ts';
+import type { Conn } from '../net/conn.ts';
+import type { PacketReader } from '../net/packet-reader.ts';
+import { describeRefusal } from './exhaustion.ts';
+import type { Database, Pooler } from './pooler.ts';
+import type { ServerPool, Welcome } from './server-pool.ts';
+
+/** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
+const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
+
+/** Startup parameters that are not settings. */
+const NOT_SETTINGS = new Set(['user', 'database', 'replication']);
+
+interface Login {
+  database: Database;
+  pool: ServerPool;
+}
+
+export class PoolerDesk implements LoginDesk {
+  readonly #pooler: Pooler;
+  readonly #logins = new WeakMap<Conn, Login>();
+  #sessionIds = 0;
+
+  constructor(pooler: Pooler) {
+    this.#pooler = pooler;
+  }
+
+  get loginTimeoutMs(): number {
+    return this.#pooler.config.global.clientLoginTimeoutMs;
+  }
+
+  admit(request: StartupRequest): ClientError | null {
+    const pooler = this.#pooler;
+    const { global } = pooler.config;
+    if (pooler.shuttingDown) return { message: 'server shutting down', sqlState: '57P01' };
+    if (pooler.sessions.size >= global.maxClientConn)
+      return {
+        message: 'no more connections allowed (max_client_conn)',
+        sqlState: '53300',
+        detail: `${pooler.sessions.size} clients are connected, and max_client_conn is ${global.maxClientConn}.`,
+        hint: 'Close connections that are not needed, or raise max_client_conn.',
+      };
+    return this.#refusedParameter(request);
+  }
+
+  async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<AuthResult | ClientError> {
+    const pooler = this.#pooler;
+    const { authType, scramIterations } = pooler.config.global;
+    const secret = pooler.secrets.get(request.user) ?? null;
+    const asked: AuthRequest = {
+      conn,
+      reader,
+      crypto: pooler.context.crypto,
+      user: request.user,
+      secret,
+      scramIterations,
+    };
+    const result = await this.#prove(authType, asked, secret);
+    if (!result.ok) {
+      pooler.log.warn(
+        `login failed: ${result.reason ?? 'wrong password'}`,
+        `${request.database}/${request.user}@${conn.remote.address}:${conn.remote.port}`,
+      );
+      return { message: `password authentication failed for user "${request.user}"`, sqlState: '28P01' };
+    }
+    if (result.scramKeys !== undefined) pooler.learnScramKeys(request.user, result.scramKeys);
+    const database = pooler.database(request.database);
+    if (database === null)
+      return {
+        message: `no such database: ${request.database}`,
+        sqlState: '3D000',
+        hint: 'Add it to [databases], or a "*" entry for all names.',
+      };
+    this.#logins.set(conn, { database, pool: pooler.poolFor(database, request.user) });
+    return result;
+  }
+
+  #prove(authType: string, asked: AuthRequest, secret: Secret | null): Promise<AuthResult> | AuthResult {
+    switch (authType) {
+      case 'any':
+        return { ok: true };
+      case 'trust':
+        return secret === null && !this.#pooler.secrets.has(asked.user)
+          ? { ok: false, reason: 'no such user' }
+          : { ok: true };
+      case 'plain':
+        return authenticatePlain(asked);
+      case 'md5':
+        return secret?.kind === 'scram' ? authenticateScram(asked) : authenticateMd5(asked);
+      case 'scram-sha-256':
+        return authenticateScram(asked);
+      default:
+        return { ok: false, reason: `auth_type ${authType} is not supported` };
+    }
+  }
+
+  async greet(request: StartupRequest, _auth: AuthResult, conn: Conn, timeoutMs: number): Promise<Greeting> {
+    const pooler = this.#pooler;
+    const { pool } = this.#logins.get(conn)!;
+    const { now } = pooler.clock;
+    const deadline = Math.min(timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY, pool.waitDeadline(now));
+    let welcome: Welcome;
+    try {
+      welcome = await pool.greet(deadline).promise;
+    } catch (error) {
+      const reason = (error as Error).message as Parameters<typeof describeRefusal>[1];
+      throw new LoginRefused(describeRefusal(pool, reason, pooler.clock.update()));
+    }
+    let { parameters } = welcome;
+    for (const [name, value] of request.params) {
+      const index = parameters.names.indexOf(name);
+      if (index >= 0) parameters = parameters.with(index, value);
+    }
+    const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
+    return {
+      reported: welcome.reported,
+      parameters,
+      processId: pooler.nextProcessId(),
+      cancelKey: pooler.context.crypto.randomBytes(keyBytes),
+    };
+  }
+
+  enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
+    const pooler = this.#pooler;
+    const { pool } = this.#logins.get(conn)!;
+    this.#logins.delete(conn);
+    pooler.clock.update();
+    const session = new ClientSession(
+      conn,
+      {
+        id: ++this.#sessionIds,
+        user: request.user,
+        database: request.database,
+        processId: greeting.processId,
+        cancelKey: greeting.cancelKey,
+      },
+      pool,
+      pooler,
+      greeting.parameters,
+      pooler.clock,
+    );
+    pooler.add(session);
+    if (pooler.config.global.logConnections)
+      pooler.log.info(
+        `login attempt: db=${request.database} user=${request.user} tls=${conn.tls?.description ?? 'no'}`,
+        pooler.describe(session),
+      );
+    session.begin(rest);
+  }
+
+  cancel(processId: number, key: Uint8Array, done: () => void): void {
+    this.#pooler.clock.update();
+    this.#pooler.cancel(processId, key, done);
+  }
+
+  failed(conn: Conn, request: StartupRequest | null, reason: string): void {
+    const pooler = this.#pooler;
+    if (!pooler.config.global.logPoolerErrors) return;
+    const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
+    pooler.log.warn(`pooler error: ${reason}`, `${who}@${conn.remote.address}:${conn.remote.port}`);
+  }
+
+  /** Startup parameters that are neither followed nor ignored are refused by name. */
+  #refusedParameter(request: StartupRequest): ClientError | null {
+    const { parameters } = this.#pooler.context;
+    const ignored = this.#pooler.config.global.ignoreStartupParameters;
+    for (const name of request.params.keys()) {
+      if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || ignored.includes(name)) continue;
+      return {
+        message: `unsupported startup parameter: ${name}`,
+        sqlState: '08P01',
+        hint: `Remove it from the client's connection string, or add it to ignore_startup_parameters.`,
+      };
+    }
+    return null;
+  }
+}

@@ -1,0 +1,59 @@
+/** Explains to a client why it got no server: which pool, how many wait, and who holds the servers longest. */
+import { EntryState, type Refusal } from '@sluice/core';
+import type { ClientError } from '../client/home.ts';
+import { ClientSession } from '../client/session.ts';
+import type { ServerPool } from './server-pool.ts';
+
+/** Holders named in the error, at most. */
+const NAMED = 3;
+
+export function describeRefusal(home: ServerPool, reason: Refusal, now: number): ClientError {
+  const { pool } = home;
+  if (reason === 'open failed') {
+    const { lastError } = pool.adder;
+    return {
+      message: home.explain(lastError),
+      sqlState: sqlStateOf(lastError),
+      hint: 'Correct the database entry or the server, then try again.',
+    };
+  }
+  if (reason === 'pool closed') return { message: 'server shutting down', sqlState: '57P01' };
+  if (reason !== 'timeout') return { message: `no server connection: ${reason}`, sqlState: '53300' };
+  const linked = pool.count(EntryState.Linked);
+  const limit = pool.policy.maxSize > 0 ? String(pool.policy.maxSize) : 'unlimited';
+  const down = pool.adder.failures > 0 ? ` ${home.explain(pool.adder.lastError)}.` : '';
+  return {
+    // PgBouncer's text: people's retries match on it.
+    message: 'query_wait_timeout',
+    sqlState: '08P01',
+    detail:
+      `Pool "${pool.name}" had no free server within query_wait_timeout (${home.shape.queryWaitTimeoutMs / 1000} s): ` +
+      `${linked} in use, size ${limit}, ${pool.queue.length + 1} clients waiting.${down}${longest(home, now)}`,
+    hint: 'Look for transactions that stay open during slow work of the application; a larger pool seldom helps.',
+  };
+}
+
+function longest(home: ServerPool, now: number): string {
+  const holders: ClientSession[] = [];
+  for (const entry of home.pool.lists[EntryState.Linked]!) {
+    const holder = entry.value?.holder;
+    if (holder instanceof ClientSession) holders.push(holder);
+  }
+  holders.sort((a, b) => since(a, now) - since(b, now));
+  const named = holders.slice(0, NAMED).map((session) => {
+    const name = session.parameters.get('application_name') || 'unnamed application';
+    const state = session.idleInTransactionAt > 0 ? ', idle in transaction' : '';
+    return `"${name}" (${((now - since(session, now)) / 1000).toFixed(1)} s${state})`;
+  });
+  return named.length === 0 ? '' : ` Held longest by ${named.join(', ')}.`;
+}
+
+/** When the session's transaction began; for one without, as in session mode, when it logged in. */
+function since(session: ClientSession, now: number): number {
+  return session.transactionAt > 0 ? session.transactionAt : Math.min(now, session.connectedAt);
+}
+
+function sqlStateOf(error: unknown): string {
+  const fields = (error as { fields?: { code?: string } } | null)?.fields;
+  return fields?.code ?? '08006';
+}

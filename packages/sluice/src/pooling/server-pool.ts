@@ -1,0 +1,316 @@
+/**
+ * The servers of one database and user: implements the core's port (dial, check, reset, close) and what clients see of
+ * it. Owns the credentials for the server side and what a first server told about itself. Which pools there are is
+ * the pooler's business.
+ */
+import {
+  type CloseReason,
+  type Entry,
+  EntryState,
+  type Limit,
+  Pool,
+  type PoolPort,
+  type PoolSet,
+  Waiter,
+} from '@sluice/core';
+import { type CryptoPort, type ErrorFields, type Parameters, query, type ScramKeys, type Secret } from '@sluice/wire';
+import type { ClientHome, PoolingMode } from '../client/home.ts';
+import type { DatabaseConfig } from '../config/index.ts';
+import type { Conn } from '../net/conn.ts';
+import { type Dial, dial } from '../net/dial.ts';
+import { LoginImpossible, logIn, ServerRefused } from '../server/login.ts';
+import { Server, type ServerWatcher, Tx } from '../server/server.ts';
+import type { StatementStore } from '../server/statements.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Traffic } from '../telemetry/traffic.ts';
+import { CLOSE_TEXTS } from './close-texts.ts';
+
+/** What all pools of the process share. */
+export interface PoolingContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly crypto: CryptoPort;
+  readonly set: PoolSet<Server>;
+  readonly statements: StatementStore;
+  readonly parameters: Parameters;
+  readonly random: () => number;
+}
+
+/** Which settings a pool takes from where; a new one comes with RELOAD. */
+export interface PoolShape {
+  database: DatabaseConfig;
+  /** Name under which clients ask for the database. */
+  databaseName: string;
+  policy: Pool<Server>['policy'];
+  mode: PoolingMode;
+  maxPrepared: number;
+  resetAlways: boolean;
+  resetQuery: string;
+  checkQuery: string;
+  connectQuery: string;
+  connectTimeoutMs: number;
+  queryWaitTimeoutMs: number;
+  unixSocketDir: string;
+  logConnections: boolean;
+  logDisconnections: boolean;
+}
+
+export interface PoolUser {
+  /** The role on the server. */
+  readonly name: string;
+  secret: Secret | null;
+  scramKeys: ScramKeys | null;
+}
+
+/** What a client is told at login. */
+export interface Welcome {
+  reported: ReadonlyMap<string, string>;
+  parameters: Parameters;
+}
+
+/** SQLSTATE classes with which a server refuses for good: waiting would not help. */
+const PERMANENT = new Set(['28', '3D', '22', '42', '0A', '08']);
+
+/** A server that is checked or reset must answer within this long. */
+const UPKEEP_MS = 15_000;
+
+export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
+  readonly context: PoolingContext;
+  readonly pool: Pool<Server>;
+  readonly traffic: Traffic;
+  readonly user: PoolUser;
+  shape: PoolShape;
+  welcome: Welcome | null = null;
+  /** Sessions that belong here. */
+  clients = 0;
+  readonly #dials = new Map<Entry<Server>, { dial: Dial | null; conn: Conn | null }>();
+  #nextHost = 0;
+
+  constructor(context: PoolingContext, shape: PoolShape, user: PoolUser, limits: readonly Limit[], traffic: Traffic) {
+    this.context = context;
+    this.shape = shape;
+    this.user = user;
+    this.traffic = traffic;
+    const { clock, set, random } = context;
+    this.pool = new Pool<Server>({
+      name: `${shape.databaseName}/${user.name}`,
+      policy: shape.policy,
+      port: this,
+      env: { now: () => clock.now, random },
+      limits,
+      set,
+    });
+  }
+
+  get name(): string {
+    return this.pool.name;
+  }
+
+  get mode(): PoolingMode {
+    return this.shape.mode;
+  }
+
+  get maxPrepared(): number {
+    return this.shape.mode === 'session' ? 0 : this.shape.maxPrepared;
+  }
+
+  get resetAlways(): boolean {
+    return this.shape.resetAlways;
+  }
+
+  waitDeadline(now: number): number {
+    const { queryWaitTimeoutMs } = this.shape;
+    return queryWaitTimeoutMs > 0 ? now + queryWaitTimeoutMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** What the server says of itself, from the first connection on. Rejects with why there is none. */
+  greet(deadline: number): { promise: Promise<Welcome>; abort: () => void } {
+    if (this.welcome !== null) return { promise: Promise.resolve(this.welcome), abort: () => {} };
+    let abort = () => {};
+    const promise = new Promise<Welcome>((resolve, reject) => {
+      const waiter = new Waiter<Server>({
+        served: (entry) => {
+          this.pool.release(entry, entry.generation);
+          resolve(this.welcome!);
+        },
+        refused: (reason) => reject(new Error(reason)),
+      });
+      waiter.deadline = deadline;
+      abort = () => this.pool.cancel(waiter);
+      const entry = this.pool.acquire(waiter);
+      if (entry === null) return;
+      this.pool.release(entry, entry.generation);
+      resolve(this.welcome!);
+    });
+    return { promise, abort };
+  }
+
+  // The core's port.
+
+  open(entry: Entry<Server>): void {
+    this.#connect(entry).then(
+      (server) => this.#connected(entry, server),
+      (error: Error) => this.#connectFailed(entry, error),
+    );
+  }
+
+  check(entry: Entry<Server>): void {
+    this.#upkeep(entry, this.shape.checkQuery, (ok) => this.pool.checked(entry, ok));
+  }
+
+  reset(entry: Entry<Server>): void {
+    const server = entry.value!;
+    const discard = this.shape.mode === 'session' || this.shape.resetAlways ? this.shape.resetQuery : '';
+    const clean = () => this.#upkeep(entry, discard, (ok) => this.pool.resetDone(entry, ok));
+    if (server.status === Tx.Idle) clean();
+    else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));
+  }
+
+  close(entry: Entry<Server>, reason: CloseReason): void {
+    const underWay = this.#dials.get(entry);
+    if (underWay !== undefined) {
+      underWay.dial?.abort();
+      underWay.conn?.destroy();
+      return;
+    }
+    entry.value?.close(CLOSE_TEXTS[reason]);
+  }
+
+  // The servers' watcher.
+
+  serverClosed(server: Server, reason: string): void {
+    this.context.clock.update();
+    if (this.shape.logDisconnections) this.log(`closing because: ${reason} (age=${this.#age(server)}s)`, server);
+    if (server.entry.state === EntryState.Closing) this.pool.closed(server.entry);
+    else this.pool.lost(server.entry);
+  }
+
+  unaskedMessage(server: Server, severity: string, fields: ErrorFields): void {
+    this.context.log.write('WARNING', this.describe(server), `server ${severity.toLowerCase()}: ${fields.message}`);
+  }
+
+  describe(server: Server): string {
+    const { address, port } = server.conn.remote;
+    return `S-0x${server.entry.id.toString(16)}: ${this.name}@${address}:${port}`;
+  }
+
+  log(message: string, server: Server): void {
+    this.context.log.info(message, this.describe(server));
+  }
+
+  #age(server: Server): number {
+    return Math.floor((this.context.clock.now - server.connectedAt) / 1000);
+  }
+
+  async #connect(entry: Entry<Server>): Promise<Server> {
+    const { shape } = this;
+    const underWay: { dial: Dial | null; conn: Conn | null } = { dial: null, conn: null };
+    this.#dials.set(entry, underWay);
+    const host = this.#pickHost();
+    const { port } = shape.database;
+    underWay.dial = dial({ host, port, timeoutMs: shape.connectTimeoutMs });
+    const conn = await underWay.dial.conn;
+    underWay.conn = conn;
+    const timer =
+      shape.connectTimeoutMs > 0
+        ? setTimeout(
+            () => conn.destroy(new Error('login took too long (server_connect_timeout)')),
+            shape.connectTimeoutMs,
+          )
+        : undefined;
+    try {
+      const loggedIn = await logIn(conn, {
+        credentials: { user: this.user.name, secret: this.user.secret, scramKeys: this.user.scramKeys },
+        database: shape.database.dbname ?? shape.databaseName,
+        startup: this.#startup(),
+        parameters: this.context.parameters,
+        crypto: this.context.crypto,
+        endPoint: conn.tls?.endPoint ?? null,
+      });
+      this.welcome = { reported: loggedIn.reported, parameters: loggedIn.parameters };
+      const identity = { processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port };
+      const { clock, statements } = this.context;
+      return new Server(conn, entry, identity, loggedIn.parameters, this, statements, clock.update());
+    } catch (error) {
+      conn.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The next of the database's hosts, in turn; without any, the Unix socket. */
+  #pickHost(): string {
+    const { hosts } = this.shape.database;
+    if (hosts.length === 0) return this.shape.unixSocketDir;
+    return hosts[this.#nextHost++ % hosts.length]!;
+  }
+
+  #startup(): Map<string, string> {
+    const { clientEncoding, datestyle, timezone, applicationName } = this.shape.database;
+    const startup = new Map<string, string>();
+    if (clientEncoding) startup.set('client_encoding', clientEncoding);
+    if (datestyle) startup.set('datestyle', datestyle);
+    if (timezone) startup.set('timezone', timezone);
+    if (applicationName) startup.set('application_name', applicationName);
+    return startup;
+  }
+
+  #connected(entry: Entry<Server>, server: Server): void {
+    this.#dials.delete(entry);
+    this.context.clock.update();
+    entry.value = server;
+    if (this.shape.logConnections)
+      this.log(`new connection to server (from ${server.conn.local.address}:${server.conn.local.port})`, server);
+    if (entry.state !== EntryState.Opening) server.close('connection no longer needed');
+    else if (this.shape.connectQuery === '') this.pool.opened(entry);
+    else
+      this.#upkeep(entry, this.shape.connectQuery, (ok) =>
+        ok ? this.pool.opened(entry) : server.close('connect query failed'),
+      );
+  }
+
+  #connectFailed(entry: Entry<Server>, error: Error): void {
+    this.#dials.delete(entry);
+    this.context.clock.update();
+    if (entry.state === EntryState.Closing) {
+      this.pool.closed(entry);
+      return;
+    }
+    this.context.log.warn(`${this.name}: ${this.explain(error)}`);
+    const hopeless = this.#hopeless(error);
+    this.pool.openFailed(entry, error);
+    if (hopeless && this.pool.size === 0) this.pool.refuseAll('open failed');
+  }
+
+  #hopeless(error: Error): boolean {
+    if (error instanceof LoginImpossible) return true;
+    return error instanceof ServerRefused && PERMANENT.has(error.fields.code.slice(0, 2));
+  }
+
+  /** Why a connection could not be opened, in one line. */
+  explain(error: unknown): string {
+    const where = `server ${this.shape.database.hosts.join(',') || this.shape.unixSocketDir}:${this.shape.database.port}`;
+    if (error instanceof ServerRefused)
+      return `${where} refused the login of user "${this.user.name}": ${error.message}`;
+    return `cannot connect to ${where}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+
+  /** Runs a statement on a server that nobody holds; it must leave the server idle and clean, in time. */
+  #upkeep(entry: Entry<Server>, sql: string, done: (ok: boolean) => void): void {
+    const server = entry.value!;
+    if (sql === '') {
+      done(server.status === Tx.Idle && server.settled);
+      return;
+    }
+    const timer = setTimeout(() => server.close(`no answer to "${sql}" within ${UPKEEP_MS / 1000} s`), UPKEEP_MS);
+    server.runInternal(query(sql), (error) => {
+      clearTimeout(timer);
+      this.context.clock.update();
+      if (server.closedBecause !== null) return; // serverClosed tells the pool
+      if (error !== null) this.context.log.warn(`"${sql}" failed: ${error.message}`, this.describe(server));
+      done(error === null && server.status === Tx.Idle && server.settled);
+    });
+  }
+}

@@ -1,0 +1,406 @@
+/**
+ * A server connection after its login: scans what PostgreSQL sends, keeps the books (transaction status, replies owed,
+ * parameters) and passes the rest to whoever holds it. Knows no clients and no pools: a holder is an interface, and the
+ * pool entry is opaque. Login is in login.ts, reset and check in upkeep.ts.
+ */
+import type { Entry } from '@sluice/core';
+import {
+  Action,
+  BACK,
+  Back,
+  type ErrorFields,
+  HEADER_BYTES,
+  lengthAt,
+  type Parameters,
+  parseErrorFields,
+  Reply,
+  ReplyQueue,
+  terminate,
+} from '@sluice/wire';
+import type { Conn, ConnHandler } from '../net/conn.ts';
+import { ServerStatements, type StatementStore } from './statements.ts';
+
+/** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
+const COLLECT_BYTES = 1_048_576;
+
+/** Transaction status bytes of ReadyForQuery. */
+export const Tx = { Idle: 0x49, InBlock: 0x54, Failed: 0x45 } as const;
+
+/** Who holds a server: the client session. Called while the server scans; nothing here may re-enter the server. */
+export interface ServerHolder {
+  /** Bytes for the client; valid until `serverScanned`. */
+  relay(buffer: Uint8Array, from: number, to: number): void;
+  /** What was given to `relay` is about to be overwritten: copy it. */
+  keepRelayed(): void;
+  /** A reply that the client is owed by us is due now. */
+  answerDue(kind: Reply): void;
+  /** An exchange ended, with the transaction status of its ReadyForQuery. */
+  exchangeEnded(status: number): void;
+  /** The server reported an error for the client. */
+  errorRelayed(fields: ErrorFields | null): void;
+  /** The server threw all prepared statements away (DISCARD ALL, DEALLOCATE ALL). */
+  statementsDiscarded(): void;
+  /** A followed parameter changed on the client's behalf. */
+  parameterChanged(index: number, value: string): void;
+  /** A chunk has been scanned: flush, and give the server back if it is free. */
+  serverScanned(server: Server): void;
+  /** The connection is gone while held; `reason` for the log. */
+  serverLost(server: Server, reason: string): void;
+  /** Everything written to the server has left. */
+  serverDrained(): void;
+}
+
+/** Called when an exchange of our own has ended: the error PostgreSQL reported, or null. */
+export type InternalDone = (error: ErrorFields | null) => void;
+
+/** What the server's owner (the pool's port) wants to hear. */
+export interface ServerWatcher {
+  /** Gone, for whatever reason. After `holder.serverLost`. */
+  serverClosed(server: Server, reason: string): void;
+  /** A notice or error that nobody asked for, for the log. */
+  unaskedMessage(server: Server, severity: string, fields: ErrorFields): void;
+}
+
+export interface ServerIdentity {
+  processId: number;
+  cancelKey: Uint8Array;
+  /** Where a cancel request for it must go. */
+  host: string;
+  port: number;
+}
+
+export class Server implements ConnHandler {
+  /** Set while it must be reset when the last cancel request has landed. */
+  resetOwed = false;
+  readonly conn: Conn;
+  readonly entry: Entry<Server>;
+  readonly watcher: ServerWatcher;
+  readonly identity: ServerIdentity;
+  readonly queue = new ReplyQueue();
+  readonly statements: ServerStatements;
+  /** Set by the holder for the time of the link; only it and the pool's port write it. */
+  holder: ServerHolder | null = null;
+  /** As of the last ReadyForQuery. */
+  status: number = Tx.Idle;
+  parameters: Parameters;
+  /** The parameters as they were after login: what DISCARD ALL and RESET bring back. */
+  readonly startParameters: Parameters;
+  /** Streaming replication is under way: bytes pass both ways until the end. */
+  copyBoth = false;
+  /** Cancel requests on their way to this server. */
+  cancels = 0;
+  /** Body bytes of a message of the client's that were announced to this server and not yet written. */
+  owedBody = 0;
+  readonly connectedAt: number;
+  requestedAt = 0;
+  closedBecause: string | null = null;
+  #gone = false;
+  #internalDone: InternalDone | null = null;
+  #internalError: ErrorFields | null = null;
+  #bodyLeft = 0;
+  #bodyPass = false;
+  #carry: Buffer | null = null;
+  #carried = 0;
+  #needed = 0;
+
+  constructor(
+    conn: Conn,
+    entry: Entry<Server>,
+    identity: ServerIdentity,
+    parameters: Parameters,
+    watcher: ServerWatcher,
+    store: StatementStore,
+    now: number,
+  ) {
+    this.conn = conn;
+    this.statements = new ServerStatements(store);
+    this.entry = entry;
+    this.identity = identity;
+    this.parameters = parameters;
+    this.startParameters = parameters;
+    this.watcher = watcher;
+    this.connectedAt = now;
+    conn.handler = this;
+  }
+
+  /** Nothing owed, nothing half sent or half received, no copy: only then may it change hands. */
+  get settled(): boolean {
+    return (
+      this.queue.length === 0 &&
+      !this.queue.copyIn &&
+      !this.queue.syncMissing &&
+      this.owedBody === 0 &&
+      this.#bodyLeft === 0 &&
+      this.#carried === 0 &&
+      !this.copyBoth
+    );
+  }
+
+  /** Runs a statement of our own; the holder, if any, sees nothing of it. One at a time. */
+  runInternal(message: Uint8Array, done: InternalDone): void {
+    if (this.#internalDone !== null) throw new Error('bug: two internal statements on one server');
+    this.#internalDone = done;
+    this.#internalError = null;
+    this.queue.sent(Reply.Query, Action.Skip);
+    this.conn.write(message, 0, message.length);
+  }
+
+  /**
+   * Closes the connection: with Terminate where the server is listening, at once where replies are still owed (it would
+   * have to send them all first). The holder and the watcher hear of it when it is closed.
+   */
+  close(reason: string): void {
+    if (this.closedBecause !== null) return;
+    this.closedBecause = reason;
+    if (!this.settled) {
+      this.conn.destroy();
+      return;
+    }
+    const message = terminate();
+    this.conn.write(message, 0, message.length);
+    this.conn.end();
+  }
+
+  onData(buffer: Buffer, start: number, end: number): void {
+    let at = start;
+    if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
+    if (at < end && this.closedBecause === null) this.#scan(buffer, at, end);
+    this.holder?.serverScanned(this);
+  }
+
+  onDrain(): void {
+    this.holder?.serverDrained();
+  }
+
+  onClose(error: Error | null): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    const reason = this.closedBecause ?? (error === null ? 'server conn crashed?' : error.message);
+    this.closedBecause = reason;
+    this.queue.clear();
+    this.statements.clear();
+    const done = this.#internalDone;
+    this.#internalDone = null;
+    const { holder } = this;
+    this.holder = null;
+    holder?.serverLost(this, reason);
+    this.watcher.serverClosed(this, reason);
+    done?.(this.#internalError);
+  }
+
+  /** Completes a message that the last chunk cut, copying no more of this one than it needs. */
+  #finishCarried(buffer: Buffer, at: number, end: number): number {
+    while (this.#carried > 0) {
+      const carry = this.#carry!;
+      const take = Math.min(this.#needed - this.#carried, end - at);
+      buffer.copy(carry, this.#carried, at, at + take);
+      this.#carried += take;
+      at += take;
+      if (this.#carried < this.#needed) return at;
+      if (this.#needed === HEADER_BYTES && this.#collects(carry, 0)) {
+        this.#needed = lengthAt(carry, 0) + 1;
+        this.#reserve();
+        continue;
+      }
+      const size = this.#carried;
+      this.#carried = 0;
+      this.#carry = null;
+      this.#scan(carry, 0, size);
+      this.holder?.keepRelayed();
+    }
+    return at;
+  }
+
+  /** Must the message whose header is at `at` be whole before it is looked at? */
+  #collects(buffer: Uint8Array, at: number): boolean {
+    const what = BACK[buffer[at]!]!;
+    const size = lengthAt(buffer, at) + 1;
+    return what !== Back.Pass && what !== Back.Bad && size > HEADER_BYTES && size <= COLLECT_BYTES;
+  }
+
+  #keep(buffer: Buffer, at: number, end: number): void {
+    this.#carried = end - at;
+    this.#needed = this.#carried < HEADER_BYTES ? HEADER_BYTES : lengthAt(buffer, at) + 1;
+    this.#reserve();
+    buffer.copy(this.#carry!, 0, at, end);
+  }
+
+  #reserve(): void {
+    const size = Math.max(this.#needed, 64);
+    if (this.#carry !== null && this.#carry.length >= size) return;
+    const bigger = Buffer.allocUnsafe(size);
+    if (this.#carry !== null) this.#carry.copy(bigger, 0, 0, Math.min(this.#carried, this.#carry.length));
+    this.#carry = bigger;
+  }
+
+  /** Walks the headers of a chunk. `from` is where the bytes begin that are passed on next. */
+  #scan(buffer: Buffer, at: number, end: number): void {
+    let from = at;
+    if (this.#bodyLeft > 0) {
+      const step = Math.min(this.#bodyLeft, end - at);
+      at += step;
+      this.#bodyLeft -= step;
+      if (!this.#bodyPass) from = at;
+    }
+    while (at < end) {
+      if (end - at < HEADER_BYTES) {
+        this.#pass(buffer, from, at);
+        this.#keep(buffer, at, end);
+        return;
+      }
+      const what = BACK[buffer[at]!]!;
+      const size = lengthAt(buffer, at) + 1;
+      if (what === Back.Bad || size < HEADER_BYTES) {
+        this.#pass(buffer, from, at);
+        this.close(`protocol violation: message of type 0x${buffer[at]!.toString(16)}, ${size - 1} bytes`);
+        return;
+      }
+      let passing = this.holder !== null && this.queue.headAction === Action.Forward;
+      if (what !== Back.Pass) {
+        if (size > end - at && this.#collects(buffer, at)) {
+          this.#pass(buffer, from, at);
+          this.#keep(buffer, at, end);
+          return;
+        }
+        if (passing || from < at) {
+          this.#pass(buffer, from, at);
+          from = at;
+        }
+        const whole = size <= end - at;
+        passing = this.#understand(what, buffer, at, whole ? size : 0, passing);
+        if (this.closedBecause !== null) return;
+      }
+      const step = Math.min(size, end - at);
+      this.#bodyLeft = size - step;
+      this.#bodyPass = passing;
+      if (!passing) {
+        this.#pass(buffer, from, at);
+        from = at + step;
+      }
+      at += step;
+      if (what !== Back.Pass && this.queue.headAction === Action.Answer) {
+        this.#pass(buffer, from, at);
+        from = at;
+        this.answer();
+      }
+    }
+    this.#pass(buffer, from, at);
+  }
+
+  #pass(buffer: Uint8Array, from: number, to: number): void {
+    if (from < to && this.holder !== null) this.holder.relay(buffer, from, to);
+  }
+
+  /** Answers for which the turn has come. */
+  answer(): void {
+    while (this.queue.headAction === Action.Answer) {
+      this.holder?.answerDue(this.queue.head);
+      this.queue.pop();
+    }
+  }
+
+  /** Keeps the books for one message; returns whether it is passed on. `size` 0: its body is not all here. */
+  #understand(what: number, buffer: Buffer, at: number, size: number, passing: boolean): boolean {
+    const { queue } = this;
+    switch (what) {
+      case Back.ParseComplete:
+        return this.#completes(Reply.Parse, passing);
+      case Back.BindComplete:
+        return this.#completes(Reply.Bind, passing);
+      case Back.CloseComplete:
+        return this.#completes(Reply.Close, passing);
+      case Back.Described:
+        if (queue.head === Reply.Describe) queue.pop();
+        return passing;
+      case Back.Executed:
+        if (queue.head === Reply.Execute) queue.pop();
+        if (buffer[at] === 0x43 && buffer[at + HEADER_BYTES] === 0x44 && size > 0) this.#discarded(buffer, at, size);
+        return passing;
+      case Back.Ready:
+        return this.#ready(buffer[at + HEADER_BYTES]!, passing);
+      case Back.Error:
+        return this.#failed(size === 0 ? null : parseErrorFields(buffer, at + HEADER_BYTES, at + size), passing);
+      case Back.Notice:
+        if (this.holder === null && size > 0)
+          this.watcher.unaskedMessage(this, 'NOTICE', parseErrorFields(buffer, at + HEADER_BYTES, at + size));
+        return passing;
+      case Back.Notification:
+        return this.holder !== null;
+      case Back.ParameterStatus:
+        return this.#parameter(buffer, at + HEADER_BYTES, at + size, passing);
+      case Back.CopyIn:
+        queue.copyInStarted();
+        return passing;
+      case Back.CopyBoth:
+        this.copyBoth = true;
+        return passing;
+      default:
+        return passing;
+    }
+  }
+
+  /** A command that begins with D was completed: did it throw the prepared statements away? */
+  #discarded(buffer: Buffer, at: number, size: number): void {
+    const tag = buffer.toString('latin1', at + HEADER_BYTES, at + size - 1);
+    if (tag !== 'DISCARD ALL' && tag !== 'DEALLOCATE ALL') return;
+    this.statements.clear();
+    this.holder?.statementsDiscarded();
+  }
+
+  #completes(kind: Reply, passing: boolean): boolean {
+    if (this.queue.head !== kind) {
+      this.close('protocol violation: a reply that nobody asked for');
+      return false;
+    }
+    this.queue.pop();
+    return passing;
+  }
+
+  #ready(status: number, passing: boolean): boolean {
+    const { queue } = this;
+    const { head } = queue;
+    if (head !== Reply.Query && head !== Reply.Sync && head !== Reply.Function) {
+      this.close('protocol violation: ReadyForQuery that nobody asked for');
+      return false;
+    }
+    this.copyBoth = false;
+    this.status = status;
+    const internal = queue.headAction === Action.Skip ? this.#internalDone : null;
+    queue.pop();
+    if (internal !== null) {
+      this.#internalDone = null;
+      internal(this.#internalError);
+    } else if (passing) this.holder!.exchangeEnded(status);
+    return passing;
+  }
+
+  #failed(fields: ErrorFields | null, passing: boolean): boolean {
+    if (this.holder === null || (this.#internalDone !== null && this.queue.headAction === Action.Skip)) {
+      this.#internalError = fields;
+      if (this.#internalDone === null && fields !== null) this.watcher.unaskedMessage(this, 'ERROR', fields);
+      this.queue.failed();
+      // A fatal error belongs to the client all the same: it is why its connection ends.
+      const fatal = fields !== null && fields.severity === 'FATAL';
+      if (this.holder !== null && fatal) this.holder.errorRelayed(fields);
+      return this.holder !== null && fatal;
+    }
+    this.queue.failed();
+    this.holder.errorRelayed(fields);
+    return true;
+  }
+
+  #parameter(buffer: Buffer, start: number, end: number, passing: boolean): boolean {
+    const nameEnd = buffer.indexOf(0, start);
+    const valueEnd = nameEnd < 0 ? -1 : buffer.indexOf(0, nameEnd + 1);
+    if (nameEnd < 0 || valueEnd !== end - 1) {
+      this.close('protocol violation: malformed ParameterStatus');
+      return false;
+    }
+    const index = this.parameters.names.indexOf(buffer.toString('latin1', start, nameEnd));
+    if (index < 0) return passing;
+    const value = buffer.toString('utf8', nameEnd + 1, valueEnd);
+    this.parameters = this.parameters.with(index, value);
+    if (passing) this.holder!.parameterChanged(index, value);
+    return passing;
+  }
+}

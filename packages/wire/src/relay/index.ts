@@ -1,0 +1,2 @@
+export { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';
+export { BACK, Back, FRONT, Front, HEADER_BYTES, lengthAt } from './tables.ts';

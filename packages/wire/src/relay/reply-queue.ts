@@ -1,0 +1,225 @@
+/**
+ * The replies that a server still owes, in order, and what to do with each: pass on, swallow, or answer ourselves.
+ * It is what makes pipelines, injected messages and errors in mid pipeline come out right. No sockets, no bytes: the
+ * relay tells it what was sent and what came back. Behaviour after PostgreSQL's manual, "Message Flow".
+ */
+
+/** What was sent, by the reply that completes it. */
+export const Reply = {
+  None: 0,
+  /** Parse: ParseComplete. */
+  Parse: 1,
+  /** Bind: BindComplete. */
+  Bind: 2,
+  /** Describe: RowDescription or NoData. */
+  Describe: 3,
+  /** Execute: CommandComplete, EmptyQueryResponse or PortalSuspended. */
+  Execute: 4,
+  /** Close: CloseComplete. */
+  Close: 5,
+  /** Sync: ReadyForQuery. */
+  Sync: 6,
+  /** Query: ReadyForQuery. */
+  Query: 7,
+  /** FunctionCall: ReadyForQuery. */
+  Function: 8,
+  /** CopyDone or CopyFail sent before the server was known to be in copy-in; has no reply of its own. */
+  CopyEnd: 9,
+} as const;
+export type Reply = (typeof Reply)[keyof typeof Reply];
+
+/** What to do with the reply. */
+export const Action = {
+  /** Pass it on to the client. */
+  Forward: 0,
+  /** We sent the message on our own account: the client must not see the reply. */
+  Skip: 16,
+  /** We did not send the message: the client is owed the reply from us when its turn comes. */
+  Answer: 32,
+} as const;
+export type Action = (typeof Action)[keyof typeof Action];
+
+const KIND = 15;
+const ACTION = 48;
+
+/** What an exchange changed in somebody's books on the assumption that it would succeed. */
+export interface Effect {
+  /** The reply came: it holds. */
+  confirm(): void;
+  /** An earlier or its own error made the server skip it: undo. Called newest first. */
+  revert(): void;
+}
+
+export class ReplyQueue {
+  /** Replies owed, ours included. */
+  length = 0;
+  /** The server is reading copy data: Sync and Flush are swallowed by it until CopyDone or CopyFail. */
+  copyIn = false;
+  /** An error was reported and no Sync has been sent since: the server ignores everything up to the next one. */
+  skipping = false;
+  /** Kind of the last message that reached the server. */
+  #last: Reply = Reply.None;
+  #ring = new Uint8Array(16);
+  #effects: (Effect | null)[] | null = null;
+  #at = 0;
+
+  /** Extended messages were sent and no Sync after them: the server may be inside an implicit transaction. */
+  get syncMissing(): boolean {
+    return this.skipping || (this.#last >= Reply.Parse && this.#last <= Reply.Close);
+  }
+
+  /** Kind of the oldest reply owed. */
+  get head(): Reply {
+    return (this.length === 0 ? 0 : this.#ring[this.#at]! & KIND) as Reply;
+  }
+
+  /** What to do with the oldest reply owed; Forward when none is. */
+  get headAction(): Action {
+    return (this.length === 0 ? 0 : this.#ring[this.#at]! & ACTION) as Action;
+  }
+
+  /**
+   * A message goes to the server (or, with Answer, is withheld). Returns false when the server will ignore it, so that
+   * no reply is owed: then an effect must not be applied.
+   */
+  sent(kind: Reply, action: Action = Action.Forward, effect: Effect | null = null): boolean {
+    if (this.skipping) {
+      if (kind !== Reply.Sync) return false;
+      this.skipping = false;
+    }
+    if (this.copyIn && kind !== Reply.CopyEnd) {
+      if (kind === Reply.Sync) return false;
+      // Anything else makes the copy fail. In a simple query the server consumes the message with that; in the
+      // extended protocol it skips to the next Sync.
+      this.copyIn = false;
+      if (this.head === Reply.Query) return false;
+    }
+    if (kind === Reply.CopyEnd) {
+      if (this.copyIn) {
+        this.copyIn = false;
+        return true;
+      }
+      // Outside of copy-in the server ignores it, unless the command that starts the copy is still on its way.
+      if (!this.#mayStartCopy()) return false;
+    }
+    if (action !== Action.Answer && kind !== Reply.CopyEnd) this.#last = kind;
+    if (this.length === this.#ring.length) this.#grow();
+    const index = (this.#at + this.length) & (this.#ring.length - 1);
+    this.#ring[index] = kind | action;
+    if (effect !== null) {
+      this.#effects ??= new Array<Effect | null>(this.#ring.length).fill(null);
+      this.#effects[index] = effect;
+    }
+    this.length++;
+    return true;
+  }
+
+  /** The oldest reply came (or was answered by us). */
+  pop(): void {
+    if (this.length === 0) throw new Error('bug: a reply came that nobody owed');
+    const effect = this.#takeEffect(this.#at);
+    this.#at = (this.#at + 1) & (this.#ring.length - 1);
+    this.length--;
+    effect?.confirm();
+    // CopyEnd without a copy is ignored by the server.
+    while (this.length > 0 && (this.#ring[this.#at]! & KIND) === Reply.CopyEnd) this.#dropHead();
+  }
+
+  /** The server reported an error for the oldest reply owed. Simple: ReadyForQuery follows. Extended: skip to Sync. */
+  failed(): void {
+    this.copyIn = false;
+    const head = this.head;
+    if (head === Reply.Query || head === Reply.Sync || head === Reply.Function || head === Reply.None) return;
+    const dropped: Effect[] = [];
+    while (this.length > 0 && this.head !== Reply.Sync) {
+      const effect = this.#takeEffect(this.#at);
+      if (effect !== null) dropped.push(effect);
+      this.#at = (this.#at + 1) & (this.#ring.length - 1);
+      this.length--;
+    }
+    if (this.length === 0) this.skipping = true;
+    for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
+  }
+
+  /** CopyInResponse: what was sent after the command is read as copy data, up to CopyDone or CopyFail. */
+  copyInStarted(): void {
+    this.copyIn = true;
+    const kept: number[] = [];
+    const effects: (Effect | null)[] = [];
+    const simple = this.head === Reply.Query;
+    for (let i = 0; i < this.length; i++) {
+      const index = (this.#at + i) & (this.#ring.length - 1);
+      const kind = this.#ring[index]! & KIND;
+      const effect = this.#takeEffect(index);
+      if (i > 0 && this.copyIn) {
+        if (kind === Reply.Sync) continue;
+        this.copyIn = false;
+        if (kind === Reply.CopyEnd) continue;
+        if (simple) {
+          effect?.revert();
+          continue;
+        }
+      }
+      kept.push(this.#ring[index]!);
+      effects.push(effect);
+    }
+    this.length = 0;
+    for (let i = 0; i < kept.length; i++) {
+      const index = (this.#at + i) & (this.#ring.length - 1);
+      this.#ring[index] = kept[i]!;
+      if (effects[i] !== null) this.#effects![index] = effects[i]!;
+      this.length++;
+    }
+  }
+
+  /** Nothing is owed any more: the connection is gone. Effects are reverted. */
+  clear(): void {
+    const dropped: Effect[] = [];
+    while (this.length > 0) {
+      const effect = this.#takeEffect(this.#at);
+      if (effect !== null) dropped.push(effect);
+      this.#at = (this.#at + 1) & (this.#ring.length - 1);
+      this.length--;
+    }
+    this.copyIn = false;
+    this.skipping = false;
+    this.#last = Reply.None;
+    for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
+  }
+
+  #dropHead(): void {
+    this.#takeEffect(this.#at);
+    this.#at = (this.#at + 1) & (this.#ring.length - 1);
+    this.length--;
+  }
+
+  #takeEffect(index: number): Effect | null {
+    if (this.#effects === null) return null;
+    const effect = this.#effects[index]!;
+    this.#effects[index] = null;
+    return effect;
+  }
+
+  /** Is a command on its way that could put the server into copy-in? */
+  #mayStartCopy(): boolean {
+    for (let i = 0; i < this.length; i++) {
+      const kind = this.#ring[(this.#at + i) & (this.#ring.length - 1)]! & KIND;
+      if (kind === Reply.Query || kind === Reply.Execute) return true;
+    }
+    return false;
+  }
+
+  #grow(): void {
+    const size = this.#ring.length;
+    const ring = new Uint8Array(size * 2);
+    const effects = this.#effects === null ? null : new Array<Effect | null>(size * 2).fill(null);
+    for (let i = 0; i < this.length; i++) {
+      const index = (this.#at + i) & (size - 1);
+      ring[i] = this.#ring[index]!;
+      if (effects !== null) effects[i] = this.#effects![index]!;
+    }
+    this.#ring = ring;
+    this.#effects = effects;
+    this.#at = 0;
+  }
+}
