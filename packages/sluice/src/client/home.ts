@@ -3,7 +3,7 @@ import type { Pool, Refusal } from '@sluice/core';
 import type { Server } from '../server/server.ts';
 import type { StatementStore } from '../server/statements.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
-import type { ClientSession } from './session.ts';
+import type { Session } from './side.ts';
 
 export type PoolingMode = 'session' | 'transaction' | 'statement';
 
@@ -33,14 +33,14 @@ export interface ClientRegistry {
   /** Bytes of the largest message accepted (max_packet_size). */
   readonly maxPacketSize: number;
   /** Why this client may not begin anything now (shutdown, database gone), or null. */
-  refuseWork(session: ClientSession): ClientError | null;
+  refuseWork(session: Session): ClientError | null;
   /** The session is queued for a server. */
-  sessionWaits(session: ClientSession): void;
-  describeRefusal(session: ClientSession, reason: Refusal): ClientError;
+  sessionWaits(session: Session): void;
+  describeRefusal(session: Session, reason: Refusal): ClientError;
   /** The session is over, for this reason; its connection may still be flushing. */
-  sessionEnds(session: ClientSession, reason: string): void;
+  sessionEnds(session: Session, reason: string): void;
   /** Its connection is closed. */
-  sessionClosed(session: ClientSession): void;
+  sessionClosed(session: Session): void;
   /** A server was lost while the session held it. */
-  serverLostByClient(session: ClientSession, server: Server): void;
+  serverLostByClient(session: Session, server: Server): void;
 }

@@ -7,39 +7,10 @@
 import { Action, type Effect, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
 import type { Statement, StatementStore } from '../server/statements.ts';
-import type { ClientSession } from './session.ts';
+import type { Session } from './side.ts';
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
 const NAME_BYTES = 65_536;
-
-/** A client's names. */
-export class StatementNames {
-  #byName: Map<string, Statement> | null = null;
-
-  get size(): number {
-    return this.#byName?.size ?? 0;
-  }
-
-  get(name: string): Statement | undefined {
-    return this.#byName?.get(name);
-  }
-
-  set(name: string, statement: Statement): void {
-    this.#byName ??= new Map();
-    this.#byName.set(name, statement);
-  }
-
-  delete(name: string): void {
-    this.#byName?.delete(name);
-  }
-
-  /** Forgets all names. */
-  clear(store: StatementStore): void {
-    if (this.#byName === null) return;
-    for (const statement of this.#byName.values()) store.drop(statement);
-    this.#byName = null;
-  }
-}
 
 /** What became of a message. One object, reused: read it before the next call. */
 export interface Interception {
@@ -62,13 +33,7 @@ function result(kind: Interception['kind'], pieces: Uint8Array[] = [], restAt = 
 }
 
 /** Looks at the extended-protocol message at `at`, of which the bytes up to `end` (its own end at most) are here. */
-export function intercept(
-  session: ClientSession,
-  server: Server,
-  buffer: Buffer,
-  at: number,
-  end: number,
-): Interception {
+export function intercept(session: Session, server: Server, buffer: Buffer, at: number, end: number): Interception {
   const what = buffer[at]!;
   const size = lengthAt(buffer, at) + 1;
   const whole = end - at >= size;
@@ -86,7 +51,7 @@ export function intercept(
   return result('pass');
 }
 
-function parse(session: ClientSession, server: Server, buffer: Buffer, at: number, size: number): Interception {
+function parse(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const nameEnd = buffer.indexOf(0, at + HEADER_BYTES);
   if (nameEnd < 0 || nameEnd >= at + size) return result('pass');
   const name = buffer.toString('latin1', at + HEADER_BYTES, nameEnd);
@@ -119,14 +84,7 @@ function parse(session: ClientSession, server: Server, buffer: Buffer, at: numbe
   return result('done', pieces);
 }
 
-function bind(
-  session: ClientSession,
-  server: Server,
-  buffer: Buffer,
-  at: number,
-  end: number,
-  size: number,
-): Interception {
+function bind(session: Session, server: Server, buffer: Buffer, at: number, end: number, size: number): Interception {
   const limit = Math.min(end, at + size);
   const portalEnd = buffer.indexOf(0, at + HEADER_BYTES);
   const nameEnd = portalEnd < 0 || portalEnd >= limit ? -1 : buffer.indexOf(0, portalEnd + 1);
@@ -146,7 +104,7 @@ function bind(
   return result('done', pieces, nameEnd - at);
 }
 
-function describe(session: ClientSession, server: Server, buffer: Buffer, at: number, size: number): Interception {
+function describe(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const nameAt = at + HEADER_BYTES + 1;
   const statement = session.statements.get(buffer.toString('latin1', nameAt, at + size - 1));
   if (statement === undefined) return unknown(server, Reply.Describe, buffer, at, nameAt, at + size - 1, size);
@@ -158,7 +116,7 @@ function describe(session: ClientSession, server: Server, buffer: Buffer, at: nu
 }
 
 /** The client's name goes; the server keeps the statement for others. */
-function close(session: ClientSession, server: Server, buffer: Buffer, at: number, size: number): Interception {
+function close(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const name = buffer.toString('latin1', at + HEADER_BYTES + 1, at + size - 1);
   const statement = session.statements.get(name);
   const effect = statement === undefined ? null : new ClosedEffect(session, name, statement);
@@ -183,7 +141,7 @@ function unknown(
 }
 
 /** Makes sure that the server knows the statement by the time that it reads what follows. */
-function ensure(session: ClientSession, server: Server, statement: Statement, pieces: Uint8Array[]): void {
+function ensure(session: Session, server: Server, statement: Statement, pieces: Uint8Array[]): void {
   if (server.statements.has(statement)) {
     server.statements.touch(statement);
     return;
@@ -197,7 +155,7 @@ function ensure(session: ClientSession, server: Server, statement: Statement, pi
 }
 
 /** Closes the least recently used statements on the server above the limit. */
-function evict(session: ClientSession, server: Server, pieces: Uint8Array[]): void {
+function evict(session: Session, server: Server, pieces: Uint8Array[]): void {
   const { statements: store } = session.registry;
   while (server.statements.size > session.home.maxPrepared) {
     const oldest = server.statements.oldest!;
@@ -241,11 +199,11 @@ function closeMessage(name: string): Uint8Array {
 
 /** The client has a name. Holds the reference that `take` gave. */
 class NamedEffect implements Effect {
-  readonly #session: ClientSession;
+  readonly #session: Session;
   readonly #name: string;
   readonly #statement: Statement;
 
-  constructor(session: ClientSession, name: string, statement: Statement) {
+  constructor(session: Session, name: string, statement: Statement) {
     this.#session = session;
     this.#name = name;
     this.#statement = statement;
@@ -266,11 +224,11 @@ class NamedEffect implements Effect {
 
 /** The client has given a name up; its reference is dropped when that is certain. */
 class ClosedEffect implements Effect {
-  readonly #session: ClientSession;
+  readonly #session: Session;
   readonly #name: string;
   readonly #statement: Statement;
 
-  constructor(session: ClientSession, name: string, statement: Statement) {
+  constructor(session: Session, name: string, statement: Statement) {
     this.#session = session;
     this.#name = name;
     this.#statement = statement;

@@ -9,49 +9,28 @@ import {
   concat,
   type ErrorFields,
   errorResponse,
-  FRONT,
-  Front,
-  HEADER_BYTES,
-  lengthAt,
   type Parameters,
   query,
-  Reply,
+  type Reply,
   readyForQuery,
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
-import { Gather } from '../net/gather.ts';
 import { type Server, type ServerHolder, Tx } from '../server/server.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { ANSWERS } from './answers.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
-import { intercept, StatementNames } from './prepared.ts';
+import { Intake, PIPELINE_REPLIES, TO_CLIENT, TO_SERVER } from './intake.ts';
+import { type Session, type SessionIdentity, SessionState } from './side.ts';
+import { StatementNames } from './statement-names.ts';
 
-export const SessionState = { Idle: 0, Waiting: 1, Preparing: 2, Linked: 3, Closed: 4 } as const;
-export type SessionState = (typeof SessionState)[keyof typeof SessionState];
-
-/** What may pile up from a client that waits for a server before it is no longer read. */
-const BACKLOG_BYTES = 65_536;
-/** Replies owed at which a pipelining client is no longer read, until half of them have come. */
-const PIPELINE_REPLIES = 65_536;
-
-const TO_SERVER = new Gather();
-const TO_CLIENT = new Gather();
-
-export interface SessionIdentity {
-  readonly id: number;
-  readonly user: string;
-  readonly database: string;
-  readonly cancelKey: Uint8Array;
-  readonly processId: number;
-}
-
-export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Server> {
+export class ClientSession implements Session, ConnHandler, ServerHolder, WaiterOwner<Server> {
   readonly conn: Conn;
   readonly identity: SessionIdentity;
   readonly registry: ClientRegistry;
   readonly clock: Clock;
   readonly waiter: Waiter<Server>;
   readonly statements = new StatementNames();
+  readonly intake: Intake;
   home: ClientHome;
   state: SessionState = SessionState.Idle;
   server: Server | null = null;
@@ -68,13 +47,6 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
   waitNotified = false;
   /** A fatal error of PostgreSQL's was passed on: the end of the server connection needs no second one. */
   #fatalRelayed = false;
-  #backlog: Buffer | null = null;
-  #bodyLeft = 0;
-  #bodyForward = false;
-  #carry: Buffer | null = null;
-  #carried = 0;
-  #needed = 0;
-  #paused = false;
 
   constructor(
     conn: Conn,
@@ -93,7 +65,12 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     this.connectedAt = clock.now;
     this.requestedAt = clock.now;
     this.waiter = new Waiter<Server>(this);
+    this.intake = new Intake(this);
     conn.handler = this;
+  }
+
+  get waitingSince(): number {
+    return this.waiter.since;
   }
 
   get isOver(): boolean {
@@ -109,7 +86,7 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
   onData(buffer: Buffer, start: number, end: number): void {
     this.requestedAt = this.clock.update();
     this.home.traffic.received += end - start;
-    this.#take(buffer, start, end);
+    this.intake.take(buffer, start, end);
   }
 
   onDrain(): void {
@@ -138,168 +115,25 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     else this.conn.resume();
   }
 
-  #take(buffer: Buffer, start: number, end: number): void {
-    if (this.#backlog !== null) {
-      this.#queueUp(buffer, start, end);
-      return;
+  /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
+  obtainServer(): boolean {
+    if (this.state !== SessionState.Idle) return false;
+    const refusal = this.registry.refuseWork(this);
+    if (refusal !== null) {
+      this.disconnect(refusal.message, refusal.sqlState);
+      return false;
     }
-    let at = start;
-    if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
-    if (at < end) this.#scan(buffer, at, end);
-    this.#flush();
-  }
-
-  #flush(): void {
-    const { server } = this;
-    if (!TO_CLIENT.empty) TO_CLIENT.flush(this.conn);
-    if (server === null || this.state === SessionState.Closed) {
-      TO_SERVER.drop();
-      return;
-    }
-    if (!TO_SERVER.flush(server.conn) || server.queue.length > PIPELINE_REPLIES) this.#pause();
-  }
-
-  #pause(): void {
-    if (this.#paused) return;
-    this.#paused = true;
-    this.conn.pause();
-  }
-
-  #resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.conn.resume();
-  }
-
-  #queueUp(buffer: Buffer, start: number, end: number): void {
-    const old = this.#backlog!;
-    this.#backlog = Buffer.concat([old, buffer.subarray(start, end)]);
-    if (this.#backlog.length >= BACKLOG_BYTES) this.#pause();
-  }
-
-  /** Completes a message that the last chunk cut. */
-  #finishCarried(buffer: Buffer, at: number, end: number): number {
-    while (this.#carried > 0 && this.#backlog === null) {
-      const carry = this.#carry!;
-      const take = Math.min(this.#needed - this.#carried, end - at);
-      buffer.copy(carry, this.#carried, at, at + take);
-      this.#carried += take;
-      at += take;
-      if (this.#carried < this.#needed) return at;
-      const size = this.#carried;
-      this.#carried = 0;
-      this.#carry = null;
-      this.#scan(carry, 0, size);
-      if (this.server !== null) TO_SERVER.keep(this.server.conn);
-    }
-    if (this.#backlog !== null && at < end) {
-      this.#queueUp(buffer, at, end);
-      return end;
-    }
-    return at;
-  }
-
-  /** Keeps the beginning of a message until `needed` bytes of it are here. */
-  #keep(buffer: Buffer, at: number, end: number, needed: number): void {
-    this.#carried = end - at;
-    this.#needed = needed;
-    this.#carry = Buffer.allocUnsafe(needed);
-    buffer.copy(this.#carry, 0, at, end);
-  }
-
-  /** Walks the headers of a chunk. `from` is where the bytes begin that go to the server next. */
-  #scan(buffer: Buffer, at: number, end: number): void {
-    let from = at;
-    if (this.#bodyLeft > 0) {
-      const step = Math.min(this.#bodyLeft, end - at);
-      at += step;
-      this.#bodyLeft -= step;
-      if (!this.#bodyForward) from = at;
-      else this.server!.owedBody = this.#bodyLeft;
-    }
-    while (at < end) {
-      const have = end - at;
-      if (have < HEADER_BYTES) {
-        this.#send(buffer, from, at);
-        this.#keep(buffer, at, end, HEADER_BYTES);
-        return;
-      }
-      const what = FRONT[buffer[at]!]!;
-      const size = lengthAt(buffer, at) + 1;
-      if (size < HEADER_BYTES || what === Front.Bad || size > this.registry.maxPacketSize) {
-        this.#send(buffer, from, at);
-        this.#refuseMessage(buffer[at]!, size);
-        return;
-      }
-      if (this.state !== SessionState.Linked && !this.#mayProceed(what, buffer, at, end)) {
-        if (this.state !== SessionState.Idle) return;
-        // Not for any server: skipped, as PostgreSQL skips copy data outside of a copy.
-        const step = Math.min(size, have);
-        this.#bodyLeft = size - step;
-        this.#bodyForward = false;
-        at += step;
-        from = at;
-        continue;
-      }
-      if (what === Front.Terminate) {
-        this.#send(buffer, from, at);
-        this.#flush();
-        this.#leave('client close request', null);
-        return;
-      }
-      if (this.home.maxPrepared > 0 && what >= Front.Parse && what <= Front.Close && what !== Front.Execute) {
-        this.#send(buffer, from, at);
-        from = at;
-        const done = this.#intercept(buffer, at, Math.min(end, at + size), size);
-        if (done === 0) return;
-        if (done > 0) {
-          at += done;
-          from = at;
-          continue;
-        }
-      }
-      this.#note(what);
-      const step = Math.min(size, have);
-      at += step;
-      this.#bodyLeft = size - step;
-      this.#bodyForward = true;
-      this.server!.owedBody = this.#bodyLeft;
-    }
-    this.#send(buffer, from, at);
-  }
-
-  #send(buffer: Uint8Array, from: number, to: number): void {
-    if (from < to && this.server !== null) TO_SERVER.add(this.server.conn, buffer, from, to);
-  }
-
-  /**
-   * Prepared statements: returns how many bytes of the chunk were dealt with, 0 when the message must be kept until
-   * more of it is here, or -1 when it is not a matter of prepared statements and passes like any other.
-   */
-  #intercept(buffer: Buffer, at: number, end: number, size: number): number {
-    const server = this.server!;
-    this.#begin(server);
-    const result = intercept(this, server, buffer, at, end);
-    if (result.kind === 'pass') return -1;
-    if (result.kind === 'more') {
-      this.#keep(buffer, at, end, result.needed);
-      return 0;
-    }
-    const { pieces, restAt } = result;
-    for (const piece of pieces) TO_SERVER.add(server.conn, piece, 0, piece.length);
-    const step = end - at;
-    if (restAt >= 0) {
-      TO_SERVER.add(server.conn, buffer, at + restAt, end);
-      this.#bodyLeft = size - step;
-      this.#bodyForward = true;
-      server.owedBody = this.#bodyLeft;
-    }
-    server.answer();
-    return step;
+    this.waiter.deadline = this.home.waitDeadline(this.clock.now);
+    this.state = SessionState.Waiting;
+    this.waitNotified = false;
+    const entry = this.pool.acquire(this.waiter);
+    if (entry !== null) return this.#link(entry);
+    if (!this.isOver) this.registry.sessionWaits(this);
+    return false;
   }
 
   /** An exchange begins with the first message that goes to the server. */
-  #begin(server: Server): void {
+  exchangeBegins(server: Server): void {
     if (this.queryAt !== 0) return;
     this.queryAt = this.clock.now;
     if (this.transactionAt === 0) this.transactionAt = this.clock.now;
@@ -307,76 +141,12 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     server.requestedAt = this.clock.now;
   }
 
-  /** Writes down what a message that goes to the server makes it owe. */
-  #note(what: number): void {
-    const server = this.server!;
-    const { queue } = server;
-    this.#begin(server);
-    switch (what) {
-      case Front.Query:
-        queue.sent(Reply.Query);
-        break;
-      case Front.Parse:
-        queue.sent(Reply.Parse);
-        break;
-      case Front.Bind:
-        queue.sent(Reply.Bind);
-        break;
-      case Front.Describe:
-        queue.sent(Reply.Describe);
-        break;
-      case Front.Execute:
-        queue.sent(Reply.Execute);
-        break;
-      case Front.Close:
-        queue.sent(Reply.Close);
-        break;
-      case Front.Sync:
-        queue.sent(Reply.Sync);
-        break;
-      case Front.Function:
-        queue.sent(Reply.Function);
-        break;
-      case Front.CopyEnd:
-        queue.sent(Reply.CopyEnd);
-        break;
-    }
-  }
-
-  /**
-   * May the message at `at` be processed now? Gets a server where one is needed; when none is free the rest of the chunk
-   * becomes the backlog and the state Waiting. In state Idle afterwards, the message is to be skipped.
-   */
-  #mayProceed(what: number, buffer: Buffer, at: number, end: number): boolean {
-    if (what === Front.Terminate) return true;
-    if (what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd) return false;
-    const refusal = this.registry.refuseWork(this);
-    if (refusal !== null) {
-      this.disconnect(refusal.message, refusal.sqlState);
-      return false;
-    }
-    const entry = this.#acquire();
-    if (this.state === (SessionState.Closed as SessionState)) return false;
-    if (entry !== null && this.#link(entry)) return true;
-    this.#backlog = Buffer.from(buffer.subarray(at, end));
-    return false;
-  }
-
-  #acquire(): Entry<Server> | null {
-    this.waiter.deadline = this.home.waitDeadline(this.clock.now);
-    this.state = SessionState.Waiting;
-    this.waitNotified = false;
-    const entry = this.pool.acquire(this.waiter);
-    if (entry === null && this.state === SessionState.Waiting) this.registry.sessionWaits(this);
-    return entry;
-  }
-
   // The pool's side.
 
   served(entry: Entry<Server>): void {
     const { traffic } = this.home;
     traffic.waitMs += this.clock.now - this.waiter.since;
-    if (this.#link(entry)) this.#drainBacklog();
+    if (this.#link(entry)) this.intake.proceed();
   }
 
   refused(reason: Refusal): void {
@@ -414,36 +184,23 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     }
     this.parameters = server.parameters = this.parameters.withDefaults(server.parameters);
     this.state = SessionState.Linked;
-    this.#drainBacklog();
+    this.intake.proceed();
   }
 
   /**
    * A cancel request came while the session waits for a server: the first exchange of its backlog is answered as
-   * PostgreSQL answers a cancelled statement, and the rest goes on waiting.
+   * PostgreSQL answers a cancelled statement, and the rest goes on.
    */
   cancelWaiting(): void {
-    const backlog = this.#backlog;
-    if (this.state !== SessionState.Waiting || backlog === null) return;
-    const end = exchangeEnd(backlog);
-    if (end < 0) return;
+    if (this.state !== SessionState.Waiting || !this.intake.dropExchange()) return;
     this.pool.cancel(this.waiter);
     this.state = SessionState.Idle;
-    this.#backlog = null;
     const answer = concat(
       errorResponse({ severity: 'ERROR', code: '57014', message: 'canceling statement due to user request' }),
       readyForQuery(Tx.Idle),
     );
     this.conn.write(answer, 0, answer.length);
-    this.#resume();
-    if (end < backlog.length) this.#take(backlog, end, backlog.length);
-  }
-
-  #drainBacklog(): void {
-    const backlog = this.#backlog;
-    this.#backlog = null;
-    this.#resume();
-    if (backlog === null) return;
-    this.#take(backlog, 0, backlog.length);
+    this.intake.proceed();
   }
 
   // The server's side.
@@ -491,13 +248,8 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     this.clock.update();
     if (!TO_CLIENT.flush(this.conn)) server.conn.pause();
     if (this.state !== SessionState.Linked) return;
-    if (
-      this.#paused &&
-      this.#backlog === null &&
-      server.conn.queued === 0 &&
-      server.queue.length < PIPELINE_REPLIES / 2
-    )
-      this.#resume();
+    if (this.intake.paused && server.conn.queued === 0 && server.queue.length < PIPELINE_REPLIES / 2)
+      this.intake.resume();
     if (!server.settled || server.closedBecause !== null) return;
     const { mode } = this.home;
     if (mode === 'session') return;
@@ -509,7 +261,7 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
   }
 
   serverDrained(): void {
-    if (this.#backlog === null) this.#resume();
+    if (!this.intake.waiting) this.intake.resume();
   }
 
   serverLost(server: Server, reason: string): void {
@@ -540,9 +292,7 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     if (this.state === SessionState.Closed) return;
     const was = this.state;
     this.state = SessionState.Closed;
-    this.#backlog = null;
-    this.#carry = null;
-    this.#carried = 0;
+    this.intake.clear();
     this.registry.sessionEnds(this, reason);
     if (message !== null) this.conn.write(message, 0, message.length);
     if (message !== null || flushed) this.conn.end();
@@ -567,22 +317,4 @@ export class ClientSession implements ConnHandler, ServerHolder, WaiterOwner<Ser
     this.#unlink(dirty ? 'reset' : 'clean');
     this.state = SessionState.Closed;
   }
-
-  #refuseMessage(type: number, size: number): void {
-    if (size < HEADER_BYTES || size > this.registry.maxPacketSize)
-      this.disconnect(`invalid message length ${size - 1} in a message of type 0x${type.toString(16)}`, '08P01');
-    else this.disconnect(`invalid frontend message type ${type}`, '08P01');
-  }
-}
-
-/** Where the first exchange of a backlog ends: behind its first Query, FunctionCall or Sync; -1 when it is not all here. */
-function exchangeEnd(backlog: Buffer): number {
-  for (let at = 0; at + HEADER_BYTES <= backlog.length; ) {
-    const what = FRONT[backlog[at]!]!;
-    const end = at + lengthAt(backlog, at) + 1;
-    if (end > backlog.length || end <= at) return -1;
-    if (what === Front.Query || what === Front.Function || what === Front.Sync) return end;
-    at = end;
-  }
-  return -1;
 }

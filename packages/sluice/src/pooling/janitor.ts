@@ -2,7 +2,7 @@
  * What is due by the clock: the core's tick, and the timeouts of clients. Timeouts are numbers that one coarse sweep
  * compares, so a query starts no timer. Knows the pooler; nobody on the path of a query knows the janitor.
  */
-import { type ClientSession, SessionState } from '../client/session.ts';
+import { type Session, SessionState } from '../client/side.ts';
 import type { Pooler } from './pooler.ts';
 
 const TICK_MS = 100;
@@ -46,7 +46,7 @@ export class Janitor {
     resolve();
   }
 
-  #sweepSession(session: ClientSession, now: number): void {
+  #sweepSession(session: Session, now: number): void {
     const { global } = this.#pooler.config;
     if (session.state === SessionState.Idle) {
       if (this.#pooler.shuttingDown) session.disconnect('server shutting down', '57P01');

@@ -7,7 +7,7 @@ import { EntryState, Limit, PoolSet, type Refusal } from '@sluice/core';
 import { ParameterNames, Parameters, parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import { nodeCrypto } from '../auth/crypto.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
-import { type ClientSession, SessionState } from '../client/session.ts';
+import { type Session, SessionState } from '../client/side.ts';
 import type { Config, DatabaseConfig, UserConfig } from '../config/index.ts';
 import { sendCancel } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
@@ -40,7 +40,7 @@ export class Pooler implements ClientRegistry {
   readonly databases = new Map<string, Database>();
   readonly pools = new Map<string, ServerPool>();
   readonly userLimits = new Map<string, Limit>();
-  readonly sessions = new Map<number, ClientSession>();
+  readonly sessions = new Map<number, Session>();
   /** Connections that have not logged in yet. */
   loggingIn = 0;
   /** New clients are refused and those without a transaction are told to go. */
@@ -154,22 +154,22 @@ export class Pooler implements ClientRegistry {
 
   // The registry of sessions.
 
-  add(session: ClientSession): void {
+  add(session: Session): void {
     this.sessions.set(session.identity.processId, session);
     (session.home as ServerPool).clients++;
   }
 
-  refuseWork(_session: ClientSession): ClientError | null {
+  refuseWork(_session: Session): ClientError | null {
     return this.shuttingDown ? { message: 'server shutting down', sqlState: '57P01' } : null;
   }
 
-  sessionWaits(_session: ClientSession): void {}
+  sessionWaits(_session: Session): void {}
 
-  describeRefusal(session: ClientSession, reason: Refusal): ClientError {
+  describeRefusal(session: Session, reason: Refusal): ClientError {
     return describeRefusal(session.home as ServerPool, reason, this.clock.now);
   }
 
-  sessionEnds(session: ClientSession, reason: string): void {
+  sessionEnds(session: Session, reason: string): void {
     this.sessions.delete(session.identity.processId);
     (session.home as ServerPool).clients--;
     if (this.config.global.logDisconnections) {
@@ -178,11 +178,11 @@ export class Pooler implements ClientRegistry {
     }
   }
 
-  sessionClosed(_session: ClientSession): void {}
+  sessionClosed(_session: Session): void {}
 
-  serverLostByClient(_session: ClientSession, _server: Server): void {}
+  serverLostByClient(_session: Session, _server: Server): void {}
 
-  describe(session: ClientSession): string {
+  describe(session: Session): string {
     const { id, database, user } = session.identity;
     const { address, port } = session.conn.remote;
     return `C-0x${id.toString(16)}: ${database}/${user}@${address}:${port}`;

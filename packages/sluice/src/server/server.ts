@@ -319,7 +319,7 @@ export class Server implements ConnHandler {
       case Back.Ready:
         return this.#ready(buffer[at + HEADER_BYTES]!, passing);
       case Back.Error:
-        return this.#failed(size === 0 ? null : parseErrorFields(buffer, at + HEADER_BYTES, at + size), passing);
+        return this.#failed(size === 0 ? null : parseErrorFields(buffer, at + HEADER_BYTES, at + size));
       case Back.Notice:
         if (this.holder === null && size > 0)
           this.watcher.unaskedMessage(this, 'NOTICE', parseErrorFields(buffer, at + HEADER_BYTES, at + size));
@@ -374,7 +374,7 @@ export class Server implements ConnHandler {
     return passing;
   }
 
-  #failed(fields: ErrorFields | null, passing: boolean): boolean {
+  #failed(fields: ErrorFields | null): boolean {
     if (this.holder === null || (this.#internalDone !== null && this.queue.headAction === Action.Skip)) {
       this.#internalError = fields;
       if (this.#internalDone === null && fields !== null) this.watcher.unaskedMessage(this, 'ERROR', fields);

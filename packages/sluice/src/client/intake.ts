@@ -1,0 +1,276 @@
+/**
+ * What a client sends, as bytes: frames them, keeps what is cut or must wait, writes down what the server will owe, and
+ * passes the rest on. Owns the backlog of a client that waits for a server. When a server is to be had, and what becomes
+ * of the session, is session.ts's.
+ */
+import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
+import { Gather } from '../net/gather.ts';
+import { intercept } from './prepared.ts';
+import { type Session, SessionState } from './side.ts';
+
+/** What may pile up from a client that waits for a server before it is no longer read. */
+const BACKLOG_BYTES = 65_536;
+/** Replies owed at which a pipelining client is no longer read, until half of them have come. */
+export const PIPELINE_REPLIES = 65_536;
+
+export const TO_SERVER = new Gather();
+export const TO_CLIENT = new Gather();
+
+/** The reply that each kind of frontend message makes the server owe; None where it owes nothing. */
+const OWED: readonly Reply[] = (() => {
+  const owed: Reply[] = new Array(Front.Terminate + 1).fill(Reply.None);
+  owed[Front.Query] = Reply.Query;
+  owed[Front.Parse] = Reply.Parse;
+  owed[Front.Bind] = Reply.Bind;
+  owed[Front.Describe] = Reply.Describe;
+  owed[Front.Execute] = Reply.Execute;
+  owed[Front.Close] = Reply.Close;
+  owed[Front.Sync] = Reply.Sync;
+  owed[Front.Function] = Reply.Function;
+  owed[Front.CopyEnd] = Reply.CopyEnd;
+  return owed;
+})();
+
+export class Intake {
+  /** The client is not read: it waits with too much in hand, or the server cannot keep up. */
+  paused = false;
+  readonly #session: Session;
+  #backlog: Buffer | null = null;
+  #bodyLeft = 0;
+  #bodyForward = false;
+  #carry: Buffer | null = null;
+  #carried = 0;
+  #needed = 0;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  get waiting(): boolean {
+    return this.#backlog !== null;
+  }
+
+  take(buffer: Buffer, start: number, end: number): void {
+    if (this.#backlog !== null) {
+      this.#queueUp(buffer, start, end);
+      return;
+    }
+    let at = start;
+    if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
+    if (at < end) this.#scan(buffer, at, end);
+    this.#flush();
+  }
+
+  #flush(): void {
+    const { server } = this.#session;
+    if (!TO_CLIENT.empty) TO_CLIENT.flush(this.#session.conn);
+    if (server === null || this.#session.state === SessionState.Closed) {
+      TO_SERVER.drop();
+      return;
+    }
+    if (!TO_SERVER.flush(server.conn) || server.queue.length > PIPELINE_REPLIES) this.pause();
+  }
+
+  pause(): void {
+    if (this.paused) return;
+    this.paused = true;
+    this.#session.conn.pause();
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.#session.conn.resume();
+  }
+
+  #queueUp(buffer: Buffer, start: number, end: number): void {
+    const old = this.#backlog!;
+    this.#backlog = Buffer.concat([old, buffer.subarray(start, end)]);
+    if (this.#backlog.length >= BACKLOG_BYTES) this.pause();
+  }
+
+  /** Completes a message that the last chunk cut. */
+  #finishCarried(buffer: Buffer, at: number, end: number): number {
+    while (this.#carried > 0 && this.#backlog === null) {
+      const carry = this.#carry!;
+      const take = Math.min(this.#needed - this.#carried, end - at);
+      buffer.copy(carry, this.#carried, at, at + take);
+      this.#carried += take;
+      at += take;
+      if (this.#carried < this.#needed) return at;
+      const size = this.#carried;
+      this.#carried = 0;
+      this.#carry = null;
+      this.#scan(carry, 0, size);
+      if (this.#session.server !== null) TO_SERVER.keep(this.#session.server.conn);
+    }
+    if (this.#backlog !== null && at < end) {
+      this.#queueUp(buffer, at, end);
+      return end;
+    }
+    return at;
+  }
+
+  /** Keeps the beginning of a message until `needed` bytes of it are here. */
+  #keep(buffer: Buffer, at: number, end: number, needed: number): void {
+    this.#carried = end - at;
+    this.#needed = needed;
+    this.#carry = Buffer.allocUnsafe(needed);
+    buffer.copy(this.#carry, 0, at, end);
+  }
+
+  /** Walks the headers of a chunk. `from` is where the bytes begin that go to the server next. */
+  #scan(buffer: Buffer, at: number, end: number): void {
+    let from = at;
+    if (this.#bodyLeft > 0) {
+      const step = Math.min(this.#bodyLeft, end - at);
+      at += step;
+      this.#bodyLeft -= step;
+      if (!this.#bodyForward) from = at;
+      else this.#session.server!.owedBody = this.#bodyLeft;
+    }
+    while (at < end) {
+      const have = end - at;
+      if (have < HEADER_BYTES) {
+        this.#send(buffer, from, at);
+        this.#keep(buffer, at, end, HEADER_BYTES);
+        return;
+      }
+      const what = FRONT[buffer[at]!]!;
+      const size = lengthAt(buffer, at) + 1;
+      if (size < HEADER_BYTES || what === Front.Bad || size > this.#session.registry.maxPacketSize) {
+        this.#send(buffer, from, at);
+        this.#refuseMessage(buffer[at]!, size);
+        return;
+      }
+      if (this.#session.state !== SessionState.Linked && !this.#mayProceed(what, buffer, at, end)) {
+        if (this.#session.state !== SessionState.Idle) return;
+        // Not for any server: skipped, as PostgreSQL skips copy data outside of a copy.
+        const step = Math.min(size, have);
+        this.#bodyLeft = size - step;
+        this.#bodyForward = false;
+        at += step;
+        from = at;
+        continue;
+      }
+      if (what === Front.Terminate) {
+        this.#send(buffer, from, at);
+        this.#flush();
+        this.#session.drop('client close request');
+        return;
+      }
+      if (this.#session.home.maxPrepared > 0 && what >= Front.Parse && what <= Front.Close && what !== Front.Execute) {
+        this.#send(buffer, from, at);
+        from = at;
+        const done = this.#intercept(buffer, at, Math.min(end, at + size), size);
+        if (done === 0) return;
+        if (done > 0) {
+          at += done;
+          from = at;
+          continue;
+        }
+      }
+      this.#note(what);
+      const step = Math.min(size, have);
+      at += step;
+      this.#bodyLeft = size - step;
+      this.#bodyForward = true;
+      this.#session.server!.owedBody = this.#bodyLeft;
+    }
+    this.#send(buffer, from, at);
+  }
+
+  #send(buffer: Uint8Array, from: number, to: number): void {
+    if (from < to && this.#session.server !== null) TO_SERVER.add(this.#session.server.conn, buffer, from, to);
+  }
+
+  /**
+   * Prepared statements: returns how many bytes of the chunk were dealt with, 0 when the message must be kept until
+   * more of it is here, or -1 when it is not a matter of prepared statements and passes like any other.
+   */
+  #intercept(buffer: Buffer, at: number, end: number, size: number): number {
+    const server = this.#session.server!;
+    this.#session.exchangeBegins(server);
+    const result = intercept(this.#session, server, buffer, at, end);
+    if (result.kind === 'pass') return -1;
+    if (result.kind === 'more') {
+      this.#keep(buffer, at, end, result.needed);
+      return 0;
+    }
+    const { pieces, restAt } = result;
+    for (const piece of pieces) TO_SERVER.add(server.conn, piece, 0, piece.length);
+    const step = end - at;
+    if (restAt >= 0) {
+      TO_SERVER.add(server.conn, buffer, at + restAt, end);
+      this.#bodyLeft = size - step;
+      this.#bodyForward = true;
+      server.owedBody = this.#bodyLeft;
+    }
+    server.answer();
+    return step;
+  }
+
+  /** Writes down what a message that goes to the server makes it owe. */
+  #note(what: number): void {
+    const server = this.#session.server!;
+    this.#session.exchangeBegins(server);
+    const owed = OWED[what]!;
+    if (owed !== Reply.None) server.queue.sent(owed);
+  }
+
+  /**
+   * May the message at `at` be processed now? Asks the session for a server where one is needed; when none is free the
+   * rest of the chunk becomes the backlog. In state Idle afterwards, the message is to be skipped.
+   */
+  #mayProceed(what: number, buffer: Buffer, at: number, end: number): boolean {
+    if (what === Front.Terminate) return true;
+    if (what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd) return false;
+    if (this.#session.obtainServer()) return true;
+    if (!this.#session.isOver) this.#backlog = Buffer.from(buffer.subarray(at, end));
+    return false;
+  }
+
+  #refuseMessage(type: number, size: number): void {
+    if (size < HEADER_BYTES || size > this.#session.registry.maxPacketSize)
+      this.#session.disconnect(
+        `invalid message length ${size - 1} in a message of type 0x${type.toString(16)}`,
+        '08P01',
+      );
+    else this.#session.disconnect(`invalid frontend message type ${type}`, '08P01');
+  }
+  /** The client has its server: what waited goes on. */
+  proceed(): void {
+    const backlog = this.#backlog;
+    this.#backlog = null;
+    this.resume();
+    if (backlog !== null) this.take(backlog, 0, backlog.length);
+  }
+
+  /** Takes the first exchange out of the backlog, if it is all there; the rest waits for `proceed`. */
+  dropExchange(): boolean {
+    const backlog = this.#backlog;
+    const end = backlog === null ? -1 : exchangeEnd(backlog);
+    if (end < 0) return false;
+    this.#backlog = end < backlog!.length ? backlog!.subarray(end) : null;
+    return true;
+  }
+
+  /** The session is over: nothing is kept. */
+  clear(): void {
+    this.#backlog = null;
+    this.#carry = null;
+    this.#carried = 0;
+  }
+}
+
+/** Where the first exchange of a backlog ends: behind its first Query, FunctionCall or Sync; -1 when it is not all here. */
+function exchangeEnd(backlog: Buffer): number {
+  for (let at = 0; at + HEADER_BYTES <= backlog.length; ) {
+    const what = FRONT[backlog[at]!]!;
+    const end = at + lengthAt(backlog, at) + 1;
+    if (end > backlog.length || end <= at) return -1;
+    if (what === Front.Query || what === Front.Function || what === Front.Sync) return end;
+    at = end;
+  }
+  return -1;
+}

@@ -1,0 +1,62 @@
+/** A client session as its own parts and the rooms above it see it. Types and the table of states only. */
+import type { Parameters } from '@sluice/wire';
+import type { Conn } from '../net/conn.ts';
+import type { Server } from '../server/server.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { ClientHome, ClientRegistry } from './home.ts';
+import type { StatementNames } from './statement-names.ts';
+
+export const SessionState = {
+  /** No transaction, no server. Leaves with the first message that needs a server. */
+  Idle: 0,
+  /** Queued for a server. Leaves when one is served, the wait is refused or cancelled. */
+  Waiting: 1,
+  /** Has a server, whose settings are being brought in line. Leaves when they are. */
+  Preparing: 2,
+  /** Has a server; bytes pass both ways. Leaves when the server is free again. */
+  Linked: 3,
+  /** Over. Final. */
+  Closed: 4,
+} as const;
+export type SessionState = (typeof SessionState)[keyof typeof SessionState];
+
+export interface SessionIdentity {
+  /** Ascending in the process; the number in log lines. */
+  readonly id: number;
+  readonly user: string;
+  readonly database: string;
+  readonly cancelKey: Uint8Array;
+  readonly processId: number;
+}
+
+export interface Session {
+  readonly conn: Conn;
+  readonly identity: SessionIdentity;
+  readonly registry: ClientRegistry;
+  readonly clock: Clock;
+  readonly statements: StatementNames;
+  readonly home: ClientHome;
+  readonly state: SessionState;
+  readonly server: Server | null;
+  readonly parameters: Parameters;
+  /** Clock milliseconds: login and last request; begin of the exchange and of the transaction, 0 = none. */
+  readonly connectedAt: number;
+  readonly requestedAt: number;
+  readonly queryAt: number;
+  readonly transactionAt: number;
+  /** When the last exchange left a transaction open; 0 otherwise. */
+  readonly idleInTransactionAt: number;
+  /** Since when the session waits for a server; meaningful in state Waiting. */
+  readonly waitingSince: number;
+  readonly isOver: boolean;
+  /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
+  obtainServer(): boolean;
+  /** A message goes to the server; the first one begins an exchange. */
+  exchangeBegins(server: Server): void;
+  /** Ends the session with an error that the client is told, after PostgreSQL's fashion, before the close. */
+  disconnect(reason: string, sqlState?: string, extra?: { detail?: string; hint?: string }): void;
+  /** Ends the session without a word. */
+  drop(reason: string): void;
+  /** Answers the first exchange of a waiting session as cancelled. */
+  cancelWaiting(): void;
+}
