@@ -26,9 +26,9 @@ export function parseConnstr(text: string): ParsedConnstr {
   while (position < text.length) {
     PAIR.lastIndex = position;
     const match = PAIR.exec(text);
-    if (match === null) return { ok: false, reason: explain(text, position) };
+    if (match === null) return { ok: false, reason: explain(text, position, pairs) };
     const value = match[2]?.replaceAll("''", "'") ?? match[3] ?? '';
-    if (value === '') return { ok: false, reason: emptyValue(match[1]!) };
+    if (value === '') return { ok: false, reason: emptyValue(shownKey(match[1]!, pairs)) };
     pairs.push({ key: match[1]!, value });
     position = skipSpaces(text, PAIR.lastIndex);
   }
@@ -51,22 +51,28 @@ function skipSpaces(text: string, position: number): number {
   return SPACES.lastIndex;
 }
 
-function explain(text: string, position: number): string {
+function explain(text: string, position: number, before: readonly Pair[]): string {
   const start = /^([^= \0]*) *(=?) *('?)/.exec(text.slice(position));
   const key = start?.[1] ?? '';
   const ordinal = `at character ${position + 1}`;
   if (key === '') return `a key is missing ${ordinal}: write key=value, separated by spaces`;
-  if (start?.[2] !== '=')
+  if (start?.[2] !== '=') {
     return `a word ${ordinal} is followed by no "=": put values that hold spaces in single quotes`;
-  if (start[3] === "'")
-    return `the quotes of "${shorten(key)}" do not close: write '' for a quote inside, and a space after`;
-  return emptyValue(key);
+  }
+  const shown = shownKey(key, before);
+  if (start[3] === "'") return `the quotes of ${shown} do not close: write '' for a quote inside, and a space after`;
+  return emptyValue(shown);
 }
 
-function emptyValue(key: string): string {
-  return `"${shorten(key)}" has an empty value: give it one, or leave the key out`;
+function emptyValue(shown: string): string {
+  return `${shown} has an empty value: give it one, or leave the key out`;
 }
 
-function shorten(key: string): string {
-  return key.length > 40 ? `${key.slice(0, 40)}...` : key;
+/**
+ * A key as messages show it. What follows a password is not shown: a password with spaces and without quotes ends at
+ * its first space, and its next word would be taken for a key.
+ */
+export function shownKey(key: string, before: readonly Pair[]): string {
+  if (before.at(-1)?.key === 'password') return 'what follows password= (a value with spaces stands in single quotes)';
+  return key.length > 40 ? `"${key.slice(0, 40)}..."` : `"${key}"`;
 }

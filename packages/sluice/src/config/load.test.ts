@@ -1,4 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { defaultGlobals } from './defaults.ts';
 import { parseConfig } from './load.ts';
 import { hasErrors } from './problem.ts';
 
@@ -123,6 +125,273 @@ ${MAIN}peer_id = 1
     ],
   ])('refuses %s and says what to do', (line, message) => {
     expect(errors(`${MAIN}${line}\n`)).toEqual([message]);
+  });
+});
+
+describe('an entry of [databases], [users] or [peers]', () => {
+  const entry = (section: string, line: string) => errors(`[${section}]\n${line}\n${MAIN}`);
+
+  it.each([
+    [
+      'databases',
+      'pgbouncer = host=x',
+      'database name "pgbouncer" is reserved for the admin console: choose another name, in [databases] "pgbouncer"',
+    ],
+    ['databases', 'a = prot=1', 'unrecognized connection parameter: "prot"; did you mean port?, in [databases] "a"'],
+    [
+      'databases',
+      'a = transaction_timeout=1',
+      'unrecognized connection parameter: "transaction_timeout"; it stands in [pgbouncer], [users], in [databases] "a"',
+    ],
+    ['databases', 'a = port=0', 'invalid port: "0"; it must be a whole number from 1 to 65535, in [databases] "a"'],
+    [
+      'databases',
+      'a = port=5432x',
+      'invalid port: "5432x"; it must be a whole number from 1 to 65535, in [databases] "a"',
+    ],
+    [
+      'databases',
+      'a = pool_mode=x',
+      'invalid pool mode: "x"; it must be one of session, transaction, statement, in [databases] "a"',
+    ],
+    [
+      'databases',
+      'a = load_balance_hosts=x',
+      'invalid load_balance_hosts: "x"; it must be one of disable, round-robin, in [databases] "a"',
+    ],
+    [
+      'databases',
+      'a = auth_dbname=pgbouncer',
+      'invalid auth_dbname: "pgbouncer"; it must be another database: "pgbouncer" is reserved for the admin console, in [databases] "a"',
+    ],
+    [
+      'databases',
+      'a = pool_size=-2',
+      'invalid pool_size: "-2"; it must be a whole number from 0 to 2147483647, in [databases] "a"',
+    ],
+    [
+      'databases',
+      "a = password='hunter2",
+      'syntax error in connection string: the quotes of "password" do not close: write \'\' for a quote inside, and a space after, in [databases] "a"',
+    ],
+    [
+      'databases',
+      `'${'ä'.repeat(32)}' =`,
+      `the name "${'ä'.repeat(32)}" is too long: 64 bytes, at most 63 are kept, in [databases] "${'ä'.repeat(32)}"`,
+    ],
+    [
+      'users',
+      'u = user=x',
+      'unrecognized user parameter: "user"; it stands in [pgbouncer], [databases], in [users] "u"',
+    ],
+    [
+      'users',
+      'u = pool_mode',
+      'syntax error in user settings: a word at character 1 is followed by no "=": put values that hold spaces in single quotes, in [users] "u"',
+    ],
+    [
+      'peers',
+      '0 = host=x',
+      'ids of peers must be a number larger than 0 and at most 16383: "0" is not, in [peers] "0"',
+    ],
+    [
+      'peers',
+      '16384 = host=x',
+      'ids of peers must be a number larger than 0 and at most 16383: "16384" is not, in [peers] "16384"',
+    ],
+    [
+      'peers',
+      'one = host=x',
+      'ids of peers must be a number larger than 0 and at most 16383: "one" is not, in [peers] "one"',
+    ],
+    ['peers', '1 = port=1', 'host was not provided for peer 1: add host=, in [peers] "1"'],
+    [
+      'peers',
+      '1 = host=x dbname=y',
+      'unrecognized connection parameter: "dbname"; it stands in [databases], in [peers] "1"',
+    ],
+  ])('[%s] %s is refused', (section, line, message) => {
+    expect(entry(section, line)).toEqual([message]);
+  });
+
+  it('shows all that is wrong with it, and no other value of it', () => {
+    const messages = entry('databases', 'a = password=hunter2 port=x pool_size=y zzz=hunter2');
+    expect(messages).toHaveLength(3);
+    expect(messages.join()).not.toContain('hunter2');
+  });
+
+  it.each([
+    'a = password=hunter2 hunter2=x',
+    'a = password=x hunter2= b',
+    "a = password=x hunter2='b",
+    'a = password=x hunter2',
+    "a = password=x hunter2=''",
+  ])('shows no part of a password with spaces: %s', (line) => {
+    const messages = entry('databases', line);
+    expect(messages).toHaveLength(1);
+    expect(messages.join()).not.toContain('hunter2');
+  });
+
+  it.each([
+    ['-1', undefined],
+    ['0', 0],
+    ['010', 10],
+    ["'7'", 7],
+  ])('reads pool_size=%s as %s', (text, size) => {
+    const { config } = parse(`[databases]\na = pool_size=${text}\n[users]\nu = pool_size=${text}\n${MAIN}`);
+    expect(config.databases.get('a')?.poolSize).toBe(size);
+    expect(config.users.get('u')?.poolSize).toBe(size);
+  });
+
+  it('takes 0 of a limit for "not set", and says so when that makes a difference', () => {
+    const text =
+      '[databases]\na = max_db_connections=0 server_lifetime=0\n[users]\nu = query_timeout=0 query_wait_timeout=0\n';
+    const { config } = parse(`${text}${MAIN}max_db_connections = 5`);
+    expect(config.databases.get('a')).toMatchObject({ maxDbConnections: undefined, serverLifetimeMs: undefined });
+    expect(config.users.get('u')).toMatchObject({ queryTimeoutMs: undefined, queryWaitTimeoutMs: 0 });
+    expect(warnings(`${text}${MAIN}max_db_connections = 5`)).toEqual([
+      'max_db_connections=0 for database "a" means "not set", as in PgBouncer: the value of [pgbouncer] applies; leave it out, or give a value above 0',
+      'server_lifetime=0 for database "a" means "not set", as in PgBouncer: the value of [pgbouncer] applies; leave it out, or give a value above 0',
+    ]);
+  });
+
+  it('says so when a key is given twice, and takes the last', () => {
+    const text = `[databases]\na = host=x reserve_pool=1 host=y reserve_pool_size=2\n${MAIN}`;
+    expect(parse(text).config.databases.get('a')).toMatchObject({ hosts: ['y'], reservePoolSize: 2 });
+    expect(warnings(text)).toEqual([
+      '"host" is given more than once: the last value counts, in [databases] "a"',
+      '"reserve_pool_size" is given more than once: the last value counts, in [databases] "a"',
+    ]);
+  });
+
+  it('may have any name that fits, and none does harm', () => {
+    const { config, problems } = parse(
+      `[databases]\n'__proto__' = host=x\nconstructor = host=y\n'my ''db' = \n${MAIN}`,
+    );
+    expect(problems.map(({ line }) => line)).toEqual([4]);
+    expect(config.databases.get('__proto__')?.hosts).toEqual(['x']);
+    expect(config.databases.get('constructor')?.hosts).toEqual(['y']);
+  });
+});
+
+describe('repeated and misplaced lines', () => {
+  it('the last of two equal names counts, and a warning says so within a file', () => {
+    const text = `${MAIN}pool_mode = session\npool_mode = statement\n[users]\nu = pool_size=1\nu = pool_size=2\n`;
+    const { config } = parse(text);
+    expect(config.global.poolMode).toBe('statement');
+    expect(config.users.get('u')?.poolSize).toBe(2);
+    expect(warnings(text)).toEqual([
+      '"pool_mode" was given before (pgbouncer.ini:3): this one counts, take the other away',
+      '"u" was given before (pgbouncer.ini:6): this one counts, take the other away',
+    ]);
+  });
+
+  it('an included file may override without a warning', () => {
+    const files = { 'local.ini': 'pool_mode = statement\n' };
+    const { config, problems } = parse(`${MAIN}pool_mode = session\n%include local.ini`, files);
+    expect(config.global.poolMode).toBe('statement');
+    expect(config.given.get('pool_mode')).toEqual({ text: 'statement', file: 'local.ini', line: 1 });
+    expect(problems).toEqual([]);
+  });
+
+  it('a second [pgbouncer] sets back what has a default, as in PgBouncer, and says what', () => {
+    const text = `${MAIN}pool_mode = statement\nauth_user = pooler\nquery_timeout = 5\n[pgbouncer]\nquery_timeout = 6\n`;
+    const { config } = parse(text);
+    expect(config.global).toMatchObject({
+      poolMode: 'session',
+      queryTimeoutMs: 6000,
+      authUser: 'pooler',
+      authFile: 'users.txt',
+    });
+    expect(warnings(text)[0]).toMatch(
+      /^section \[pgbouncer\] begins a second time, which sets back to their defaults: pool_mode, query_timeout; keep one/,
+    );
+  });
+
+  it('a line before any section is refused', () => {
+    expect(errors(`pool_mode = session\n${MAIN}`)).toEqual([
+      'value without section: "pool_mode"; put a line such as [pgbouncer] before it',
+    ]);
+  });
+
+  it('a file without [pgbouncer] is refused', () => {
+    expect(errors('[databases]\na =')).toEqual([
+      'main section missing from config file "pgbouncer.ini": add a line [pgbouncer]',
+    ]);
+    expect(errors('')).toHaveLength(1);
+  });
+
+  it('an unknown section is named once, however often it comes and whatever it holds', () => {
+    expect(errors(`${MAIN}[x]\na = 1\nb = 2\n[x]\nc = 3`)).toHaveLength(1);
+  });
+
+  it('conffile is the path of the file unless the file says otherwise', () => {
+    expect(parse(`${MAIN}conffile = other.ini`).config.global.conffile).toBe('other.ini');
+  });
+});
+
+describe('a damaged file', () => {
+  const WHOLE = `; all kinds of lines
+%include more.ini
+[databases]
+shop = host=10.0.0.1,::1 port=5433 user=app password='it''s' pool_mode=transaction
+'my db' = connect_query='select 1' server_lifetime=60
+* = host=/tmp
+[users]
+ann = pool_size=2 query_timeout=1.5
+[peers]
+1 = host=x port=6432
+[pgbouncer]
+listen_addr = 127.0.0.1, ::1
+auth_type = scram-sha-256
+auth_file = users.txt
+peer_id = 1
+unix_socket_mode = 0770
+server_tls_protocols = secure
+http_listen = 127.0.0.1:9127
+query_wait_timeout = 0.5
+`;
+  const files = { 'more.ini': '[databases]\nextra =\n' };
+
+  it('is whole to begin with', () => {
+    expect(parse(WHOLE, files).problems).toEqual([]);
+  });
+
+  it('yields problems and never an exception, wherever a piece is cut, doubled or replaced', () => {
+    const position = fc.nat(WHOLE.length);
+    const piece = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 5 }),
+      fc.constantFrom("'", '"', '=', '\n', '[', ']', '%include ', '-1', '\0'),
+    );
+    fc.assert(
+      fc.property(position, fc.nat(40), piece, (start, length, put) => {
+        const text = WHOLE.slice(0, start) + put + WHOLE.slice(start + length);
+        const { config, problems } = parse(text, files);
+        expect(Object.keys(config.global)).toHaveLength(Object.keys(defaultGlobals()).length);
+        for (const { message, line, file } of problems) {
+          expect(message).toMatch(/\S{2}/);
+          expect(line).toBeGreaterThan(0);
+          expect(file).toMatch(/\.ini$/);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('never comes back as a value outside its bounds', () => {
+    const number = fc.oneof(fc.integer(), fc.double(), fc.string()).map(String);
+    fc.assert(
+      fc.property(fc.constantFrom('listen_port', 'peer_id', 'unix_socket_mode', 'verbose'), number, (name, text) => {
+        const { global } = parse(`${MAIN}${name} = ${text}`).config;
+        const value = {
+          listen_port: global.listenPort,
+          peer_id: global.peerId,
+          unix_socket_mode: global.unixSocketMode,
+          verbose: global.verbose,
+        }[name];
+        expect(value).toSatisfy((one) => Number.isInteger(one) && Number(one) >= 0 && Number(one) <= 65_535);
+      }),
+    );
   });
 });
 

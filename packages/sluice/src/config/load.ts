@@ -17,6 +17,7 @@ import {
   type PeerConfig,
   type Place,
   rowsIn,
+  sectionsWith,
   type UserConfig,
 } from './settings.ts';
 import { formatValue, parseValue } from './values.ts';
@@ -234,6 +235,8 @@ export function platformWarning(key: string, row: SettingRow, value: SettingValu
 
 /** What to do about a name that is no setting of [pgbouncer]. */
 export function suggestion(name: string): string {
+  const elsewhere = sectionsWith(name);
+  if (elsewhere.length > 0) return `; it stands in ${elsewhere.join(', ')}`;
   const names = [...rowsIn('global').map(({ key }) => key), ...Object.keys(ALIASES.global ?? {})];
   const near = closest(name, names);
   return near === undefined ? '; see docs/settings.md for the names there are' : `; did you mean ${near}?`;

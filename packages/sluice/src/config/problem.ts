@@ -64,7 +64,7 @@ export function quote(text: string): string {
 /** The candidate closest to a misspelt word, if one is close enough to be worth a suggestion. */
 export function closest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.min(3, Math.floor(word.length / 3)) + 1;
+  let bestDistance = Math.min(3, Math.ceil(word.length / 2)) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(word.slice(0, 64), candidate, bestDistance);
     if (distance < bestDistance) {

@@ -1,7 +1,7 @@
 // Owns how an entry of [databases], [users] or [peers] becomes a typed object.
 // It must not know about files, nor about entries other than the one it is given.
 
-import { parseConnstr } from './connstr.ts';
+import { type Pair, parseConnstr, shownKey } from './connstr.ts';
 import { closest, type Problems, quote } from './problem.ts';
 import { CONSOLE_DATABASE } from './setting-checks.ts';
 import { fieldName, type Scope, type SettingValue, settingName } from './setting-row.ts';
@@ -13,6 +13,7 @@ import {
   type Place,
   rowsIn,
   sectionOf,
+  sectionsWith,
   type UserConfig,
 } from './settings.ts';
 import { utf8Bytes } from './text.ts';
@@ -114,8 +115,9 @@ function readFields(reading: Reading): Fields | null {
   }
   const given = new Map<string, SettingValue | undefined>();
   let good = true;
-  for (const { key, value } of parsed.pairs) {
-    good = readPair(reading, key, value, given) && good;
+  for (const [index, { key, value }] of parsed.pairs.entries()) {
+    const known = isKnown(reading, parsed.pairs, index);
+    good = known && readPair(reading, key, value, given) && good;
   }
   return good ? complete(scope, given) : null;
 }
@@ -134,22 +136,15 @@ function complete(scope: Scope, given: ReadonlyMap<string, SettingValue | undefi
 function readPair(reading: Reading, name: string, text: string, given: Map<string, SettingValue | undefined>): boolean {
   const { scope, entry, problems } = reading;
   const found = findRow(scope, name);
-  if (found === undefined) {
-    fail(
-      reading,
-      `${scope === 'user' ? 'unrecognized user parameter' : 'unrecognized connection parameter'}: ${unknown(scope, name)}`,
-    );
-    return false;
-  }
+  if (found === undefined) return false;
   const { key, row } = found;
   const field = fieldName(key, row);
   if (given.has(field)) warn(reading, `"${name}" is given more than once: the last value counts`);
   // PgBouncer's own mark for "not set" in these sections.
-  const unset = text === '-1' && holdsNumber(row);
+  const unset = text === '-1' && holdsNumber(row) && row.kind !== 'port';
   const parsed: Parsed | null = unset ? null : parseValue(row, text, 'decimal');
   if (parsed !== null && !parsed.ok) {
-    const shown = row.kind === 'string' ? '' : ` ${quote(text)}`;
-    fail(reading, `invalid ${label(name)}${shown}; it must be ${parsed.expected}`);
+    fail(reading, `invalid ${label(name)} ${quote(text)}; it must be ${parsed.expected}`);
     return false;
   }
   if (parsed?.note !== undefined) problems.warning(entry.place, entryName(reading), `${name}=${text}: ${parsed.note}`);
@@ -164,12 +159,24 @@ function label(name: string): string {
   return name === 'pool_mode' ? 'pool mode:' : `${name}:`;
 }
 
+/** Says what is wrong with a key that this section does not have. */
+function isKnown(reading: Reading, pairs: readonly Pair[], index: number): boolean {
+  const { scope } = reading;
+  const { key } = pairs[index]!;
+  if (findRow(scope, key) !== undefined) return true;
+  const before = pairs.slice(0, index);
+  const afterPassword = before.at(-1)?.key === 'password';
+  const what = scope === 'user' ? 'unrecognized user parameter' : 'unrecognized connection parameter';
+  fail(reading, `${what}: ${shownKey(key, before)}${afterPassword ? '' : unknown(scope, key)}`);
+  return false;
+}
+
 function unknown(scope: Scope, name: string): string {
+  const elsewhere = sectionsWith(name);
+  if (elsewhere.length > 0) return `; it stands in ${elsewhere.join(', ')}`;
   const names = [...rowsIn(scope).map(({ key }) => settingName(key)), ...Object.keys(ALIASES[scope] ?? {})];
   const near = closest(name, names);
-  const shown = name.length > 40 ? `${name.slice(0, 40)}...` : name;
-  if (near !== undefined) return `${shown}; did you mean ${near}?`;
-  return `${shown}; known are ${names.join(', ')}`;
+  return near === undefined ? `; known are ${names.join(', ')}` : `; did you mean ${near}?`;
 }
 
 function entryName({ scope, entry }: Reading): string {

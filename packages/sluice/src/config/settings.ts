@@ -148,6 +148,12 @@ export function findRow(scope: Scope, name: string): KeyedRow | undefined {
   return undefined;
 }
 
+/** The sections that have a setting of this name, as they stand in the file: `[databases]`. */
+export function sectionsWith(name: string): string[] {
+  const scopes: readonly Scope[] = ['global', 'database', 'user', 'peer'];
+  return scopes.filter((scope) => findRow(scope, name) !== undefined).map((scope) => `[${sectionOf(scope)}]`);
+}
+
 /** A property of its own, so that names such as `constructor` in a file find nothing. */
 function lookup<T>(table: Readonly<Record<string, T>> | undefined, key: string): T | undefined {
   return table !== undefined && Object.hasOwn(table, key) ? table[key] : undefined;

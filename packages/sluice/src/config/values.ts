@@ -107,7 +107,8 @@ function inBounds(row: SettingRow, number: number | null, scale: number): Parsed
   const fits = number !== null && number >= smallest(row) && number <= largest(row);
   if (!fits || (number > 0 && number < 1 / MICROSECONDS)) return { ok: false, expected: expectedNumber(row) };
   const exact = Math.round(number * MICROSECONDS) / MICROSECONDS;
-  return { ok: true, value: Math.round(exact * scale * 1000) / 1000 };
+  // Adding 0 makes 0 of -0.
+  return { ok: true, value: Math.round(exact * scale * 1000) / 1000 + 0 };
 }
 
 /** The smallest number a row takes, in its own unit. */
