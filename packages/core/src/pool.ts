@@ -9,6 +9,7 @@ import { InvariantError, StaleEntryError } from './errors.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
 import type { PoolEnvironment, PoolPolicy } from './policy.ts';
+import type { PoolOptions, ReleaseAs } from './pool-options.ts';
 import type { PoolSet } from './pool-set.ts';
 import type { PoolPort } from './port.ts';
 import { FifoQueue, type WaitQueue } from './queue.ts';
@@ -16,20 +17,6 @@ import { type CloseReason, ENTRY_STATE_NAMES, EntryState, MOVE_BITS, type PoolMo
 import { PoolStats } from './stats.ts';
 import { sweepIdle } from './sweep.ts';
 import type { Waiter } from './waiter.ts';
-
-/** How an entry comes back: fit for the next holder, in need of a reset, or with cancel requests still on their way. */
-export type ReleaseAs = 'clean' | 'reset' | 'cancels';
-
-export interface PoolOptions<T> {
-  name: string;
-  policy: PoolPolicy;
-  port: PoolPort<T>;
-  env: PoolEnvironment;
-  /** Ceilings shared with other pools; they must belong to the same set. */
-  limits?: readonly Limit[];
-  set?: PoolSet<T>;
-  queue?: WaitQueue<T>;
-}
 
 let entryIds = 0;
 

@@ -2,6 +2,7 @@
 
 import { check } from './check.ts';
 import { CliError, VERSION } from './common.ts';
+import { demo } from './demo.ts';
 import { start } from './start.ts';
 
 interface Command {
@@ -11,7 +12,7 @@ interface Command {
   run(args: readonly string[]): Promise<void>;
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = { start, check };
+const COMMANDS: Readonly<Record<string, Command>> = { start, demo, check };
 
 /** Never throws; ends the process with code 1 after an error, 2 after a wrong call. */
 export function main(args: readonly string[]): void {

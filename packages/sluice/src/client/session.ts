@@ -15,7 +15,8 @@ import {
   readyForQuery,
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
-import { type Server, type ServerHolder, Tx } from '../server/server.ts';
+import { type ServerHolder, Tx } from '../server/holder.ts';
+import type { Server } from '../server/server.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { ANSWERS } from './answers.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';

@@ -2,7 +2,7 @@
 import { cancelRequest } from '@sluice/wire';
 import { DISCARD } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
-import type { ServerIdentity } from './server.ts';
+import type { ServerIdentity } from './holder.ts';
 
 /**
  * Sends the request and calls back when the server has closed the connection: from then on PostgreSQL has signalled the

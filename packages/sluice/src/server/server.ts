@@ -18,56 +18,11 @@ import {
   terminate,
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
+import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { ServerStatements, type StatementStore } from './statements.ts';
 
 /** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
 const COLLECT_BYTES = 1_048_576;
-
-/** Transaction status bytes of ReadyForQuery. */
-export const Tx = { Idle: 0x49, InBlock: 0x54, Failed: 0x45 } as const;
-
-/** Who holds a server: the client session. Called while the server scans; nothing here may re-enter the server. */
-export interface ServerHolder {
-  /** Bytes for the client; valid until `serverScanned`. */
-  relay(buffer: Uint8Array, from: number, to: number): void;
-  /** What was given to `relay` is about to be overwritten: copy it. */
-  keepRelayed(): void;
-  /** A reply that the client is owed by us is due now. */
-  answerDue(kind: Reply): void;
-  /** An exchange ended, with the transaction status of its ReadyForQuery. */
-  exchangeEnded(status: number): void;
-  /** The server reported an error for the client. */
-  errorRelayed(fields: ErrorFields | null): void;
-  /** The server threw all prepared statements away (DISCARD ALL, DEALLOCATE ALL). */
-  statementsDiscarded(): void;
-  /** A followed parameter changed on the client's behalf. */
-  parameterChanged(index: number, value: string): void;
-  /** A chunk has been scanned: flush, and give the server back if it is free. */
-  serverScanned(server: Server): void;
-  /** The connection is gone while held; `reason` for the log. */
-  serverLost(server: Server, reason: string): void;
-  /** Everything written to the server has left. */
-  serverDrained(): void;
-}
-
-/** Called when an exchange of our own has ended: the error PostgreSQL reported, or null. */
-export type InternalDone = (error: ErrorFields | null) => void;
-
-/** What the server's owner (the pool's port) wants to hear. */
-export interface ServerWatcher {
-  /** Gone, for whatever reason. After `holder.serverLost`. */
-  serverClosed(server: Server, reason: string): void;
-  /** A notice or error that nobody asked for, for the log. */
-  unaskedMessage(server: Server, severity: string, fields: ErrorFields): void;
-}
-
-export interface ServerIdentity {
-  processId: number;
-  cancelKey: Uint8Array;
-  /** Where a cancel request for it must go. */
-  host: string;
-  port: number;
-}
 
 export class Server implements ConnHandler {
   /** Set while it must be reset when the last cancel request has landed. */

@@ -1,0 +1,30 @@
+// npm start: installs, builds, and runs the pooler in this terminal. Without arguments it is `sluice demo`; a URL or a file is
+// `sluice start`; anything else goes to `sluice` as it is.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { build, fail, install, ROOT, requireNode } from './common.mjs';
+
+const COMMANDS = new Set(['start', 'demo', 'check', 'help', '--help', '-h', '--version', '-V']);
+
+function command(args) {
+  const [first] = args;
+  if (first === undefined || (first.startsWith('-') && !COMMANDS.has(first))) return ['demo', ...args];
+  return COMMANDS.has(first) ? args : ['start', ...args];
+}
+
+function start() {
+  const child = spawn(
+    process.execPath,
+    [join(ROOT, 'packages', 'sluice', 'bin', 'sluice.js'), ...command(process.argv.slice(2))],
+    {
+      stdio: 'inherit',
+    },
+  );
+  // The terminal sends Ctrl-C to the pooler itself; other signals come to us only and are passed on.
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.once('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 130)));
+}
+
+requireNode();
+install().then(build).then(start).catch(fail);
