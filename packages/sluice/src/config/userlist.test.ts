@@ -6,7 +6,7 @@ import { classifySecret, formatUserlistLine, MAX_SECRET, parseUserlist } from '.
 const SCRAM =
   'SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:' +
   '////////////////////////////////////////////';
-const GOOD_SCRAM = `${SCRAM.slice(0, -1)}=`;
+const GOOD_SCRAM = `${SCRAM.slice(0, -2)}8=`;
 
 const read = (text: string) => {
   const { users, problems } = parseUserlist(text, 'users.txt');

@@ -1,6 +1,7 @@
 // Owns the format of auth_file: users and their secrets, `"user" "secret"` a line.
 // It must not know how a secret proves anything, and opens no file. No message holds a secret.
 
+import { parseSecret } from '@sluice/wire';
 import { at, type Problem, Problems, quote } from './problem.ts';
 import { MAX_USER_NAME } from './sections.ts';
 import type { Place } from './settings.ts';
@@ -105,14 +106,9 @@ function warnTwice(before: UserlistEntry | undefined, entry: UserlistEntry, prob
   );
 }
 
-const BASE64 = '(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?';
-/** Both keys are SHA-256 results: 32 bytes, 44 characters in base64. */
-const SCRAM = new RegExp(`^SCRAM-SHA-256\\$[1-9][0-9]{0,9}:${BASE64}\\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$`);
-
-/** Tells what a secret is by its form alone. */
+/** Tells what a secret is, by the rule that authentication goes by. */
 export function classifySecret(secret: string): SecretKind {
-  if (/^md5[0-9a-f]{32}$/.test(secret)) return 'md5';
-  return SCRAM.test(secret) ? 'scram' : 'plain';
+  return parseSecret(secret).kind;
 }
 
 /** Writes a line of auth_file that is read back as it is. Neither text may hold a line break. */
