@@ -1,9 +1,11 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-// Tests run against the TypeScript sources: the condition picks src/index.ts of each package instead of dist.
+const source = (name: string) => fileURLToPath(new URL(`packages/${name}/src/index.ts`, import.meta.url));
+
+// Tests run against the TypeScript sources of the packages; end-to-end tests start the built daemon.
 export default defineConfig({
-  resolve: { conditions: ['sluice-source'] },
-  ssr: { resolve: { conditions: ['sluice-source', 'node', 'import', 'module', 'default'] } },
+  resolve: { alias: { '@sluice/core': source('core'), '@sluice/wire': source('wire') } },
   test: {
     projects: [
       {

@@ -1,0 +1,138 @@
+/** What each pooling mode keeps together, and what it shares. */
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { Clients } from './support/clients.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+let sluice: Sluice;
+let clients: Clients;
+
+beforeAll(async () => {
+  const at = `host=${server.host} port=${server.port} dbname=postgres`;
+  sluice = await startSluice(server, {
+    databases: [
+      `transaction = ${at} pool_size=1`,
+      `session = ${at} pool_mode=session pool_size=1`,
+      `statement = ${at} pool_mode=statement pool_size=1`,
+      `peruser = ${at} pool_mode=session pool_size=1`,
+    ].join('\n'),
+    users: `${server.user} = `,
+    settings: 'server_idle_timeout = 600',
+  });
+  clients = new Clients({ ...server, port: sluice.port });
+});
+
+afterEach(() => clients.end());
+afterAll(() => sluice.stop());
+
+const backend = async (client: { query(sql: string): Promise<{ rows: any[] }> }): Promise<number> =>
+  (await client.query('select pg_backend_pid() as pid')).rows[0].pid;
+
+describe('transaction mode', () => {
+  test('two clients share one server, each transaction whole', async () => {
+    const [a, b] = [await clients.pg({ database: 'transaction' }), await clients.pg({ database: 'transaction' })];
+    await a.query('begin');
+    const first = await backend(a);
+    const waiting = backend(b);
+    expect(await backend(a)).toBe(first);
+    await a.query('commit');
+    expect(await waiting).toBe(first);
+  });
+
+  test('an error leaves the transaction with its client until it rolls back', async () => {
+    const [a, b] = [await clients.pg({ database: 'transaction' }), await clients.pg({ database: 'transaction' })];
+    await a.query('begin');
+    await expect(a.query('select 1/0')).rejects.toMatchObject({ code: '22012' });
+    await expect(a.query('select 1')).rejects.toMatchObject({ code: '25P02' });
+    const other = b.query('select 7 as n');
+    await a.query('rollback');
+    expect((await other).rows).toEqual([{ n: 7 }]);
+  });
+
+  test('settings that PostgreSQL reports follow the client, and no other client sees them', async () => {
+    const a = await clients.pg({ database: 'transaction', application_name: 'first' });
+    const b = await clients.pg({ database: 'transaction', application_name: 'second' });
+    await a.query("set timezone = 'Asia/Tokyo'");
+    await b.query("set datestyle = 'German'; set intervalstyle = 'iso_8601'");
+    const show =
+      "select current_setting('TimeZone') tz, current_setting('DateStyle') ds, current_setting('IntervalStyle') i, current_setting('application_name') app";
+    for (let round = 0; round < 10; round++) {
+      expect((await a.query(show)).rows[0]).toMatchObject({
+        tz: 'Asia/Tokyo',
+        ds: 'ISO, MDY',
+        i: 'postgres',
+        app: 'first',
+      });
+      expect((await b.query(show)).rows[0]).toMatchObject({ ds: 'German, DMY', i: 'iso_8601', app: 'second' });
+    }
+  });
+
+  test('a setting with quotes and letters beyond ASCII reaches the next server unharmed', async () => {
+    const name = `it's "quoted" \\ and ; drop`;
+    const a = await clients.pg({ database: 'transaction', application_name: name });
+    const b = await clients.pg({ database: 'transaction', application_name: 'plain' });
+    const show = "select current_setting('application_name') as app";
+    for (let round = 0; round < 3; round++) {
+      expect((await a.query(show)).rows[0].app).toBe(name);
+      expect((await b.query(show)).rows[0].app).toBe('plain');
+    }
+  });
+
+  test('named prepared statements survive a change of server', async () => {
+    const [a, b] = [await clients.pg({ database: 'transaction' }), await clients.pg({ database: 'transaction' })];
+    for (let round = 1; round <= 5; round++) {
+      const mine = await a.query({ name: 'same-name', text: 'select $1::int + 1 as n', values: [round] });
+      const theirs = await b.query({ name: 'same-name', text: 'select $1::int * 10 as n', values: [round] });
+      expect([mine.rows[0].n, theirs.rows[0].n]).toEqual([round + 1, round * 10]);
+    }
+  });
+});
+
+describe('session mode', () => {
+  test('a client keeps its server until it leaves, and the next one finds it clean', async () => {
+    const a = await clients.pg({ database: 'session' });
+    const pid = await backend(a);
+    await a.query('create temp table mine (n int)');
+    await a.query("set work_mem = '7MB'");
+    const b = await clients.pg({ database: 'session' });
+    const later = b.query(
+      "select current_setting('work_mem') as mem, to_regclass('pg_temp.mine') as t, pg_backend_pid() as pid",
+    );
+    await a.end();
+    expect((await later).rows[0]).toEqual({ mem: '4MB', t: null, pid });
+  });
+
+  test('notifications reach the listening client', async () => {
+    const a = await clients.pg({ database: 'session' });
+    const heard = new Promise((resolve) => a.once('notification', (n) => resolve([n.channel, n.payload])));
+    await a.query('listen news');
+    await a.query("select pg_notify('news', 'hello')");
+    expect(await heard).toEqual(['news', 'hello']);
+  });
+
+  test('an open transaction is rolled back for the next client', async () => {
+    const a = await clients.pg({ database: 'session' });
+    await a.query('create table if not exists leftovers (n int)');
+    await a.query('begin');
+    await a.query('insert into leftovers values (1)');
+    await a.end();
+    const b = await clients.pg({ database: 'session' });
+    expect((await b.query('select count(*)::int as n from leftovers')).rows[0].n).toBe(0);
+  });
+});
+
+describe('statement mode', () => {
+  test('single statements work', async () => {
+    const a = await clients.pg({ database: 'statement' });
+    expect((await a.query('select 1 as n')).rows[0].n).toBe(1);
+  });
+
+  test('a transaction block is refused and the client disconnected', async () => {
+    const a = await clients.pg({ database: 'statement' });
+    const gone = new Promise((resolve) => a.once('end', resolve));
+    await a.query('begin').catch(() => {});
+    await gone;
+    const b = await clients.pg({ database: 'statement' });
+    expect((await b.query('select 2 as n')).rows[0].n).toBe(2);
+  });
+});

@@ -1,0 +1,151 @@
+/** A client that speaks the protocol byte by byte, for what no driver would send. */
+import { connect, type Socket } from 'node:net';
+import {
+  type CryptoPort,
+  concat,
+  lengthAt,
+  parseAuthentication,
+  parseErrorFields,
+  passwordMessage,
+  ScramClient,
+  saslInitialResponse,
+  saslResponse,
+  startupMessage,
+} from '@sluice/wire';
+import { nodeCrypto } from '../../packages/sluice/src/auth/crypto.ts';
+import type { Coordinates } from './global-setup.ts';
+
+export interface Message {
+  type: string;
+  body: Buffer;
+}
+
+export class RawClient {
+  readonly socket: Socket;
+  closed = false;
+  #pending: Buffer = Buffer.alloc(0);
+  #waiting: (() => void)[] = [];
+
+  static connect(host: string, port: number): Promise<RawClient> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({ host, port, noDelay: true });
+      socket.once('error', reject);
+      socket.once('connect', () => resolve(new RawClient(socket)));
+    });
+  }
+
+  /** Connects and logs in, up to and with ReadyForQuery. Returns the greeting's messages too. */
+  static async login(
+    at: Coordinates,
+    params: Record<string, string> = {},
+    minor = 0,
+  ): Promise<{ raw: RawClient; greeting: Message[] }> {
+    const raw = await RawClient.connect(at.host, at.port);
+    raw.send(startupMessage({ major: 3, minor, params: { user: at.user, database: at.database, ...params } }));
+    const before = await raw.authenticate(at.password);
+    const greeting = [...before, ...(await raw.until('Z'))];
+    return { raw, greeting };
+  }
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (chunk) => {
+      this.#pending = Buffer.concat([this.#pending, chunk]);
+      this.#wake();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.closed = true;
+      this.#wake();
+    });
+  }
+
+  send(...pieces: Uint8Array[]): void {
+    this.socket.write(concat(...pieces));
+  }
+
+  /** The next message, or null when the connection has ended. */
+  async next(): Promise<Message | null> {
+    for (;;) {
+      const data = this.#pending;
+      if (data.length >= 5 && data.length > lengthAt(data, 0)) {
+        const end = lengthAt(data, 0) + 1;
+        this.#pending = data.subarray(end);
+        return { type: String.fromCharCode(data[0]!), body: data.subarray(5, end) };
+      }
+      if (this.closed) return null;
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** One byte without a frame: the answer to SSLRequest. */
+  async byte(): Promise<string | null> {
+    while (this.#pending.length === 0 && !this.closed)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#pending.length === 0) return null;
+    const byte = this.#pending.toString('latin1', 0, 1);
+    this.#pending = this.#pending.subarray(1);
+    return byte;
+  }
+
+  /** Messages up to and with the first of this type, or up to the end of the connection. */
+  async until(type: string): Promise<Message[]> {
+    const messages: Message[] = [];
+    for (;;) {
+      const message = await this.next();
+      if (message === null) return messages;
+      messages.push(message);
+      if (message.type === type) return messages;
+    }
+  }
+
+  /** Answers whatever authentication is asked for. Returns what came before AuthenticationOk (NegotiateProtocolVersion). */
+  async authenticate(password: string, crypto: CryptoPort = nodeCrypto): Promise<Message[]> {
+    const before: Message[] = [];
+    let scram: ScramClient | null = null;
+    for (;;) {
+      const message = await this.next();
+      if (message === null) throw new Error('connection closed during login');
+      if (message.type === 'E') throw new Error(parseErrorFields(message.body, 0, message.body.length).message);
+      if (message.type !== 'R') {
+        before.push(message);
+        continue;
+      }
+      const asked = parseAuthentication(message.body, 0, message.body.length);
+      if (asked.kind === 'ok') return before;
+      if (asked.kind === 'cleartext') this.send(passwordMessage(password));
+      else if (asked.kind === 'sasl') {
+        scram = new ScramClient(crypto, { password }, { mechanisms: asked.mechanisms, endPoint: null });
+        const first = scram.first();
+        this.send(saslInitialResponse(first.mechanism, first.data));
+      } else if (asked.kind === 'sasl-continue') this.send(saslResponse(await scram!.answer(asked.data)));
+      else if (asked.kind === 'sasl-final') scram!.verify(asked.data);
+      else throw new Error(`authentication "${asked.kind}" is not known to the test client`);
+    }
+  }
+
+  end(): void {
+    this.socket.destroy();
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+/** The types of messages, as one text: 'TDCZ'. */
+export function types(messages: readonly Message[]): string {
+  return messages.map(({ type }) => type).join('');
+}
+
+export function errorOf(messages: readonly Message[]): {
+  severity: string;
+  code: string;
+  message: string;
+  detail: string;
+  hint: string;
+} {
+  const error = messages.find(({ type }) => type === 'E');
+  if (error === undefined) throw new Error(`no error among ${types(messages)}`);
+  return parseErrorFields(error.body, 0, error.body.length);
+}

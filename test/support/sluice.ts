@@ -1,0 +1,142 @@
+/** Starts the built daemon as a real process, from a configuration made for the test. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from '../../packages/sluice/src/embedded/postgres.ts';
+import type { Coordinates } from './global-setup.ts';
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const PROGRAM = join(ROOT, 'packages', 'sluice', 'bin', 'sluice.js');
+/** Another runtime for the daemon: a path to node or bun. */
+const RUNTIME = process.env.SLUICE_TEST_RUNTIME ?? process.execPath;
+
+export interface SluiceOptions {
+  /** Lines of [databases]; default: `*` to the given server. */
+  databases?: string;
+  /** Lines of [pgbouncer] beyond the defaults of the tests; later lines win. */
+  settings?: string;
+  /** Lines of [users]. */
+  users?: string;
+  /** Text of auth_file. */
+  userlist?: string;
+  /** Command line instead of `start FILE`. */
+  args?: string[];
+}
+
+export interface Sluice {
+  readonly host: string;
+  readonly port: number;
+  readonly pid: number;
+  readonly dir: string;
+  readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  output(): string;
+  /** Resolves when the output matches, now or later; rejects when the process ends before. */
+  waitFor(pattern: RegExp): Promise<RegExpMatchArray>;
+  signal(name: NodeJS.Signals): void;
+  /** Stops it at once, and removes its files. */
+  stop(): Promise<void>;
+}
+
+class Running implements Sluice {
+  readonly host = '127.0.0.1';
+  readonly port: number;
+  readonly dir: string;
+  readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  readonly #child: ChildProcess;
+  #text = '';
+  #ended = false;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(child: ChildProcess, port: number, dir: string) {
+    this.#child = child;
+    this.port = port;
+    this.dir = dir;
+    for (const stream of [child.stdout!, child.stderr!])
+      stream.on('data', (chunk: Buffer) => {
+        this.#text += chunk.toString();
+        for (const listener of [...this.#listeners]) listener();
+      });
+    this.exit = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        this.#ended = true;
+        for (const listener of [...this.#listeners]) listener();
+        resolve({ code, signal });
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  output(): string {
+    return this.#text;
+  }
+
+  waitFor(pattern: RegExp): Promise<RegExpMatchArray> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(this.#text);
+        if (match === null && !this.#ended) return;
+        this.#listeners.delete(look);
+        if (match !== null) resolve(match);
+        else reject(new Error(`ended without ${pattern}:\n${this.#text}`));
+      };
+      this.#listeners.add(look);
+      look();
+    });
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#ended) this.#child.kill('SIGKILL');
+    await this.exit;
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Runs `sluice` with these arguments and waits for nothing. */
+export function launch(args: string[], port = 0, env: NodeJS.ProcessEnv = {}): Sluice {
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-run-'));
+  const child = spawn(RUNTIME, [PROGRAM, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  return new Running(child, port, dir);
+}
+
+/** Writes the files, starts the daemon on a free port, resolves when it listens. */
+export async function startSluice(server: Coordinates, options: SluiceOptions = {}): Promise<Sluice> {
+  const port = await freePort();
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-conf-'));
+  const userlist = join(dir, 'userlist.txt');
+  writeFileSync(userlist, options.userlist ?? `"${server.user}" "${server.password}"\n`);
+  const ini = join(dir, 'sluice.ini');
+  writeFileSync(
+    ini,
+    [
+      '[databases]',
+      options.databases ?? `* = host=${server.host} port=${server.port}`,
+      '[users]',
+      options.users ?? '',
+      '[pgbouncer]',
+      'listen_addr = 127.0.0.1',
+      `listen_port = ${port}`,
+      'unix_socket_dir =',
+      'auth_type = scram-sha-256',
+      `auth_file = ${userlist}`,
+      'pool_mode = transaction',
+      'max_client_conn = 5000',
+      options.settings ?? '',
+    ].join('\n'),
+  );
+  const child = spawn(RUNTIME, [PROGRAM, ...(options.args ?? ['start', ini])], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const running = new Running(child, port, dir);
+  await running.waitFor(/listening on .+:\d+/);
+  return running;
+}
