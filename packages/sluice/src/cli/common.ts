@@ -69,15 +69,13 @@ export function untilStopped(daemon: Daemon, cleanUp: () => Promise<void> = asyn
     let asked = 0;
     const finish = async () => {
       await cleanUp();
+      if (asked > 1) process.exit(130);
       resolve();
     };
     const onSignal = () => {
       asked++;
       if (asked === 1) void daemon.drain().then(finish);
-      else {
-        daemon.stop();
-        void finish().then(() => process.exit(130));
-      }
+      else daemon.stop();
     };
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);

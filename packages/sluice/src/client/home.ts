@@ -39,6 +39,8 @@ export interface ClientRegistry {
   describeRefusal(session: Session, reason: Refusal): ClientError;
   /** The session is over, for this reason; its connection may still be flushing. */
   sessionEnds(session: Session, reason: string): void;
+  /** The client of this server's query is gone: the query is to be cancelled, the server is about to be closed. */
+  stopQuery(server: Server): void;
   /** Its connection is closed. */
   sessionClosed(session: Session): void;
   /** A server was lost while the session held it. */

@@ -13,6 +13,9 @@ const BACKLOG_BYTES = 65_536;
 /** Replies owed at which a pipelining client is no longer read, until half of them have come. */
 export const PIPELINE_REPLIES = 65_536;
 
+/** Why a session ends that sent Terminate; PgBouncer's words. */
+export const TERMINATED = 'client close request';
+
 export const TO_SERVER = new Gather();
 export const TO_CLIENT = new Gather();
 
@@ -156,7 +159,7 @@ export class Intake {
       if (what === Front.Terminate) {
         this.#send(buffer, from, at);
         this.#flush();
-        this.#session.drop('client close request');
+        this.#session.drop(TERMINATED);
         return;
       }
       if (this.#session.home.maxPrepared > 0 && what >= Front.Parse && what <= Front.Close && what !== Front.Execute) {

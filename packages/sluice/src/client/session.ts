@@ -20,7 +20,7 @@ import type { Server } from '../server/server.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { ANSWERS } from './answers.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
-import { Intake, PIPELINE_REPLIES, TO_CLIENT, TO_SERVER } from './intake.ts';
+import { Intake, PIPELINE_REPLIES, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
 import { type Session, type SessionIdentity, SessionState } from './side.ts';
 import { StatementNames } from './statement-names.ts';
 
@@ -306,6 +306,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       else {
         this.server = null;
         server.holder = null;
+        // A query that nobody waits for any more is stopped; one whose client said goodbye in order runs to its end.
+        if (reason !== TERMINATED && server.queue.length > 0) this.registry.stopQuery(server);
         server.close('client disconnect while server was not ready');
         this.pool.discard(server.entry, this.generation, 'dirty');
       }

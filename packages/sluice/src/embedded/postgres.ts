@@ -4,9 +4,9 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { findBinaries } from './binaries.ts';
 
 export interface EmbeddedOptions {
@@ -83,9 +83,10 @@ class Embedded implements EmbeddedPostgres {
   constructor(options: EmbeddedOptions, port: number) {
     this.#options = options;
     this.port = port;
-    this.dataDir = options.dataDir;
+    this.dataDir = resolve(options.dataDir);
     this.#as = process.getuid?.() === 0 ? UNPRIVILEGED : {};
     mkdirSync(this.dataDir, { recursive: true, mode: 0o755 });
+    if (this.#as.uid !== undefined) openPath(this.dataDir, this.#as.uid);
     const { bin, version } = findBinaries(join(this.dataDir, '..'));
     this.#bin = bin;
     this.version = version;
@@ -190,6 +191,16 @@ class Embedded implements EmbeddedPostgres {
       });
     });
   }
+}
+
+/** The unprivileged uid must be able to walk down to the data: the folder itself is given to it, its parents must let it. */
+function openPath(dataDir: string, uid: number): void {
+  if ((statSync(dataDir).mode & 0o001) === 0) chownSync(dataDir, uid, -1);
+  for (let dir = dirname(dataDir); dir !== dirname(dir); dir = dirname(dir))
+    if ((statSync(dir).mode & 0o001) === 0)
+      throw new Error(
+        `${dir} cannot be entered by other users, and PostgreSQL does not run as root; choose a folder outside of it with --data DIR, or chmod o+x ${dir}`,
+      );
 }
 
 function run(program: string, args: readonly string[], as: { uid?: number; gid?: number }): Promise<void> {

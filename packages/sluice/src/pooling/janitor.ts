@@ -23,6 +23,9 @@ export class Janitor {
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    const resolve = this.#drained;
+    this.#drained = null;
+    resolve?.();
   }
 
   /** From now on sessions without work are told to go; resolves when the last has gone. */

@@ -178,6 +178,10 @@ export class Pooler implements ClientRegistry {
     }
   }
 
+  stopQuery(server: Server): void {
+    sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {});
+  }
+
   sessionClosed(_session: Session): void {}
 
   serverLostByClient(_session: Session, _server: Server): void {}

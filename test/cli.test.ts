@@ -1,0 +1,168 @@
+/** The command line as a person meets it. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { query } from '@sluice/wire';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
+import { RawClient, types } from './support/raw.ts';
+import { launch, type Sluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+const url = (over: Partial<typeof server> = {}) => {
+  const { host, port, user, password, database } = { ...server, ...over };
+  return `postgres://${user}:${password}@${host}:${port}/${database}`;
+};
+let dir: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sluice-cli-'));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const outcome = async (args: string[]) => {
+  const run = launch(args);
+  const { code } = await run.exit;
+  const text = run.output();
+  await run.stop();
+  return { code, text };
+};
+
+const file = (name: string, text: string): string => {
+  const path = join(dir, name);
+  writeFileSync(path, text);
+  return path;
+};
+
+describe('help', () => {
+  test('names every command with an example, and the version is one line', async () => {
+    const help = await outcome(['--help']);
+    expect(help).toMatchObject({
+      code: 0,
+      text: expect.stringMatching(/start URL\|FILE[\s\S]*demo[\s\S]*check FILE[\s\S]*Examples:/),
+    });
+    expect((await outcome(['--version'])).text).toMatch(/^sluice \d+\.\d+\.\d+\n$/);
+    expect((await outcome(['start', '--help'])).text).toContain('--listen HOST:PORT');
+  });
+
+  test.each([
+    [['strat'], /there is no command "strat"/],
+    [['start'], /needs a postgres:\/\/ URL or a configuration file/],
+    [['start', '--prot', '1', 'x'], /--prot/],
+    [['start', '/no/such/file.ini'], /there is no file "\/no\/such\/file.ini"/],
+    [['start', 'postgres://:::/x'], /URL|host|port/i],
+  ])('%j is refused in one line', async (args, said) => {
+    const { code, text } = await outcome(args);
+    expect(code).toBe(2);
+    expect(text).toMatch(said);
+    expect(text.trim().split('\n')).toHaveLength(1);
+  });
+});
+
+describe('sluice start URL', () => {
+  test('unreachable, refusing and missing databases: one line, exit code not 0, no password in it', async () => {
+    const nobody = await freePort();
+    for (const [target, said] of [
+      [url({ port: nobody }), /cannot reach PostgreSQL at 127\.0\.0\.1:\d+/],
+      [url({ password: 'wrong' }), /refuses: password authentication failed/],
+      [url({ database: 'nowhere' }), /refuses: database "nowhere" does not exist/],
+    ] as const) {
+      const { code, text } = await outcome(['start', target]);
+      expect(code).toBe(1);
+      expect(text).toMatch(said);
+      expect(text.trim().split('\n')).toHaveLength(1);
+      expect(text).not.toContain(server.password);
+    }
+  });
+
+  test('a port that is taken is named', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as { port: number };
+    const { code, text } = await outcome(['start', url(), '--listen', `127.0.0.1:${port}`]);
+    await new Promise((resolve) => other.close(resolve));
+    expect(code).toBe(1);
+    expect(text).toMatch(new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: the address is in use`));
+  });
+
+  test('clients log in with the URL’s user and password; Ctrl-C lets a transaction end, then stops', async () => {
+    const port = await freePort();
+    const run: Sluice = launch(['start', url(), '--listen', `127.0.0.1:${port}`]);
+    await run.waitFor(/Try: +psql/);
+    expect(run.output()).not.toContain(server.password);
+    await expect(new pg.Client({ ...server, port, password: 'wrong' }).connect()).rejects.toMatchObject({
+      code: '28P01',
+    });
+    const { raw } = await RawClient.login({ ...server, port });
+    raw.send(query('begin'));
+    await raw.until('Z');
+    run.signal('SIGINT');
+    await run.waitFor(/draining/);
+    raw.send(query('select 1'));
+    expect(types(await raw.until('Z'))).toBe('TDCZ');
+    raw.send(query('commit'));
+    expect(types(await raw.until('Z'))).toBe('CZ');
+    expect((await run.exit).code).toBe(0);
+    await run.stop();
+  });
+
+  test('a second Ctrl-C stops at once', async () => {
+    const port = await freePort();
+    const run = launch(['start', url(), '--listen', `127.0.0.1:${port}`]);
+    await run.waitFor(/Try: +psql/);
+    const { raw } = await RawClient.login({ ...server, port });
+    raw.send(query('begin'));
+    await raw.until('Z');
+    run.signal('SIGINT');
+    await run.waitFor(/draining/);
+    run.signal('SIGINT');
+    expect((await run.exit).code).toBe(130);
+    await run.stop();
+  });
+});
+
+describe('sluice check', () => {
+  test('says file, line and what is wrong', async () => {
+    const path = file(
+      'bad.ini',
+      '[databases]\nx = host=localhost\n[pgbouncer]\npool_mode = sometimes\ndefault_pool_size = many\n',
+    );
+    const { code, text } = await outcome(['check', path]);
+    expect(code).toBe(1);
+    expect(text).toMatch(/bad\.ini:4: error: .*sometimes.*pool_mode/);
+    expect(text).toMatch(/bad\.ini:5: error: .*many.*default_pool_size/);
+    expect((await outcome(['start', path])).code).toBe(1);
+  });
+
+  test('sums a good file up', async () => {
+    const path = file(
+      'good.ini',
+      '[databases]\nshop = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\npool_mode = transaction\n',
+    );
+    const { code, text } = await outcome(['check', path]);
+    expect(code).toBe(0);
+    expect(text).toMatch(/is usable[\s\S]*databases +shop[\s\S]*pooling +transaction/);
+  });
+});
+
+describe('sluice demo', () => {
+  test('starts PostgreSQL and the pooler, prints a string that works, keeps its data, and leaves nothing running', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'sluice-demo-'));
+    const port = await freePort();
+    for (const round of [1, 2]) {
+      const run = launch(['demo', '--data', data, '--listen', `127.0.0.1:${port}`]);
+      const [, string] = await run.waitFor(/Connect to: +(postgres:\S+)/);
+      const client = new pg.Client({ connectionString: string });
+      await client.connect();
+      if (round === 1) await client.query('create table kept as select 42 as n');
+      expect((await client.query('select n, pg_is_in_recovery() as r from kept')).rows).toEqual([{ n: 42, r: false }]);
+      await client.end();
+      run.signal('SIGINT');
+      expect((await run.exit).code).toBe(0);
+      await run.stop();
+    }
+    rmSync(data, { recursive: true, force: true });
+  });
+});

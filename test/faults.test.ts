@@ -1,0 +1,245 @@
+/** What goes wrong in the field: clients that vanish, servers that restart, die or hang. Nobody gets a wrong result. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { copyData, parse, query, terminate } from '@sluice/wire';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
+import { Clients } from './support/clients.ts';
+import { FaultyProxy } from './support/proxy.ts';
+import { errorOf, RawClient, types } from './support/raw.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+
+describe('a client that vanishes', () => {
+  let sluice: Sluice;
+  let clients: Clients;
+  beforeAll(async () => {
+    sluice = await startSluice(server, { settings: 'default_pool_size = 1' });
+    clients = new Clients({ ...server, port: sluice.port });
+    const admin = await clients.pg();
+    await admin.query('create table if not exists vanish (n int)');
+    await admin.query('truncate vanish');
+    await clients.end();
+  });
+  afterEach(() => clients.end());
+  afterAll(() => sluice.stop());
+
+  const at = () => ({ ...server, port: sluice.port });
+  const rows = async () => {
+    const next = await clients.pg();
+    const { rows: found } = await next.query(
+      "select count(*)::int as n, current_setting('transaction_isolation') as i from vanish",
+    );
+    return found[0];
+  };
+
+  test('in an open transaction: it is rolled back', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query('begin isolation level serializable; insert into vanish values (1)'));
+    await raw.until('Z');
+    raw.end();
+    expect(await rows()).toEqual({ n: 0, i: 'read committed' });
+  });
+
+  test('in a failed transaction', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query('begin; select 1/0'));
+    await raw.until('Z');
+    raw.end();
+    expect(await rows()).toMatchObject({ n: 0 });
+  });
+
+  test('in the middle of a COPY', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query('copy vanish from stdin'));
+    await raw.until('G');
+    raw.send(copyData(new TextEncoder().encode('1\n2\n')));
+    raw.end();
+    expect(await rows()).toMatchObject({ n: 0 });
+  });
+
+  test('half-way through a message', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query(`insert into vanish select ${'1 + '.repeat(20_000)} 1`).subarray(0, 50_000));
+    await new Promise((resolve) => raw.socket.end(resolve));
+    expect(await rows()).toMatchObject({ n: 0 });
+  });
+
+  test('with an extended exchange that has no Sync yet', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(parse('', 'insert into vanish values (1)'));
+    raw.end();
+    expect(await rows()).toMatchObject({ n: 0 });
+  });
+
+  test('while its query runs: the query is stopped', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query('begin; insert into vanish values (1); select pg_sleep(600); commit'));
+    await new Promise((resolve) => raw.socket.end(resolve));
+    expect(await rows()).toMatchObject({ n: 0 });
+    const watch = await clients.pg();
+    await expect
+      .poll(
+        async () =>
+          (
+            await watch.query(
+              "select count(*)::int as n from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()",
+            )
+          ).rows[0].n,
+      )
+      .toBe(0);
+  });
+
+  test('after a query and Terminate in one breath: the query runs to its end', async () => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query('insert into vanish select 5 from pg_sleep(0.1)'), terminate());
+    const watch = await clients.pg();
+    await expect
+      .poll(async () => (await watch.query('select count(*)::int as n from vanish where n = 5')).rows[0].n)
+      .toBe(1);
+  });
+});
+
+describe('the connection of a server that a client holds', () => {
+  test('ends with PostgreSQL’s own FATAL error', async () => {
+    const sluice = await startSluice(server);
+    const direct = new Clients(server);
+    const { raw } = await RawClient.login({ ...server, port: sluice.port });
+    raw.send(query("begin; select 'victim', pg_backend_pid()"));
+    await raw.until('Z');
+    const admin = await direct.pg();
+    await admin.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where query like '%victim%' and pid <> pg_backend_pid()",
+    );
+    expect(errorOf(await raw.until('E'))).toMatchObject({ severity: 'FATAL', code: '57P01' });
+    expect(await raw.next()).toBeNull();
+    await direct.end();
+    await sluice.stop();
+  });
+
+  test('idle_in_transaction_session_timeout says 25P03', async () => {
+    const sluice = await startSluice(server);
+    const { raw } = await RawClient.login({ ...server, port: sluice.port });
+    raw.send(query("begin; set local idle_in_transaction_session_timeout = '50ms'"));
+    await raw.until('Z');
+    expect(errorOf(await raw.until('E'))).toMatchObject({ severity: 'FATAL', code: '25P03' });
+    await sluice.stop();
+  });
+});
+
+describe('a server', () => {
+  let dir: string;
+  let postgres: EmbeddedPostgres;
+  let sluice: Sluice;
+  let clients: Clients;
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'sluice-fault-'));
+    chmodSync(dir, 0o755);
+    postgres = await startEmbedded({ dataDir: join(dir, 'pg'), throwaway: true });
+    sluice = await startSluice(postgres, {
+      settings: 'default_pool_size = 5\nserver_login_retry = 1\nserver_check_delay = 0',
+    });
+    clients = new Clients({ ...coordinates(), port: sluice.port });
+  });
+  afterEach(() => clients.end());
+  afterAll(async () => {
+    await sluice.stop();
+    await postgres.stop('immediate');
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const coordinates = () => {
+    const { host, port, user, password, database } = postgres;
+    return { host, port, user, password, database };
+  };
+
+  test.each(['fast', 'immediate'] as const)(
+    'restarted (%s) under load: no wrong result, idle clients notice nothing, waiting ones wait',
+    async (mode) => {
+      const idle = await clients.pg();
+      await idle.query('select 1');
+      let stop = false;
+      let wrong = 0;
+      let failures = 0;
+      let answers = 0;
+      const worker = async (id: number) => {
+        let client = await clients.pg();
+        for (let i = 0; !stop; i++) {
+          const expected = `${id}-${i}`;
+          try {
+            const { rows } = await client.query('select $1::text as mine', [expected]);
+            answers++;
+            if (rows.length !== 1 || rows[0].mine !== expected) wrong++;
+          } catch {
+            failures++;
+            client = await clients.pg().catch(() => client);
+          }
+        }
+      };
+      const workers = Array.from({ length: 20 }, (_, id) => worker(id));
+      await expect.poll(() => answers).toBeGreaterThan(200);
+      await postgres.stop(mode);
+      const during = clients.pg().then((client) => client.query('select 5 as n'));
+      await postgres.start();
+      const before = answers;
+      await expect.poll(() => answers, { timeout: 20_000 }).toBeGreaterThan(before + 200);
+      stop = true;
+      await Promise.all(workers);
+      expect(wrong).toBe(0);
+      // Only those whose query was under way may have been told; nobody else.
+      expect(failures).toBeLessThanOrEqual(2 * 5);
+      expect((await during).rows).toEqual([{ n: 5 }]);
+      expect((await idle.query('select 6 as n')).rows).toEqual([{ n: 6 }]);
+    },
+  );
+});
+
+describe('a network that fails', () => {
+  let proxy: FaultyProxy;
+  let sluice: Sluice;
+  let clients: Clients;
+  beforeAll(async () => {
+    proxy = await FaultyProxy.start(server);
+    sluice = await startSluice(
+      { ...server, port: proxy.port },
+      {
+        settings:
+          'default_pool_size = 2\nquery_timeout = 1\nserver_connect_timeout = 1\nserver_login_retry = 1\nquery_wait_timeout = 2',
+      },
+    );
+    clients = new Clients({ ...server, port: sluice.port });
+  });
+  afterEach(() => clients.end());
+  afterAll(async () => {
+    await sluice.stop();
+    await proxy.stop();
+  });
+
+  test('a server that hangs: queries end by query_timeout, waiting by query_wait_timeout, and all is well when it heals', async () => {
+    const [a, b] = [await clients.pg(), await clients.pg()];
+    await a.query('select 1');
+    proxy.hang();
+    await expect(a.query('select 2')).rejects.toMatchObject({ message: 'query_timeout' });
+    await expect(b.query('select 3')).rejects.toMatchObject({
+      message: expect.stringMatching(/query(_wait)?_timeout/),
+    });
+    proxy.heal();
+    const after = await clients.pg();
+    expect((await after.query('select 4 as n')).rows).toEqual([{ n: 4 }]);
+  });
+
+  test('connections cut in mid query: that client is told, the next is served', async () => {
+    const { raw } = await RawClient.login({ ...server, port: sluice.port });
+    raw.send(query('begin'));
+    await raw.until('Z');
+    proxy.cut();
+    const end = await raw.until('E');
+    expect(types(end)).toBe('E');
+    expect(errorOf(end)).toMatchObject({ severity: 'FATAL' });
+    const next = await clients.pg();
+    expect((await next.query('select 7 as n')).rows).toEqual([{ n: 7 }]);
+  });
+});

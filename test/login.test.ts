@@ -1,0 +1,112 @@
+/** Who gets in, and who does not: every login method with every kind of secret, towards clients and towards servers. */
+import { formatScramSecret, md5Secret, parseSecret, scramSecret } from '@sluice/wire';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+const PASSWORD = 'pässword ’with’ "quotes"';
+let scram = '';
+const md5 = md5Secret(nodeCrypto, 'login_user', PASSWORD);
+
+async function attempt(sluice: Sluice, user: string, password: string): Promise<string> {
+  const client = new pg.Client({ host: sluice.host, port: sluice.port, user, password, database: 'postgres' });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return (await client.query('select current_user as u')).rows[0].u;
+  } catch (error) {
+    return (error as Error).message;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+beforeAll(async () => {
+  const admin = new pg.Client(server);
+  await admin.connect();
+  await admin.query(`create role login_user login password '${PASSWORD.replaceAll("'", "''")}'`);
+  scram = (await admin.query("select rolpassword from pg_authid where rolname = 'login_user'")).rows[0].rolpassword;
+  await admin.end();
+});
+
+const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
+
+describe.each([
+  ['plain', 'plain', () => PASSWORD],
+  ['md5', 'plain', () => PASSWORD],
+  ['scram-sha-256', 'plain', () => PASSWORD],
+  ['scram-sha-256', 'scram', () => scram],
+  ['md5', 'scram', () => scram],
+] as const)('auth_type %s with a %s secret', (authType, _kind, secret) => {
+  let sluice: Sluice;
+  beforeAll(async () => {
+    sluice = await startSluice(server, {
+      settings: `auth_type = ${authType}`,
+      userlist: `"login_user" ${quote(secret())}\n"empty" ""\n`,
+    });
+  });
+  afterAll(() => sluice.stop());
+
+  test('the right password gets in, also through to the server', async () => {
+    expect(await attempt(sluice, 'login_user', PASSWORD)).toBe('login_user');
+    expect(await attempt(sluice, 'login_user', PASSWORD)).toBe('login_user');
+  });
+
+  test.each([
+    ['wrong', 'wrong'],
+    ['truncated', PASSWORD.slice(0, -1)],
+    ['longer', `${PASSWORD}x`],
+    ['very long', 'x'.repeat(65_000)],
+  ])('a %s password does not', async (_, password) => {
+    expect(await attempt(sluice, 'login_user', password)).toBe('password authentication failed for user "login_user"');
+  });
+
+  test('a user that does not exist and one without a password are told the same', async () => {
+    expect(await attempt(sluice, 'nobody', 'x')).toBe('password authentication failed for user "nobody"');
+    expect(await attempt(sluice, 'empty', 'x')).toBe('password authentication failed for user "empty"');
+  });
+
+  test('an empty password does not', async () => {
+    expect(await attempt(sluice, 'login_user', '')).toMatch(
+      /password authentication failed|must be a (non-empty )?string|SASL/,
+    );
+  });
+});
+
+describe('other combinations', () => {
+  test('auth_type md5 with an md5 secret lets in by hash, and the server’s SCRAM cannot be answered with it', async () => {
+    const sluice = await startSluice(server, {
+      databases: `postgres = host=${server.host} port=${server.port} user=${server.user} password=${server.password}`,
+      settings: 'auth_type = md5',
+      userlist: `"login_user" "${md5}"\n`,
+    });
+    expect(await attempt(sluice, 'login_user', PASSWORD)).toBe(server.user);
+    expect(await attempt(sluice, 'login_user', 'wrong')).toMatch(/password authentication failed/);
+    await sluice.stop();
+    const forwarded = await startSluice(server, { settings: 'auth_type = md5', userlist: `"login_user" "${md5}"\n` });
+    expect(await attempt(forwarded, 'login_user', PASSWORD)).toMatch(
+      /wants SCRAM-SHA-256 of user "login_user", but only a md5 secret is known/,
+    );
+    await forwarded.stop();
+  });
+
+  test('trust asks for no password, but for a user that is known', async () => {
+    const sluice = await startSluice(server, {
+      settings: 'auth_type = trust',
+      userlist: `"login_user" ${quote(PASSWORD)}\n`,
+    });
+    expect(await attempt(sluice, 'login_user', 'whatever')).toBe('login_user');
+    expect(await attempt(sluice, 'stranger', 'whatever')).toMatch(/no such user|authentication failed/);
+    await sluice.stop();
+  });
+
+  test('a SCRAM secret that is not the server’s own lets the client in, and says what is wrong behind', async () => {
+    const other = formatScramSecret(await scramSecret(nodeCrypto, PASSWORD, nodeCrypto.randomBytes(16), 4096));
+    expect(parseSecret(other).kind).toBe('scram');
+    const sluice = await startSluice(server, { userlist: `"login_user" "${other}"\n` });
+    expect(await attempt(sluice, 'login_user', PASSWORD)).toMatch(/refused the login of user "login_user"/);
+    await sluice.stop();
+  });
+});
