@@ -32,7 +32,10 @@ export function run(command, args, options = {}) {
   });
 }
 
-/** `npm ci`, unless node_modules is what the lock file says already. */
+/**
+ * Installs what the lock file says, unless node_modules is that already. Not `npm ci`: it refuses a lock file that was
+ * written where a registry lacked some other platform's optional packages. --no-save leaves the lock file alone.
+ */
 export async function install() {
   const stamp = join(ROOT, 'node_modules', '.sluice-install');
   const hash = createHash('sha256')
@@ -40,7 +43,7 @@ export async function install() {
     .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
   console.log('Installing dependencies …');
-  await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  await run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], { stdio: ['ignore', 'ignore', 'inherit'] });
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, hash);
 }

@@ -22,5 +22,6 @@ export {
   REFUSALS,
   type Refusal,
 } from './states.ts';
+export { renderStates } from './states-doc.ts';
 export { PoolStats } from './stats.ts';
 export { Waiter, type WaiterOwner } from './waiter.ts';

@@ -55,7 +55,7 @@ export const ALLOWED_MOVES: readonly (readonly EntryState[])[] = [
   [Linked, Checking, Closing],
   [Linked, Idle, Resetting, CancelWait, Closing],
   [Idle, Closing],
-  [Idle, CancelWait, Closing],
+  [Idle, Closing],
   [Idle, Resetting, Closing],
   [Closed],
   [],

@@ -6,7 +6,7 @@ import { rowsIn } from './settings.ts';
 const page = readFileSync(new URL('../../../../docs/settings.md', import.meta.url), 'utf8');
 
 describe('docs/settings.md', () => {
-  it('is what the settings table renders to (else: npm run build && node scripts/settings-doc.mjs)', () => {
+  it('is what the settings table renders to (else: npm run build && node scripts/docs.mjs)', () => {
     expect(page).toBe(renderSettings());
   });
 

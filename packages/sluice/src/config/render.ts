@@ -1,5 +1,5 @@
 // Owns docs/settings.md: its text comes out of the settings table, so that the page can't fall behind it.
-// It must not know where the page is kept (scripts/settings-doc.mjs writes it, a test compares it).
+// It must not know where the page is kept (scripts/docs.mjs writes it, a test compares it).
 
 import { GROUPS, type Scope, type SettingRow, settingName } from './setting-row.ts';
 import { ALIASES, type KeyedRow, rowsIn, SETTINGS, sectionOf } from './settings.ts';
@@ -7,7 +7,7 @@ import { LARGEST, largest, smallest } from './values.ts';
 
 const INTRODUCTION = `# Settings
 
-<!-- Made by scripts/settings-doc.mjs from the settings table (packages/sluice/src/config). Change the table, not this page. -->
+<!-- Made by scripts/docs.mjs from the settings table (packages/sluice/src/config). Change the table, not this page. -->
 
 Sluice reads PgBouncer's configuration file: the same sections, names, units and defaults. Settings that PgBouncer does not
 have are marked **Sluice**. \`sluice check FILE\` reads a file and says what is wrong with it; \`SHOW CONFIG\` on the console

@@ -1,0 +1,316 @@
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { type Entry, EntryState, Limit, Pool, PoolSet, StaleEntryError, Waiter } from './index.ts';
+import { DEFAULT_POLICY, type PoolPolicy } from './policy.ts';
+import { renderStates } from './states-doc.ts';
+
+interface Call {
+  what: 'open' | 'check' | 'reset' | 'close';
+  entry: Entry<string>;
+  reason?: string;
+}
+
+let now = 0;
+let calls: Call[] = [];
+const set = () => new PoolSet<string>();
+
+function makePool(
+  policy: Partial<PoolPolicy> = {},
+  extra: { limits?: Limit[]; set?: PoolSet<string>; name?: string } = {},
+): Pool<string> {
+  return new Pool<string>({
+    name: 'test',
+    policy: { ...DEFAULT_POLICY, lifetimeJitter: 0, ...policy },
+    env: { now: () => now, random: () => 0 },
+    port: {
+      open: (entry) => calls.push({ what: 'open', entry }),
+      check: (entry) => calls.push({ what: 'check', entry }),
+      reset: (entry) => calls.push({ what: 'reset', entry }),
+      close: (entry, reason) => calls.push({ what: 'close', entry, reason }),
+    },
+    ...extra,
+  });
+}
+
+class Asker {
+  readonly got: Entry<string>[] = [];
+  readonly refused: string[] = [];
+  readonly waiter = new Waiter<string>({
+    served: (entry) => this.got.push(entry),
+    refused: (reason) => this.refused.push(reason),
+  });
+}
+
+const ask = (pool: Pool<string>, deadline = Number.POSITIVE_INFINITY): Asker => {
+  const asker = new Asker();
+  asker.waiter.deadline = deadline;
+  const entry = pool.acquire(asker.waiter);
+  if (entry !== null) asker.got.push(entry);
+  return asker;
+};
+
+/** Answers what the port was asked, oldest first. */
+const answer = (what: Call['what']): Entry<string> => {
+  const index = calls.findIndex((call) => call.what === what);
+  if (index < 0) throw new Error(`the port was not asked to ${what}`);
+  const [{ entry }] = calls.splice(index, 1) as [Call];
+  const { pool } = entry;
+  if (what === 'open') pool.opened(entry);
+  else if (what === 'check') pool.checked(entry, true);
+  else if (what === 'reset') pool.resetDone(entry, true);
+  else pool.closed(entry);
+  return entry;
+};
+
+const release = (pool: Pool<string>, entry: Entry<string>, as: 'clean' | 'reset' | 'cancels' = 'clean') =>
+  pool.release(entry, entry.generation, as);
+
+beforeEach(() => {
+  now = 1_000;
+  calls = [];
+});
+
+describe('hand-out', () => {
+  test('the first request dials; the entry goes to whoever waits first', () => {
+    const pool = makePool({ maxSize: 1 });
+    const [a, b] = [ask(pool), ask(pool)];
+    answer('open');
+    expect([a.got.length, b.got.length]).toEqual([1, 0]);
+    release(pool, a.got[0]!);
+    expect(b.got).toEqual(a.got);
+  });
+
+  test('a newcomer never passes a waiter', () => {
+    const pool = makePool({ maxSize: 1 });
+    const holder = ask(pool);
+    answer('open');
+    const first = ask(pool);
+    release(pool, holder.got[0]!);
+    const second = ask(pool);
+    expect([first.got.length, second.got.length]).toEqual([1, 0]);
+  });
+
+  test('a higher priority goes before, equal ones in order', () => {
+    const pool = makePool({ maxSize: 1 });
+    const holder = ask(pool);
+    answer('open');
+    const askers = [0, 1, 0, 2, 1].map((priority) => {
+      const asker = new Asker();
+      asker.waiter.priority = priority;
+      pool.acquire(asker.waiter);
+      return asker;
+    });
+    const order: number[] = [];
+    let entry = holder.got[0]!;
+    for (let i = 0; i < 5; i++) {
+      release(pool, entry);
+      const served = askers.findIndex((asker, j) => asker.got.length > 0 && !order.includes(j));
+      order.push(served);
+      entry = askers[served]!.got[0]!;
+    }
+    expect(order).toEqual([3, 1, 4, 0, 2]);
+  });
+
+  test('lifo hands out the one used last, fifo the one unused longest', () => {
+    for (const [order, expected] of [
+      ['lifo', 1],
+      ['fifo', 0],
+    ] as const) {
+      const pool = makePool({ order });
+      const askers = [ask(pool), ask(pool)];
+      answer('open');
+      answer('open');
+      const entries = askers.map((asker) => asker.got[0]!);
+      for (const entry of entries) release(pool, entry);
+      expect(ask(pool).got[0]).toBe(entries[expected]);
+    }
+  });
+
+  test('a stale handle is refused with a coded error and touches nobody', () => {
+    const pool = makePool({ maxSize: 1 });
+    const a = ask(pool);
+    const entry = answer('open');
+    const { generation } = entry;
+    release(pool, entry);
+    const b = ask(pool);
+    expect(() => pool.release(entry, generation)).toThrow(StaleEntryError);
+    expect(entry.state).toBe(EntryState.Linked);
+    expect([a.got.length, b.got.length]).toEqual([1, 1]);
+  });
+});
+
+describe('limits', () => {
+  test('entries that are opening and closing count', () => {
+    const pool = makePool({ maxSize: 2 });
+    for (let i = 0; i < 5; i++) ask(pool);
+    expect(calls.filter(({ what }) => what === 'open')).toHaveLength(2);
+    const entry = answer('open');
+    pool.discard(entry, entry.generation, 'dirty');
+    expect(pool.size).toBe(2);
+    expect(calls.filter(({ what }) => what === 'open')).toHaveLength(1);
+    answer('close');
+    expect(calls.filter(({ what }) => what === 'open')).toHaveLength(2);
+  });
+
+  test('the reserve opens once a waiter has waited long enough', () => {
+    const pool = makePool({ maxSize: 1, reserveSize: 1, reserveDelayMs: 500 });
+    ask(pool);
+    answer('open');
+    const late = ask(pool);
+    now += 499;
+    pool.tick();
+    expect(calls).toHaveLength(0);
+    now += 1;
+    pool.tick();
+    answer('open');
+    expect([late.got.length, pool.stats.reserveDials]).toEqual([1, 1]);
+  });
+
+  test('a shared limit: the idle entry of another pool makes room', () => {
+    const limits = [new Limit('db', 1)];
+    const shared = set();
+    const [a, b] = [makePool({}, { limits, set: shared, name: 'a' }), makePool({}, { limits, set: shared, name: 'b' })];
+    release(a, (ask(a), answer('open')));
+    const waiting = ask(b);
+    expect(calls).toMatchObject([{ what: 'close', reason: 'evicted' }]);
+    answer('close');
+    answer('open');
+    expect(waiting.got).toHaveLength(1);
+  });
+
+  test('one waiter too many is refused', () => {
+    const pool = makePool({ maxSize: 1, maxWaiters: 1 });
+    ask(pool);
+    expect(ask(pool).refused).toEqual(['queue full']);
+  });
+});
+
+describe('lifecycle', () => {
+  test('an entry idle for too long is checked before it is handed out; a dead one is replaced', () => {
+    const pool = makePool({ checkDelayMs: 100, maxSize: 1 });
+    release(pool, (ask(pool), answer('open')));
+    now += 101;
+    const asker = ask(pool);
+    expect(asker.got).toHaveLength(0);
+    const { entry } = calls.find(({ what }) => what === 'check')!;
+    calls = [];
+    pool.checked(entry, false);
+    answer('close');
+    answer('open');
+    expect(asker.got).toHaveLength(1);
+  });
+
+  test('a life that is over ends at the release, and while idle', () => {
+    const pool = makePool({ lifetimeMs: 1_000 });
+    const [a, b] = [ask(pool), ask(pool)];
+    answer('open');
+    answer('open');
+    release(pool, b.got[0]!);
+    now += 1_000;
+    release(pool, a.got[0]!);
+    expect(calls).toMatchObject([{ what: 'close', reason: 'lifetime over' }]);
+    pool.tick();
+    expect(calls).toHaveLength(2);
+  });
+
+  test('idle entries close down to the minimum, and the minimum is filled again', () => {
+    const pool = makePool({ minSize: 1, idleTimeoutMs: 100 });
+    const askers = [ask(pool), ask(pool), ask(pool)];
+    for (let i = 0; i < 3; i++) answer('open');
+    for (const asker of askers) release(pool, asker.got[0]!);
+    now += 100;
+    pool.tick();
+    expect(calls.filter(({ what }) => what === 'close')).toHaveLength(2);
+    pool.lost([...pool.lists[EntryState.Idle]!][0]!);
+    expect(calls.filter(({ what }) => what === 'open')).toHaveLength(1);
+  });
+
+  test('after a failed dial one dial at a time probes, less and less often; after a success the window doubles', () => {
+    const pool = makePool({ maxSize: 8, maxDials: 4, retryMinMs: 100, retryMaxMs: 350 });
+    for (let i = 0; i < 8; i++) ask(pool);
+    const opens = () => calls.filter(({ what }) => what === 'open').length;
+    expect(opens()).toBe(4);
+    for (const { entry } of calls.splice(0)) pool.openFailed(entry, new Error('down'));
+    const pauses: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      const since = now;
+      while (opens() === 0) {
+        now += 10;
+        pool.tick();
+      }
+      pauses.push(now - since);
+      expect(opens()).toBe(1);
+      pool.openFailed(calls.pop()!.entry, new Error('down'));
+    }
+    expect(pauses).toEqual([350, 350, 350, 350]);
+    now += 350;
+    pool.tick();
+    answer('open');
+    expect(opens()).toBe(2);
+    answer('open');
+    expect(opens()).toBeGreaterThanOrEqual(3);
+  });
+
+  test('a reset runs between holders; one that fails closes the entry', () => {
+    const pool = makePool({ maxSize: 1 });
+    const entry = (ask(pool), answer('open'));
+    const next = ask(pool);
+    release(pool, entry, 'reset');
+    expect(next.got).toHaveLength(0);
+    answer('reset');
+    expect(next.got).toEqual([entry]);
+    release(pool, entry, 'reset');
+    pool.resetDone(calls.pop()!.entry, false);
+    expect(calls).toMatchObject([{ what: 'close', reason: 'reset failed' }]);
+  });
+
+  test('an entry with a cancel on its way is kept aside until it has landed', () => {
+    const pool = makePool({ maxSize: 1 });
+    const entry = (ask(pool), answer('open'));
+    const next = ask(pool);
+    release(pool, entry, 'cancels');
+    expect(next.got).toHaveLength(0);
+    pool.cancelsLanded(entry, 'clean');
+    expect(next.got).toEqual([entry]);
+  });
+});
+
+describe('modes', () => {
+  test('a paused pool hands nothing out; resume serves in order', () => {
+    const pool = makePool({ maxSize: 1 });
+    const entry = (ask(pool), answer('open'));
+    pool.pause(false);
+    const waiting = ask(pool);
+    release(pool, entry);
+    expect(waiting.got).toHaveLength(0);
+    pool.resume();
+    expect(waiting.got).toEqual([entry]);
+  });
+
+  test('draining refuses newcomers, serves those queued, closes what comes back', () => {
+    const pool = makePool({ maxSize: 1 });
+    const entry = (ask(pool), answer('open'));
+    const queued = ask(pool);
+    pool.drain();
+    expect(ask(pool).refused).toEqual(['pool closed']);
+    release(pool, entry);
+    expect(queued.got).toEqual([entry]);
+    release(pool, entry);
+    expect(calls).toMatchObject([{ what: 'close', reason: 'drained' }]);
+  });
+
+  test('deadlines are kept, each waiter ending once', () => {
+    const pool = makePool({ maxSize: 1 });
+    const entry = (ask(pool), answer('open'));
+    const late = ask(pool, now + 100);
+    now += 100;
+    pool.tick();
+    pool.tick();
+    release(pool, entry);
+    expect([late.refused, late.got]).toEqual([['timeout'], []]);
+  });
+});
+
+test('docs/states.md is what the tables say', () => {
+  expect(readFileSync(new URL('../../../docs/states.md', import.meta.url), 'utf8')).toBe(renderStates());
+});
