@@ -41,6 +41,8 @@ export interface ClientRegistry {
   sessionEnds(session: Session, reason: string): void;
   /** The client of this server's query is gone: the query is to be cancelled, the server is about to be closed. */
   stopQuery(server: Server): void;
+  /** Something happened that must not: for the log. */
+  report(error: Error): void;
   /** Its connection is closed. */
   sessionClosed(session: Session): void;
   /** A server was lost while the session held it. */

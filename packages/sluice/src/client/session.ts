@@ -87,7 +87,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   onData(buffer: Buffer, start: number, end: number): void {
     this.requestedAt = this.clock.update();
     this.home.traffic.received += end - start;
-    this.intake.take(buffer, start, end);
+    try {
+      this.intake.take(buffer, start, end);
+    } catch (error) {
+      // A bug of ours: this session's state is not to be trusted, the others are unharmed.
+      this.disconnect(`internal error: ${(error as Error).message}`, 'XX000');
+      this.registry.report(error as Error);
+    }
   }
 
   onDrain(): void {

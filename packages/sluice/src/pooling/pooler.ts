@@ -178,6 +178,10 @@ export class Pooler implements ClientRegistry {
     }
   }
 
+  report(error: Error): void {
+    this.log.error(`bug: ${error.stack ?? error.message}`);
+  }
+
   stopQuery(server: Server): void {
     sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {});
   }

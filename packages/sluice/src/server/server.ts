@@ -12,6 +12,7 @@ import {
   HEADER_BYTES,
   lengthAt,
   type Parameters,
+  ProtocolError,
   parseErrorFields,
   Reply,
   ReplyQueue,
@@ -117,10 +118,17 @@ export class Server implements ConnHandler {
   }
 
   onData(buffer: Buffer, start: number, end: number): void {
-    let at = start;
-    if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
-    if (at < end && this.closedBecause === null) this.#scan(buffer, at, end);
-    this.holder?.serverScanned(this);
+    try {
+      let at = start;
+      if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
+      if (at < end && this.closedBecause === null) this.#scan(buffer, at, end);
+      this.holder?.serverScanned(this);
+    } catch (error) {
+      // A server that sends nonsense, or a bug of ours: this connection is not to be trusted, the others are unharmed.
+      this.close(
+        error instanceof ProtocolError ? `protocol violation: ${error.message}` : String((error as Error).stack),
+      );
+    }
   }
 
   onDrain(): void {

@@ -1,0 +1,291 @@
+/** A recorded conversation, cut at every point and with bytes changed: the relay must come to the same end, or refuse. */
+import { type Entry, FifoQueue, Waiter } from '@sluice/core';
+import * as wire from '@sluice/wire';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Conn, ConnHandler } from '../net/conn.ts';
+import { type ServerHolder, Tx } from '../server/holder.ts';
+import { Server } from '../server/server.ts';
+import { StatementStore } from '../server/statements.ts';
+import { Clock } from '../telemetry/clock.ts';
+import { Traffic } from '../telemetry/traffic.ts';
+import type { ClientHome, ClientRegistry } from './home.ts';
+import { ClientSession } from './session.ts';
+import { SessionState } from './side.ts';
+
+class FakeConn implements Conn {
+  handler: ConnHandler = { onData() {}, onDrain() {}, onClose() {} };
+  queued = 0;
+  closed = false;
+  tls = null;
+  remote = { address: '127.0.0.1', port: 1, unix: false };
+  local = { address: '127.0.0.1', port: 2, unix: false };
+  readonly written: number[] = [];
+  write(buffer: Uint8Array, start: number, end: number): boolean {
+    this.written.push(...buffer.subarray(start, end));
+    return true;
+  }
+  pause(): void {}
+  resume(): void {}
+  end(): void {
+    this.closed = true;
+  }
+  destroy(): void {
+    this.closed = true;
+  }
+}
+
+const names = new wire.ParameterNames();
+const identity = { processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1 };
+
+class Collector implements ServerHolder {
+  readonly got: number[] = [];
+  exchanges = 0;
+  parameters = 0;
+  errors = 0;
+  lost = 0;
+  relay(buffer: Uint8Array, from: number, to: number): void {
+    this.got.push(...buffer.subarray(from, to));
+  }
+  keepRelayed(): void {}
+  answerDue(kind: wire.Reply): void {
+    this.got.push(...(kind === wire.Reply.Parse ? wire.PARSE_COMPLETE : wire.CLOSE_COMPLETE));
+  }
+  exchangeEnded(): void {
+    this.exchanges++;
+  }
+  errorRelayed(): void {
+    this.errors++;
+  }
+  statementsDiscarded(): void {}
+  parameterChanged(): void {
+    this.parameters++;
+  }
+  serverScanned(): void {}
+  serverLost(): void {
+    this.lost++;
+  }
+  serverDrained(): void {}
+}
+
+function makeServer(): { server: Server; holder: Collector; conn: FakeConn } {
+  const conn = new FakeConn();
+  const watcher = { serverClosed() {}, unaskedMessage() {} };
+  const entry = {} as Entry<Server>;
+  const server = new Server(conn, entry, identity, new wire.Parameters(names), watcher, new StatementStore(), 0);
+  const holder = new Collector();
+  server.holder = holder;
+  return { server, holder, conn };
+}
+
+const text = (value: string) => new TextEncoder().encode(value);
+
+/** What a server sent in a real order: simple, extended with a withheld Parse, an error, a copy, parameters, a notice. */
+const FROM_SERVER = wire.concat(
+  wire.rowDescription([{ name: 'n', type: 23, size: 4 }]),
+  wire.dataRow(['1']),
+  wire.dataRow([null]),
+  wire.commandComplete('SELECT 2'),
+  wire.readyForQuery(Tx.Idle),
+  wire.BIND_COMPLETE,
+  wire.rowDescription([{ name: 'x', type: 25, size: -1 }]),
+  wire.dataRow(['some longer text '.repeat(5)]),
+  wire.commandComplete('SELECT 1'),
+  wire.readyForQuery(Tx.InBlock),
+  wire.noticeResponse({ severity: 'NOTICE', code: '00000', message: 'mind the gap' }),
+  wire.PARSE_COMPLETE,
+  wire.errorResponse({ severity: 'ERROR', code: '42P01', message: 'relation "x" does not exist' }),
+  wire.readyForQuery(Tx.Failed),
+  wire.parameterStatus('TimeZone', 'Asia/Tokyo'),
+  wire.commandComplete('ROLLBACK'),
+  wire.readyForQuery(Tx.Idle),
+  wire.copyResponse('G', 1),
+  wire.commandComplete('COPY 2'),
+  wire.readyForQuery(Tx.Idle),
+);
+
+/** The same as the client must see it: the withheld Parse's answer stands before its Bind's. */
+const TO_CLIENT = (() => {
+  const at = wire.concat(
+    wire.rowDescription([{ name: 'n', type: 23, size: 4 }]),
+    wire.dataRow(['1']),
+    wire.dataRow([null]),
+    wire.commandComplete('SELECT 2'),
+    wire.readyForQuery(Tx.Idle),
+  ).length;
+  return wire.concat(FROM_SERVER.subarray(0, at), wire.PARSE_COMPLETE, FROM_SERVER.subarray(at));
+})();
+
+function expectReplies(server: Server): void {
+  const { queue } = server;
+  queue.sent(wire.Reply.Query);
+  queue.sent(wire.Reply.Parse, wire.Action.Answer);
+  for (const kind of [wire.Reply.Bind, wire.Reply.Describe, wire.Reply.Execute, wire.Reply.Sync]) queue.sent(kind);
+  for (const kind of [wire.Reply.Parse, wire.Reply.Bind, wire.Reply.Execute, wire.Reply.Sync]) queue.sent(kind);
+  queue.sent(wire.Reply.Query);
+  queue.sent(wire.Reply.Query);
+  queue.sent(wire.Reply.CopyEnd);
+}
+
+const feed = (handler: ConnHandler, bytes: Uint8Array, cuts: readonly number[]) => {
+  const edges = [0, ...[...cuts].sort((a, b) => a - b), bytes.length];
+  for (let i = 1; i < edges.length; i++) {
+    const chunk = Buffer.from(bytes.subarray(edges[i - 1], edges[i]));
+    if (chunk.length === 0) continue;
+    handler.onData(chunk, 0, chunk.length);
+    // What was handed over is valid during the call only.
+    chunk.fill(0xee);
+  }
+};
+
+describe('from the server', () => {
+  const check = (cuts: readonly number[]) => {
+    const { server, holder } = makeServer();
+    expectReplies(server);
+    feed(server, FROM_SERVER, cuts);
+    expect(Buffer.from(holder.got).equals(Buffer.from(TO_CLIENT))).toBe(true);
+    expect([
+      holder.exchanges,
+      holder.errors,
+      holder.parameters,
+      server.settled,
+      server.status,
+      server.closedBecause,
+    ]).toEqual([5, 1, 1, true, Tx.Idle, null]);
+  };
+
+  test('cut in two at every point', () => {
+    for (let cut = 0; cut <= FROM_SERVER.length; cut++) check([cut]);
+  });
+
+  test('byte by byte, and cut at random', () => {
+    check(Array.from({ length: FROM_SERVER.length }, (_, i) => i));
+    fc.assert(
+      fc.property(fc.array(fc.nat(FROM_SERVER.length), { maxLength: 12 }), (cuts) => check(cuts)),
+      { numRuns: 300 },
+    );
+  });
+
+  test('with a byte changed: it is relayed, or the connection is given up; nothing else', () => {
+    fc.assert(
+      fc.property(fc.nat(FROM_SERVER.length - 1), fc.nat(255), fc.nat(FROM_SERVER.length), (at, value, cut) => {
+        const { server } = makeServer();
+        expectReplies(server);
+        const mutated = FROM_SERVER.slice();
+        mutated[at] = value;
+        feed(server, mutated, [cut]);
+        if (server.settled) expect(server.queue.length).toBe(0);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+/** What a client sent: named and unnamed statements, a pipeline, a copy, a simple query. */
+const FROM_CLIENT = wire.concat(
+  wire.query('select 1'),
+  wire.parse('named', 'select $1::int', [23]),
+  wire.describe('S', 'named'),
+  wire.bind('', 'named', ['5']),
+  wire.execute(''),
+  wire.sync(),
+  wire.parse('', 'select 2'),
+  wire.bind('portal', ''),
+  wire.execute('portal', 3),
+  wire.close('P', 'portal'),
+  wire.sync(),
+  wire.query('copy t from stdin'),
+  wire.copyData(text('1\n2\n')),
+  wire.copyDone(),
+  wire.bind('', 'named', ['6']),
+  wire.close('S', 'named'),
+  wire.sync(),
+);
+
+/** The same with the name that the server knows the statement by, and without the Close. */
+const TO_SERVER = wire.concat(
+  wire.query('select 1'),
+  wire.parse('PGBOUNCER_1', 'select $1::int', [23]),
+  wire.describe('S', 'PGBOUNCER_1'),
+  wire.bind('', 'PGBOUNCER_1', ['5']),
+  wire.execute(''),
+  wire.sync(),
+  wire.parse('', 'select 2'),
+  wire.bind('portal', ''),
+  wire.execute('portal', 3),
+  wire.close('P', 'portal'),
+  wire.sync(),
+  wire.query('copy t from stdin'),
+  wire.copyData(text('1\n2\n')),
+  wire.copyDone(),
+  wire.bind('', 'PGBOUNCER_1', ['6']),
+  wire.sync(),
+);
+
+function makeSession(): { session: ClientSession; serverConn: FakeConn; clientConn: FakeConn } {
+  const { server, conn: serverConn } = makeServer();
+  server.holder = null;
+  const entry = { value: server, generation: 1 } as Entry<Server>;
+  const pool = { acquire: () => entry, cancel: () => true, release() {}, discard() {}, queue: new FifoQueue<Server>() };
+  const home = {
+    pool,
+    traffic: new Traffic(),
+    mode: 'transaction',
+    maxPrepared: 100,
+    resetAlways: false,
+    waitDeadline: () => Number.POSITIVE_INFINITY,
+  } as unknown as ClientHome;
+  const registry = {
+    statements: new StatementStore(),
+    maxPacketSize: 1 << 20,
+    refuseWork: () => null,
+    sessionWaits() {},
+    sessionEnds() {},
+    sessionClosed() {},
+    serverLostByClient() {},
+    stopQuery() {},
+    report(error: Error) {
+      throw error;
+    },
+    describeRefusal: () => ({ message: 'x', sqlState: '08P01' }),
+  } as unknown as ClientRegistry;
+  const clientConn = new FakeConn();
+  const who = { id: 1, user: 'u', database: 'd', cancelKey: new Uint8Array(4), processId: 1 };
+  const session = new ClientSession(clientConn, who, home, registry, new wire.Parameters(names), new Clock());
+  expect(session.waiter).toBeInstanceOf(Waiter);
+  return { session, serverConn, clientConn };
+}
+
+describe('from the client', () => {
+  const check = (cuts: readonly number[]) => {
+    const { session, serverConn, clientConn } = makeSession();
+    feed(session, FROM_CLIENT, cuts);
+    expect(Buffer.from(serverConn.written).equals(Buffer.from(TO_SERVER))).toBe(true);
+    expect([session.state, clientConn.written.length]).toEqual([SessionState.Linked, 0]);
+  };
+
+  test('cut in two at every point', () => {
+    for (let cut = 0; cut <= FROM_CLIENT.length; cut++) check([cut]);
+  });
+
+  test('byte by byte, and cut at random', () => {
+    check(Array.from({ length: FROM_CLIENT.length }, (_, i) => i));
+    fc.assert(
+      fc.property(fc.array(fc.nat(FROM_CLIENT.length), { maxLength: 12 }), (cuts) => check(cuts)),
+      { numRuns: 300 },
+    );
+  });
+
+  test('with a byte changed: it passes, waits for more, or ends that session; nothing throws', () => {
+    fc.assert(
+      fc.property(fc.nat(FROM_CLIENT.length - 1), fc.nat(255), fc.nat(FROM_CLIENT.length), (at, value, cut) => {
+        const { session } = makeSession();
+        const mutated = FROM_CLIENT.slice();
+        mutated[at] = value;
+        feed(session, mutated, [cut]);
+        expect([SessionState.Linked, SessionState.Idle, SessionState.Closed]).toContain(session.state);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});

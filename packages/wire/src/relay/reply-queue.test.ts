@@ -1,0 +1,211 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';
+
+const kinds = (queue: ReplyQueue): Reply[] => {
+  const found: Reply[] = [];
+  while (queue.length > 0) {
+    found.push(queue.head);
+    queue.pop();
+  }
+  return found;
+};
+
+const sent = (queue: ReplyQueue, ...all: Reply[]) => {
+  for (const kind of all) queue.sent(kind);
+};
+
+const { Parse, Bind, Describe, Execute, Close, Sync, Query, CopyEnd } = Reply;
+
+describe('order', () => {
+  test('replies come in the order of what was sent, however long the pipeline', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(Parse, Bind, Describe, Execute, Close, Sync, Query), { maxLength: 200 }),
+        (all) => {
+          const queue = new ReplyQueue();
+          sent(queue, ...all);
+          expect(kinds(queue)).toEqual(all);
+        },
+      ),
+    );
+  });
+
+  test('interleaved sending and answering never mixes up the ring', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.boolean(), fc.constantFrom(Parse, Bind, Execute, Sync, Query)), { maxLength: 500 }),
+        (steps) => {
+          const queue = new ReplyQueue();
+          const model: Reply[] = [];
+          for (const [send, kind] of steps) {
+            if (send) {
+              queue.sent(kind);
+              model.push(kind);
+            } else if (model.length > 0) {
+              expect(queue.head).toBe(model.shift());
+              queue.pop();
+            }
+            expect(queue.length).toBe(model.length);
+          }
+        },
+      ),
+    );
+  });
+
+  test('a reply that nobody owes is a bug', () => {
+    expect(() => new ReplyQueue().pop()).toThrow('nobody owed');
+  });
+});
+
+describe('errors', () => {
+  test('in a simple query: ReadyForQuery still comes', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Query, Query);
+    queue.failed();
+    expect(kinds(queue)).toEqual([Query, Query]);
+  });
+
+  test('in a pipeline: everything up to the Sync is skipped, what follows it is not', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Parse, Bind, Execute, Sync, Parse, Sync);
+    queue.pop();
+    queue.failed();
+    expect(kinds(queue)).toEqual([Sync, Parse, Sync]);
+  });
+
+  test('before the Sync was sent: what is sent until then is ignored, and it is missed', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Parse, Bind);
+    queue.failed();
+    expect([queue.length, queue.skipping, queue.syncMissing]).toEqual([0, true, true]);
+    expect(queue.sent(Bind)).toBe(false);
+    expect(queue.sent(Query)).toBe(false);
+    expect(queue.sent(Sync)).toBe(true);
+    expect([queue.skipping, queue.syncMissing]).toEqual([false, false]);
+    expect(kinds(queue)).toEqual([Sync]);
+  });
+
+  test('at the Sync itself, as a deferred constraint fails: the ReadyForQuery is still owed', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Sync);
+    queue.failed();
+    expect(kinds(queue)).toEqual([Sync]);
+  });
+});
+
+describe('a missing Sync', () => {
+  test('is known until one is sent', () => {
+    const queue = new ReplyQueue();
+    expect(queue.syncMissing).toBe(false);
+    sent(queue, Parse);
+    queue.pop();
+    expect(queue.syncMissing).toBe(true);
+    sent(queue, Sync);
+    expect(queue.syncMissing).toBe(false);
+  });
+
+  test('a Parse that we answer ourselves never reached the server', () => {
+    const queue = new ReplyQueue();
+    queue.sent(Parse, Action.Answer);
+    expect(queue.syncMissing).toBe(false);
+  });
+});
+
+describe('copy in', () => {
+  test('simple: data may follow, CopyDone ends it', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Query);
+    queue.copyInStarted();
+    expect(queue.copyIn).toBe(true);
+    expect(queue.sent(Sync)).toBe(false);
+    queue.sent(CopyEnd);
+    expect(queue.copyIn).toBe(false);
+    expect(kinds(queue)).toEqual([Query]);
+  });
+
+  test('extended, with the Sync sent right behind the Execute: the server swallows that one', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Parse, Bind, Execute, Sync);
+    queue.pop();
+    queue.pop();
+    queue.copyInStarted();
+    expect(queue.copyIn).toBe(true);
+    sent(queue, CopyEnd, Sync);
+    expect(kinds(queue)).toEqual([Execute, Sync]);
+  });
+
+  test('sent as a whole before the server has begun: the first Sync is swallowed, the second answered', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Execute, Sync, CopyEnd, Sync);
+    queue.copyInStarted();
+    expect(queue.copyIn).toBe(false);
+    expect(kinds(queue)).toEqual([Execute, Sync]);
+  });
+
+  test('a CopyDone without a copy is ignored by the server', () => {
+    const queue = new ReplyQueue();
+    expect(queue.sent(CopyEnd)).toBe(false);
+    sent(queue, Query, CopyEnd, Query);
+    expect(kinds(queue)).toEqual([Query, Query]);
+  });
+
+  test('a failed copy leaves nothing behind', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Query);
+    queue.copyInStarted();
+    queue.failed();
+    expect([queue.copyIn, queue.length]).toEqual([false, 1]);
+  });
+
+  test('another query in the middle of a simple copy makes it fail and gets no reply of its own', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Query);
+    queue.copyInStarted();
+    expect(queue.sent(Query)).toBe(false);
+    expect(kinds(queue)).toEqual([Query]);
+  });
+});
+
+describe('effects', () => {
+  class Book implements Effect {
+    static log: string[] = [];
+    readonly name: string;
+    constructor(name: string) {
+      this.name = name;
+    }
+    confirm() {
+      Book.log.push(`+${this.name}`);
+    }
+    revert() {
+      Book.log.push(`-${this.name}`);
+    }
+  }
+
+  test('hold when the reply comes, are undone newest first when the server skips', () => {
+    Book.log = [];
+    const queue = new ReplyQueue();
+    for (const name of ['a', 'b', 'c']) queue.sent(Parse, Action.Forward, new Book(name));
+    sent(queue, Sync);
+    queue.pop();
+    queue.failed();
+    expect(Book.log).toEqual(['+a', '-c', '-b']);
+  });
+
+  test('survive the growing of the ring, each with its own message', () => {
+    Book.log = [];
+    const queue = new ReplyQueue();
+    for (let i = 0; i < 100; i++)
+      queue.sent(i % 3 === 0 ? Parse : Bind, Action.Forward, i % 3 === 0 ? new Book(String(i)) : null);
+    for (let i = 0; i < 100; i++) queue.pop();
+    expect(Book.log).toEqual(Array.from({ length: 34 }, (_, i) => `+${i * 3}`));
+  });
+
+  test('are undone when the connection is gone', () => {
+    Book.log = [];
+    const queue = new ReplyQueue();
+    queue.sent(Parse, Action.Skip, new Book('x'));
+    queue.clear();
+    expect([Book.log, queue.length]).toEqual([['-x'], 0]);
+  });
+});
