@@ -17,7 +17,10 @@ export class Entry<T> extends ListNode {
   stateSince: number;
   /** End of life, jitter included; Infinity without a lifetime. */
   expiresAt = Number.POSITIVE_INFINITY;
+  /** End of its last use, or when it was opened: what the idle timeout goes by. */
   lastUsedAt: number;
+  /** When it was last known to be alive (opened, released, checked): what the check delay goes by. */
+  provenAt: number;
   uses = 0;
   /** Set by `retire`: close at the next release. */
   retiring: CloseReason | null = null;
@@ -30,5 +33,6 @@ export class Entry<T> extends ListNode {
     this.createdAt = now;
     this.stateSince = now;
     this.lastUsedAt = now;
+    this.provenAt = now;
   }
 }

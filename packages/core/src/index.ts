@@ -2,6 +2,7 @@
 export { Adder } from './adder.ts';
 export { Entry } from './entry.ts';
 export { InvariantError, StaleEntryError } from './errors.ts';
+export { type Capacity, FairQueue, type FairQueueOptions } from './fair-queue.ts';
 export { Limit } from './limit.ts';
 export { List, ListNode } from './list.ts';
 export { DEFAULT_POLICY, type PoolEnvironment, type PoolPolicy } from './policy.ts';
@@ -10,6 +11,7 @@ export type { PoolOptions, ReleaseAs } from './pool-options.ts';
 export { FAIRNESS_MS, PoolSet } from './pool-set.ts';
 export type { PoolPort } from './port.ts';
 export { FifoQueue, type WaitQueue } from './queue.ts';
+export { HoldEstimate } from './shed.ts';
 export {
   ALLOWED_MOVES,
   CLOSE_REASONS,
@@ -25,3 +27,4 @@ export {
 export { renderStates } from './states-doc.ts';
 export { PoolStats } from './stats.ts';
 export { Waiter, type WaiterOwner } from './waiter.ts';
+export { nextWake } from './wake.ts';

@@ -23,6 +23,8 @@ export interface PoolPolicy {
   order: 'lifo' | 'fifo';
   /** Waiters at most; one more is refused with 'queue full'. 0 = no bound. */
   maxWaiters: number;
+  /** Refuse at once, with 'shed', whoever by the present hold times can't be served before its deadline. */
+  shed?: boolean;
   /** Dials under way at once, 1 and up. After a failure it is one until a dial succeeds, then doubles. */
   maxDials: number;
   /** First pause after a failed dial; doubles up to retryMaxMs, each shortened at random by up to a half. */
@@ -42,6 +44,7 @@ export const DEFAULT_POLICY: PoolPolicy = {
   checkDelayMs: 30_000,
   order: 'lifo',
   maxWaiters: 0,
+  shed: false,
   maxDials: 4,
   retryMinMs: 100,
   retryMaxMs: 15_000,

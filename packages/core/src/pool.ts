@@ -5,7 +5,8 @@
  */
 import { Adder } from './adder.ts';
 import { Entry } from './entry.ts';
-import { InvariantError, StaleEntryError } from './errors.ts';
+import { InvariantError } from './errors.ts';
+import { assertHeld, whyRefuse, whyRetire } from './life.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
 import type { PoolEnvironment, PoolPolicy } from './policy.ts';
@@ -13,6 +14,7 @@ import type { PoolOptions, ReleaseAs } from './pool-options.ts';
 import type { PoolSet } from './pool-set.ts';
 import type { PoolPort } from './port.ts';
 import { FifoQueue, type WaitQueue } from './queue.ts';
+import { HoldEstimate } from './shed.ts';
 import { type CloseReason, ENTRY_STATE_NAMES, EntryState, MOVE_BITS, type PoolMode, type Refusal } from './states.ts';
 import { PoolStats } from './stats.ts';
 import { sweepIdle } from './sweep.ts';
@@ -29,6 +31,8 @@ export class Pool<T> {
   readonly queue: WaitQueue<T>;
   readonly stats = new PoolStats();
   readonly adder: Adder<T>;
+  /** How long entries are held, for shedding; kept only while the policy sheds. */
+  readonly hold = new HoldEstimate();
   policy: PoolPolicy;
   mode: PoolMode = 'running';
   /** Entries by state; their lengths are the counts. Closed entries stand in none. */
@@ -72,22 +76,19 @@ export class Pool<T> {
    */
   acquire(waiter: Waiter<T>): Entry<T> | null {
     if (waiter.waiting) throw new InvariantError(`pool "${this.name}": a waiter that is queued asked again`);
-    if (this.mode === 'running' && this.queue.length === 0 && !this.#serving) {
+    if (this.mode === 'running' && this.queue.length === 0 && !this.#serving && this.queue.admits(waiter)) {
       const entry = this.#fitIdle();
       if (entry !== null) {
         this.#link(entry);
         return entry;
       }
     }
-    if (this.mode === 'closed' || this.mode === 'draining') {
-      this.#refuse(waiter, 'pool closed');
-      return null;
-    }
-    if (this.policy.maxWaiters > 0 && this.queue.length >= this.policy.maxWaiters) {
-      this.#refuse(waiter, 'queue full');
-      return null;
-    }
     waiter.since = this.env.now();
+    const refusal = whyRefuse(this, waiter);
+    if (refusal !== null) {
+      this.#refuse(waiter, refusal);
+      return null;
+    }
     this.queue.push(waiter);
     this.serve();
     return null;
@@ -101,6 +102,14 @@ export class Pool<T> {
     return true;
   }
 
+  /** Refuses one who waits; its owner is called. False when it was not waiting. */
+  turnAway(waiter: Waiter<T>, reason: Refusal): boolean {
+    if (!waiter.waiting) return false;
+    this.queue.remove(waiter);
+    this.#refuse(waiter, reason);
+    return true;
+  }
+
   /** Refuses everybody who waits (the database refused us for good, the pool was closed). */
   refuseAll(reason: Refusal): void {
     const waiting = [...this.queue];
@@ -110,10 +119,13 @@ export class Pool<T> {
 
   /** Gives an entry back. Throws StaleEntryError when the generation is not the one that was handed out. */
   release(entry: Entry<T>, generation: number, as: ReleaseAs = 'clean'): void {
-    this.#assertHeld(entry, generation);
+    assertHeld(this, entry, generation);
     entry.generation++;
-    entry.lastUsedAt = this.env.now();
-    const reason = this.#whyRetire(entry);
+    const now = this.env.now();
+    entry.lastUsedAt = now;
+    entry.provenAt = now;
+    if (this.policy.shed) this.hold.note(now - entry.stateSince);
+    const reason = whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
     else if (as === 'cancels') this.#move(entry, EntryState.CancelWait);
     else if (as === 'reset') this.#startReset(entry);
@@ -122,7 +134,7 @@ export class Pool<T> {
 
   /** Gives an entry back that must not be used again. */
   discard(entry: Entry<T>, generation: number, reason: CloseReason): void {
-    this.#assertHeld(entry, generation);
+    assertHeld(this, entry, generation);
     entry.generation++;
     this.close(entry, reason);
   }
@@ -158,6 +170,7 @@ export class Pool<T> {
     const now = this.env.now();
     if (lifetimeMs > 0) entry.expiresAt = now + lifetimeMs * (1 - lifetimeJitter * this.env.random());
     entry.lastUsedAt = now;
+    entry.provenAt = now;
     this.#free(entry);
   }
 
@@ -171,14 +184,14 @@ export class Pool<T> {
 
   checked(entry: Entry<T>, alive: boolean): void {
     if (entry.state !== EntryState.Checking) return;
-    entry.lastUsedAt = this.env.now();
+    entry.provenAt = this.env.now();
     if (alive) this.#free(entry);
     else this.close(entry, 'check failed');
   }
 
   resetDone(entry: Entry<T>, clean: boolean): void {
     if (entry.state !== EntryState.Resetting) return;
-    const reason = clean ? this.#whyRetire(entry) : 'reset failed';
+    const reason = clean ? whyRetire(this, entry) : 'reset failed';
     if (reason !== null) this.close(entry, reason);
     else this.#free(entry);
   }
@@ -186,7 +199,7 @@ export class Pool<T> {
   /** No cancel request can reach the entry any more. */
   cancelsLanded(entry: Entry<T>, as: 'clean' | 'reset'): void {
     if (entry.state !== EntryState.CancelWait) return;
-    const reason = this.#whyRetire(entry);
+    const reason = whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
     else if (as === 'reset') this.#startReset(entry);
     else this.#free(entry);
@@ -279,21 +292,16 @@ export class Pool<T> {
     if (this.mode !== 'running' && this.mode !== 'draining') return;
     for (let waiter = this.queue.head; waiter !== null; waiter = this.queue.head) {
       const entry = this.#fitIdle();
-      if (entry === null) {
-        if (!this.#startCheck()) return;
-      } else {
-        this.queue.remove(waiter);
-        this.#link(entry);
-        this.#serveOne(entry, waiter);
-      }
+      if (entry !== null) this.#handOver(entry, waiter);
+      else if (!this.#startCheck()) return;
     }
   }
 
-  #serveOne(entry: Entry<T>, waiter: Waiter<T>): void {
-    const waited = this.env.now() - waiter.since;
-    this.stats.waits++;
-    this.stats.waitedMs += waited;
-    if (waited > this.stats.maxWaitMs) this.stats.maxWaitMs = waited;
+  #handOver(entry: Entry<T>, waiter: Waiter<T>): void {
+    this.queue.remove(waiter);
+    this.#link(entry);
+    this.stats.noteWait(this.env.now() - waiter.since);
+    this.queue.served(waiter);
     waiter.owner.served(entry, waiter);
   }
 
@@ -304,7 +312,7 @@ export class Pool<T> {
       const entry = this.policy.order === 'lifo' ? idle.tail : idle.head;
       if (entry === null) return null;
       const now = this.env.now();
-      if (now < entry.expiresAt) return now - entry.lastUsedAt > this.policy.checkDelayMs ? null : entry;
+      if (now < entry.expiresAt) return now - entry.provenAt > this.policy.checkDelayMs ? null : entry;
       this.close(entry, 'lifetime over');
     }
   }
@@ -313,7 +321,12 @@ export class Pool<T> {
   #startCheck(): boolean {
     const idle = this.lists[EntryState.Idle]!;
     const entry = this.policy.order === 'lifo' ? idle.tail : idle.head;
-    if (entry === null || this.count(EntryState.Checking) >= this.queue.length) return false;
+    return entry !== null && this.count(EntryState.Checking) < this.queue.length && this.check(entry);
+  }
+
+  /** Has an idle entry checked now (keepalive, an operator, a thaw). False when it is not idle. */
+  check(entry: Entry<T>): boolean {
+    if (entry.state !== EntryState.Idle) return false;
     this.#move(entry, EntryState.Checking);
     this.port.check(entry);
     return true;
@@ -333,7 +346,7 @@ export class Pool<T> {
 
   /** The entry is fit for the next holder: the head of the queue, or nobody. */
   #free(entry: Entry<T>): void {
-    const reason = this.#whyRetire(entry);
+    const reason = whyRetire(this, entry);
     if (reason !== null) {
       this.close(entry, reason);
       return;
@@ -343,31 +356,16 @@ export class Pool<T> {
       this.#move(entry, EntryState.Idle);
       this.close(entry, 'evicted');
     } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.#serving) {
-      this.queue.remove(waiter);
-      this.#link(entry);
-      this.#serveOne(entry, waiter);
+      this.#handOver(entry, waiter);
     } else {
       this.#move(entry, EntryState.Idle);
-      if (waiter !== null) this.serve();
+      if (this.queue.length > 0) this.serve();
     }
-  }
-
-  #whyRetire(entry: Entry<T>): CloseReason | null {
-    if (entry.retiring !== null) return entry.retiring;
-    if (this.mode === 'closed' || (this.mode === 'draining' && this.queue.length === 0)) return 'drained';
-    if (this.policy.maxUses > 0 && entry.uses >= this.policy.maxUses) return 'max uses';
-    if (entry.expiresAt <= this.env.now()) return 'lifetime over';
-    return null;
   }
 
   #refuse(waiter: Waiter<T>, reason: Refusal): void {
     this.stats.refused[reason]++;
     waiter.owner.refused(reason, waiter);
-  }
-
-  #assertHeld(entry: Entry<T>, generation: number): void {
-    if (entry.generation !== generation || entry.state !== EntryState.Linked)
-      throw new StaleEntryError(this.name, entry.id, generation, entry.generation);
   }
 
   /** Begins the life of an entry: counted, then dialled. Only the adder calls it. */

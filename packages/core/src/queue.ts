@@ -2,7 +2,7 @@
 import { List } from './list.ts';
 import type { Waiter } from './waiter.ts';
 
-/** What a pool needs from its queue; all are without side effects but push, remove. */
+/** What a pool needs from its queue; all are without side effects but push, remove and served. */
 export interface WaitQueue<T> {
   readonly length: number;
   /** Who is served next, or null. */
@@ -11,6 +11,12 @@ export interface WaitQueue<T> {
   readonly oldest: Waiter<T> | null;
   push(waiter: Waiter<T>): void;
   remove(waiter: Waiter<T>): void;
+  /** May a newcomer be served at once while nobody waits? */
+  admits(waiter: Waiter<T>): boolean;
+  /** How many would be served before a newcomer. */
+  ahead(waiter: Waiter<T>): number;
+  /** A waiter that was removed has got its entry. */
+  served(waiter: Waiter<T>): void;
   [Symbol.iterator](): IterableIterator<Waiter<T>>;
 }
 
@@ -48,6 +54,23 @@ export class FifoQueue<T> implements WaitQueue<T> {
   remove(waiter: Waiter<T>): void {
     this.#list.remove(waiter);
   }
+
+  admits(): boolean {
+    return true;
+  }
+
+  ahead(waiter: Waiter<T>): number {
+    const tail = this.#list.tail;
+    if (tail === null || tail.priority >= waiter.priority) return this.#list.length;
+    let count = 0;
+    for (const other of this.#list) {
+      if (other.priority < waiter.priority) break;
+      count++;
+    }
+    return count;
+  }
+
+  served(): void {}
 
   [Symbol.iterator](): IterableIterator<Waiter<T>> {
     return this.#list[Symbol.iterator]();

@@ -16,6 +16,12 @@ export class PoolStats {
   reserveDials = 0;
   readonly closed: Record<CloseReason, number> = zeroes(CLOSE_REASONS);
   readonly refused: Record<Refusal, number> = zeroes(REFUSALS);
+
+  noteWait(waitedMs: number): void {
+    this.waits++;
+    this.waitedMs += waitedMs;
+    if (waitedMs > this.maxWaitMs) this.maxWaitMs = waitedMs;
+  }
 }
 
 function zeroes<K extends string>(keys: readonly K[]): Record<K, number> {

@@ -1,0 +1,33 @@
+/**
+ * Questions at the two ends of a hold: may this one queue, may the entry come back by this handle, has its life ended?
+ * No effects.
+ */
+import type { Entry } from './entry.ts';
+import { StaleEntryError } from './errors.ts';
+import type { Pool } from './pool.ts';
+import { comesTooLate } from './shed.ts';
+import { type CloseReason, EntryState, type Refusal } from './states.ts';
+import type { Waiter } from './waiter.ts';
+
+/** Throws StaleEntryError unless the entry is held by the holder with this generation. */
+export function assertHeld<T>(pool: Pool<T>, entry: Entry<T>, generation: number): void {
+  if (entry.generation !== generation || entry.state !== EntryState.Linked)
+    throw new StaleEntryError(pool.name, entry.id, generation, entry.generation);
+}
+
+/** Why the entry must not be handed out again, or null. */
+export function whyRetire<T>(pool: Pool<T>, entry: Entry<T>): CloseReason | null {
+  if (entry.retiring !== null) return entry.retiring;
+  if (pool.mode === 'closed' || (pool.mode === 'draining' && pool.queue.length === 0)) return 'drained';
+  if (pool.policy.maxUses > 0 && entry.uses >= pool.policy.maxUses) return 'max uses';
+  if (entry.expiresAt <= pool.env.now()) return 'lifetime over';
+  return null;
+}
+
+/** Why a newcomer that can't be served at once must not queue either, or null. */
+export function whyRefuse<T>(pool: Pool<T>, waiter: Waiter<T>): Refusal | null {
+  if (pool.mode === 'closed' || pool.mode === 'draining') return 'pool closed';
+  const { maxWaiters, shed } = pool.policy;
+  if (maxWaiters > 0 && pool.queue.length >= maxWaiters) return 'queue full';
+  return shed === true && comesTooLate(pool, waiter) ? 'shed' : null;
+}

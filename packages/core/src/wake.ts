@@ -1,0 +1,44 @@
+/**
+ * When the pool next has something to do by the clock: for owners that set one precise timer instead of ticking
+ * coarsely. Reads a pool, changes nothing.
+ */
+import type { Pool } from './pool.ts';
+import { EntryState } from './states.ts';
+
+/** Environment milliseconds of the next deadline that `tick` would act on; Infinity: nothing is due, ever. */
+export function nextWake<T>(pool: Pool<T>): number {
+  return Math.min(nextForWaiters(pool), nextDial(pool), nextForIdle(pool));
+}
+
+function nextForWaiters<T>(pool: Pool<T>): number {
+  const { queue, policy } = pool;
+  if (queue.length === 0) return Number.POSITIVE_INFINITY;
+  let at = Number.POSITIVE_INFINITY;
+  for (const waiter of queue) if (waiter.deadline < at) at = waiter.deadline;
+  const size = pool.size;
+  if (policy.maxSize > 0 && size >= policy.maxSize && size < policy.maxSize + policy.reserveSize) {
+    const reserveAt = queue.oldest!.since + policy.reserveDelayMs;
+    if (reserveAt > pool.env.now()) at = Math.min(at, reserveAt);
+  }
+  return at;
+}
+
+function nextDial<T>(pool: Pool<T>): number {
+  const { nextDialAt } = pool.adder;
+  const wanted = pool.queue.length > 0 || pool.size < pool.policy.minSize;
+  return wanted && pool.mode === 'running' && nextDialAt > pool.env.now() ? nextDialAt : Number.POSITIVE_INFINITY;
+}
+
+function nextForIdle<T>(pool: Pool<T>): number {
+  const { idleTimeoutMs, minSize, maxSize, reserveSize } = pool.policy;
+  const size = pool.size - pool.count(EntryState.Closing);
+  const shrinks = idleTimeoutMs > 0 && size > minSize;
+  const tooMany = maxSize > 0 && size > maxSize + reserveSize;
+  let at = Number.POSITIVE_INFINITY;
+  for (const entry of pool.lists[EntryState.Idle]!) {
+    if (tooMany) return pool.env.now();
+    if (entry.expiresAt < at) at = entry.expiresAt;
+    if (shrinks && entry.lastUsedAt + idleTimeoutMs < at) at = entry.lastUsedAt + idleTimeoutMs;
+  }
+  return at;
+}
