@@ -32,14 +32,14 @@ export class Daemon {
   constructor(options: DaemonOptions) {
     const { config, log } = options;
     this.log = log;
-    this.pooler = new Pooler(config, options.secrets ?? readSecrets(config), new Clock(), log);
+    this.pooler = new Pooler(config, options.secrets ?? readSecrets(config, log), new Clock(), log);
     this.#desk = new PoolerDesk(this.pooler);
     this.#janitor = new Janitor(this.pooler);
   }
 
   /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
   async start(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog, unixSocketDir } = this.pooler.config.global;
+    const { listenAddr, listenPort, listenBacklog, unixSocketDir, unixSocketMode } = this.pooler.config.global;
     for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog: listenBacklog });
     if (unixSocketDir !== '' && listenPort > 0)
       await this.#listen({
@@ -47,6 +47,7 @@ export class Daemon {
         port: listenPort,
         unix: true,
         backlog: listenBacklog,
+        mode: unixSocketMode,
       });
     this.pooler.warmUp();
     this.#janitor.start();
@@ -84,10 +85,13 @@ export class Daemon {
   }
 }
 
-function readSecrets(config: Config): Map<string, Secret> {
+/** Throws when auth_file cannot be read; lines that make no sense are logged with their place. */
+function readSecrets(config: Config, log: Log): Map<string, Secret> {
   const secrets = new Map<string, Secret>();
-  if (config.global.authFile === '') return secrets;
-  const { users } = parseUserlist(readFileSync(config.global.authFile, 'utf8'), config.global.authFile);
+  const { authFile } = config.global;
+  if (authFile === '') return secrets;
+  const { users, problems } = parseUserlist(readFileSync(authFile, 'utf8'), authFile);
+  for (const problem of problems) log.warn(`${problem.file}:${problem.line}: ${problem.message}`);
   for (const { name, secret } of users.values()) secrets.set(name, parseSecret(secret));
   return secrets;
 }

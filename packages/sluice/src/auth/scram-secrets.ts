@@ -3,7 +3,7 @@
  * unknown users one is made up from a key of the process: the same user always gets the same salt, as PostgreSQL does it
  * (mock authentication), so that nobody learns who exists.
  */
-import { type CryptoPort, type ScramSecret, scramSecret } from '@sluice/wire';
+import { type CryptoPort, type ScramSecret, scramSecret, toHex } from '@sluice/wire';
 import type { AuthRequest } from './method.ts';
 
 const SALT_BYTES = 16;
@@ -21,22 +21,21 @@ export async function scramSecretFor({
   scramIterations,
 }: AuthRequest): Promise<{ secret: ScramSecret; doomed: boolean }> {
   if (secret?.kind === 'scram') return { secret, doomed: false };
-  const salt = mockSalt(crypto, user);
-  if (secret?.kind === 'plain' && secret.password !== '') {
-    const key = `${scramIterations}\0${user}\0${secret.password}`;
-    let made = derived.get(key);
-    if (made === undefined) {
-      made = scramSecret(crypto, secret.password, salt, scramIterations);
-      if (derived.size >= KEPT) derived.delete(derived.keys().next().value!);
-      derived.set(key, made);
-    }
-    return { secret: await made, doomed: false };
+  const known = secret?.kind === 'plain' && secret.password !== '';
+  // For nobody the same work is done as for somebody: a password that cannot be guessed, derived and kept alike.
+  const password = known ? secret.password : toHex(mockSalt(crypto, `${user}\0password`));
+  return { secret: await derive(crypto, user, password, scramIterations), doomed: !known };
+}
+
+async function derive(crypto: CryptoPort, user: string, password: string, iterations: number): Promise<ScramSecret> {
+  const key = `${iterations}\0${user}\0${password}`;
+  let made = derived.get(key);
+  if (made === undefined) {
+    made = scramSecret(crypto, password, mockSalt(crypto, user), iterations);
+    if (derived.size >= KEPT) derived.delete(derived.keys().next().value!);
+    derived.set(key, made);
   }
-  const nothing = crypto.hmacSha256(mockSalt(crypto, `${user}\0key`), salt);
-  return {
-    secret: { kind: 'scram', iterations: scramIterations, salt, storedKey: nothing, serverKey: nothing },
-    doomed: true,
-  };
+  return made;
 }
 
 function mockSalt(crypto: CryptoPort, user: string): Uint8Array {

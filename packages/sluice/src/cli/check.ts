@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { hasErrors, parseConfig } from '../config/index.ts';
 import { CliError, readFlags } from './common.ts';
 import { readConfigFile } from './start.ts';
+import { unsupportedSettings } from './unsupported.ts';
 
 export const check = {
   usage: 'check FILE',
@@ -21,7 +22,11 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     });
     for (const { severity, file, line, message } of problems)
       process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
-    if (hasErrors(problems)) throw new CliError(`${path} has errors`);
+    const unsupported = unsupportedSettings(config);
+    for (const { severity, place, message } of unsupported)
+      process.stdout.write(`${place.file}:${place.line}: ${severity}: ${message}\n`);
+    if (hasErrors(problems) || unsupported.some(({ severity }) => severity === 'error'))
+      throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
     process.stdout.write(`${path} is usable.

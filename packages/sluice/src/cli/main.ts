@@ -12,7 +12,7 @@ interface Command {
   run(args: readonly string[]): Promise<void>;
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = { start, demo, check };
+export const COMMANDS: Readonly<Record<string, Command>> = { start, demo, check };
 
 /** Never throws; ends the process with code 1 after an error, 2 after a wrong call. */
 export function main(args: readonly string[]): void {

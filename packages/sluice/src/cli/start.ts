@@ -6,6 +6,7 @@ import { Daemon } from '../daemon.ts';
 import { Log } from '../telemetry/log.ts';
 import { CliError, explainListen, readFlags, readListen, untilStopped } from './common.ts';
 import { probe } from './probe.ts';
+import { unsupportedSettings } from './unsupported.ts';
 
 const FLAGS = {
   listen: { type: 'string' },
@@ -136,7 +137,14 @@ async function startFile(path: string, verbose: number): Promise<void> {
     if (problem.severity === 'error') log.error(line);
     else log.warn(line);
   }
-  if (hasErrors(problems)) throw new CliError(`${path} has errors; mend the lines named above`);
+  const unsupported = unsupportedSettings(config);
+  for (const { severity, place, message } of unsupported) {
+    const line = `${place.file}:${place.line}: ${message}`;
+    if (severity === 'error') log.error(line);
+    else log.warn(line);
+  }
+  if (hasErrors(problems) || unsupported.some(({ severity }) => severity === 'error'))
+    throw new CliError(`${path} has errors; mend the lines named above`);
   const daemon = newDaemon(config, log);
   try {
     await daemon.start();

@@ -139,7 +139,31 @@ function startupRequest(conn: Conn, major: number, minor: number, given: Readonl
   const database = params.get('database') || user;
   params.delete('user');
   params.delete('database');
+  unfoldOptions(params);
   return { user, database, minor: agreed, params };
+}
+
+/**
+ * `options` may carry settings as a command line would: "-c name=value" and "--name=value", a backslash before a space that
+ * belongs to the value. They stand for startup parameters of their own; anything else is refused.
+ */
+function unfoldOptions(params: Map<string, string>): void {
+  const options = params.get('options');
+  if (options === undefined) return;
+  params.delete('options');
+  const words = (options.match(/(?:\\.|[^\s\\])+/g) ?? []).map((word) => word.replace(/\\(.)/g, '$1'));
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    const setting =
+      word === '-c' ? words[++i] : /^(?:-c|--)(?=.)/.test(word) ? word.replace(/^(?:-c|--)/, '') : undefined;
+    const at = setting?.indexOf('=') ?? -1;
+    if (setting === undefined || at < 1)
+      throw new LoginRefused({
+        message: "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
+        sqlState: '08P01',
+      });
+    params.set(setting.slice(0, at).replaceAll('-', '_'), setting.slice(at + 1));
+  }
 }
 
 function welcome(greeting: Greeting): Uint8Array {

@@ -1,5 +1,6 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
-import { createServer, type Server, type Socket } from 'node:net';
+import { chmodSync, existsSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
 import { PlainConn } from './plain-conn.ts';
@@ -11,6 +12,8 @@ export interface ListenTarget {
   unix: boolean;
   /** Length of the kernel's queue of connections not yet accepted (PgBouncer listen_backlog). */
   backlog: number;
+  /** Permissions of a Unix socket's file (unix_socket_mode). */
+  mode?: number;
   /** A listening descriptor that exists already (socket activation, take-over) instead of a new one. */
   fd?: number;
 }
@@ -28,8 +31,42 @@ interface ListeningHandle {
   onconnection: ((status: number, handle: SocketHandle | undefined) => void) | undefined;
 }
 
-/** Throws the system's error (EADDRINUSE, EACCES, …) when it cannot listen. */
-export function listen(target: ListenTarget, accept: (conn: Conn, socket: Socket | null) => void): Promise<Listener> {
+/**
+ * Rejects with the system's error (EADDRINUSE, EACCES, …) when it cannot listen. '*' is every address, IPv6 too where the
+ * machine has it; the file of a Unix socket that nobody listens on any more is taken over.
+ */
+export async function listen(
+  target: ListenTarget,
+  accept: (conn: Conn, socket: Socket | null) => void,
+): Promise<Listener> {
+  if (target.unix) await removeStale(target.host);
+  if (target.host !== '*') return listenOn(target, target.host, accept);
+  try {
+    return await listenOn(target, '::', accept);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
+    return listenOn(target, '0.0.0.0', accept);
+  }
+}
+
+/** Removes a socket file whose owner is gone; one that answers is left, and listening on it will fail. */
+async function removeStale(path: string): Promise<void> {
+  if (path.startsWith('\0') || !existsSync(path)) return;
+  const answers = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+  if (!answers) unlinkSync(path);
+}
+
+function listenOn(
+  target: ListenTarget,
+  host: string,
+  accept: (conn: Conn, socket: Socket | null) => void,
+): Promise<Listener> {
   const unixPort = target.unix ? target.port : -1;
   const server = createServer({ noDelay: !target.unix, pauseOnConnect: false }, (socket) => {
     accept(new PlainConn(socket, DISCARD, unixPort), socket);
@@ -38,6 +75,7 @@ export function listen(target: ListenTarget, accept: (conn: Conn, socket: Socket
     server.once('error', reject);
     server.once('listening', () => {
       server.removeListener('error', reject);
+      if (target.unix && target.mode !== undefined) chmodSync(target.host, target.mode);
       server.on('error', () => {});
       const handle = (server as unknown as { _handle?: ListeningHandle })._handle;
       if (fastConnsWork && handle !== undefined && typeof handle.onconnection === 'function')
@@ -52,8 +90,8 @@ export function listen(target: ListenTarget, accept: (conn: Conn, socket: Socket
     });
     const { backlog } = target;
     if (target.fd !== undefined) server.listen({ fd: target.fd, backlog });
-    else if (target.unix) server.listen({ path: target.host, backlog });
-    else server.listen({ host: target.host === '*' ? '::' : target.host, port: target.port, backlog });
+    else if (target.unix) server.listen({ path: host, backlog });
+    else server.listen({ host, port: target.port, backlog });
   });
 }
 

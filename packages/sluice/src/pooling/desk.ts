@@ -30,6 +30,8 @@ interface Login {
 export class PoolerDesk implements LoginDesk {
   readonly #pooler: Pooler;
   readonly #logins = new WeakMap<Conn, Login>();
+  /** Connections past the startup message that are not sessions yet; counted against max_client_conn. */
+  readonly #admitted = new Set<Conn>();
   #sessionIds = 0;
 
   constructor(pooler: Pooler) {
@@ -40,18 +42,28 @@ export class PoolerDesk implements LoginDesk {
     return this.#pooler.config.global.clientLoginTimeoutMs;
   }
 
-  admit(request: StartupRequest): ClientError | null {
+  admit(request: StartupRequest, conn: Conn): ClientError | null {
     const pooler = this.#pooler;
     const { global } = pooler.config;
     if (pooler.shuttingDown) return { message: 'server shutting down', sqlState: '57P01' };
-    if (pooler.sessions.size >= global.maxClientConn)
+    if (pooler.sessions.size + pooler.loggingIn >= global.maxClientConn)
       return {
         message: 'no more connections allowed (max_client_conn)',
         sqlState: '53300',
-        detail: `${pooler.sessions.size} clients are connected, and max_client_conn is ${global.maxClientConn}.`,
+        detail: `${pooler.sessions.size + pooler.loggingIn} clients are connected, and max_client_conn is ${global.maxClientConn}.`,
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
-    return this.#refusedParameter(request);
+    const refused = this.#refusedParameter(request);
+    if (refused === null) {
+      pooler.loggingIn++;
+      this.#admitted.add(conn);
+    }
+    return refused;
+  }
+
+  /** A connection that was admitted is a session now, or gone. */
+  #leaves(conn: Conn): void {
+    if (this.#admitted.delete(conn)) this.#pooler.loggingIn--;
   }
 
   async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<AuthResult | ClientError> {
@@ -135,6 +147,7 @@ export class PoolerDesk implements LoginDesk {
     const pooler = this.#pooler;
     const { pool } = this.#logins.get(conn)!;
     this.#logins.delete(conn);
+    this.#leaves(conn);
     pooler.clock.update();
     const session = new ClientSession(
       conn,
@@ -166,6 +179,7 @@ export class PoolerDesk implements LoginDesk {
 
   failed(conn: Conn, request: StartupRequest | null, reason: string): void {
     const pooler = this.#pooler;
+    this.#leaves(conn);
     if (!pooler.config.global.logPoolerErrors) return;
     const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
     pooler.log.warn(`pooler error: ${reason}`, `${who}@${conn.remote.address}:${conn.remote.port}`);

@@ -1,0 +1,97 @@
+/**
+ * What a configuration file asks for and this version does not do yet. Nothing is silently ignored: what would open a door or
+ * break a promise stops the start, the rest is a warning by name. This list shrinks as settings come to work.
+ */
+import type { Config, Given } from '../config/index.ts';
+
+export interface Unsupported {
+  severity: 'error' | 'warning';
+  place: Given;
+  message: string;
+}
+
+/** Without these, somebody would be let in, or data sent, otherwise than the file says. */
+const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
+  auth_type: (text) => ['cert', 'hba', 'peer', 'ldap', 'pam'].includes(text.toLowerCase()),
+  auth_hba_file: (text) => text !== '',
+  auth_user: (text) => text !== '',
+  client_tls_sslmode: (text) => !['disable', 'allow', 'prefer'].includes(text.toLowerCase()),
+  server_tls_sslmode: (text) => !['disable', 'allow', 'prefer'].includes(text.toLowerCase()),
+  max_db_client_connections: (text) => Number(text) > 0,
+  max_user_client_connections: (text) => Number(text) > 0,
+  disable_pqexec: (text) => text !== '0',
+};
+
+const WITHOUT_EFFECT = new Set([
+  'admin_users',
+  'application_name_add_host',
+  'auth_ident_file',
+  'auth_ldap_options',
+  'autodb_idle_timeout',
+  'client_tls_ca_file',
+  'client_tls_cert_file',
+  'client_tls_ciphers',
+  'client_tls_ecdhcurve',
+  'client_tls_key_file',
+  'client_tls_protocols',
+  'dns_max_ttl',
+  'dns_nxdomain_ttl',
+  'dns_zone_check_period',
+  'http_listen',
+  'log_stats',
+  'logfile',
+  'login_notify_message',
+  'max_prepared_statement_bytes',
+  'peer_id',
+  'pidfile',
+  'pool_idle_timeout',
+  'query_wait_notify',
+  'resolv_conf',
+  'server_fast_close',
+  'server_tls_ca_file',
+  'server_tls_cert_file',
+  'server_tls_ciphers',
+  'server_tls_key_file',
+  'server_tls_protocols',
+  'session_state',
+  'so_reuseport',
+  'stats_period',
+  'stats_users',
+  'suspend_timeout',
+  'syslog',
+  'syslog_facility',
+  'syslog_ident',
+  'tcp_defer_accept',
+  'tcp_keepalive',
+  'tcp_keepcnt',
+  'tcp_keepidle',
+  'tcp_keepintvl',
+  'tcp_socket_buffer',
+  'tcp_user_timeout',
+  'unix_socket_group',
+  'user',
+]);
+
+/** Every setting that the file gives and that does not do here what it says. */
+export function unsupportedSettings(config: Config): Unsupported[] {
+  const found: Unsupported[] = [];
+  for (const [name, place] of config.given) {
+    const stops = Object.hasOwn(STOPPING, name) && STOPPING[name]!(place.text);
+    if (stops)
+      found.push({
+        severity: 'error',
+        place,
+        message: `${name} = ${place.text} is not supported by this version; to run without it would not be what the file says. Remove it, or stay with your present pooler for now`,
+      });
+    else if (WITHOUT_EFFECT.has(name))
+      found.push({ severity: 'warning', place, message: `${name} has no effect in this version` });
+  }
+  for (const database of config.databases.values())
+    if (database.authUser || database.authQuery)
+      found.push({
+        severity: 'error',
+        place: { ...database.place, text: '' },
+        message: `auth_user and auth_query of database ${database.name} are not supported by this version; put its users into auth_file`,
+      });
+  return found;
+}
