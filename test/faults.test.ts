@@ -63,7 +63,7 @@ describe('a client that vanishes', () => {
   test('half-way through a message', async () => {
     const { raw } = await RawClient.login(at());
     raw.send(query(`insert into vanish select ${'1 + '.repeat(20_000)} 1`).subarray(0, 50_000));
-    await new Promise((resolve) => raw.socket.end(resolve));
+    await new Promise<void>((resolve) => raw.socket.end(() => resolve()));
     expect(await rows()).toMatchObject({ n: 0 });
   });
 
@@ -77,7 +77,7 @@ describe('a client that vanishes', () => {
   test('while its query runs: the query is stopped', async () => {
     const { raw } = await RawClient.login(at());
     raw.send(query('begin; insert into vanish values (1); select pg_sleep(600); commit'));
-    await new Promise((resolve) => raw.socket.end(resolve));
+    await new Promise<void>((resolve) => raw.socket.end(() => resolve()));
     expect(await rows()).toMatchObject({ n: 0 });
     const watch = await clients.pg();
     await expect

@@ -34,11 +34,11 @@ beforeAll(async () => {
 const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
 
 describe.each([
-  ['plain', 'plain', () => PASSWORD],
-  ['md5', 'plain', () => PASSWORD],
-  ['scram-sha-256', 'plain', () => PASSWORD],
-  ['scram-sha-256', 'scram', () => scram],
-  ['md5', 'scram', () => scram],
+  ['plain', 'plain', (): string => PASSWORD],
+  ['md5', 'plain', (): string => PASSWORD],
+  ['scram-sha-256', 'plain', (): string => PASSWORD],
+  ['scram-sha-256', 'scram', (): string => scram],
+  ['md5', 'scram', (): string => scram],
 ] as const)('auth_type %s with a %s secret', (authType, _kind, secret) => {
   let sluice: Sluice;
   beforeAll(async () => {

@@ -62,6 +62,12 @@ const answer = (what: Call['what']): Entry<string> => {
   return entry;
 };
 
+/** A pool's first entry, held by whoever asked. */
+const first = (pool: Pool<string>): Entry<string> => {
+  ask(pool);
+  return answer('open');
+};
+
 const release = (pool: Pool<string>, entry: Entry<string>, as: 'clean' | 'reset' | 'cancels' = 'clean') =>
   pool.release(entry, entry.generation, as);
 
@@ -170,7 +176,7 @@ describe('limits', () => {
     const limits = [new Limit('db', 1)];
     const shared = set();
     const [a, b] = [makePool({}, { limits, set: shared, name: 'a' }), makePool({}, { limits, set: shared, name: 'b' })];
-    release(a, (ask(a), answer('open')));
+    release(a, first(a));
     const waiting = ask(b);
     expect(calls).toMatchObject([{ what: 'close', reason: 'evicted' }]);
     answer('close');
@@ -188,7 +194,7 @@ describe('limits', () => {
 describe('lifecycle', () => {
   test('an entry idle for too long is checked before it is handed out; a dead one is replaced', () => {
     const pool = makePool({ checkDelayMs: 100, maxSize: 1 });
-    release(pool, (ask(pool), answer('open')));
+    release(pool, first(pool));
     now += 101;
     const asker = ask(pool);
     expect(asker.got).toHaveLength(0);
@@ -253,7 +259,7 @@ describe('lifecycle', () => {
 
   test('a reset runs between holders; one that fails closes the entry', () => {
     const pool = makePool({ maxSize: 1 });
-    const entry = (ask(pool), answer('open'));
+    const entry = first(pool);
     const next = ask(pool);
     release(pool, entry, 'reset');
     expect(next.got).toHaveLength(0);
@@ -266,7 +272,7 @@ describe('lifecycle', () => {
 
   test('an entry with a cancel on its way is kept aside until it has landed', () => {
     const pool = makePool({ maxSize: 1 });
-    const entry = (ask(pool), answer('open'));
+    const entry = first(pool);
     const next = ask(pool);
     release(pool, entry, 'cancels');
     expect(next.got).toHaveLength(0);
@@ -278,7 +284,7 @@ describe('lifecycle', () => {
 describe('modes', () => {
   test('a paused pool hands nothing out; resume serves in order', () => {
     const pool = makePool({ maxSize: 1 });
-    const entry = (ask(pool), answer('open'));
+    const entry = first(pool);
     pool.pause(false);
     const waiting = ask(pool);
     release(pool, entry);
@@ -289,7 +295,7 @@ describe('modes', () => {
 
   test('draining refuses newcomers, serves those queued, closes what comes back', () => {
     const pool = makePool({ maxSize: 1 });
-    const entry = (ask(pool), answer('open'));
+    const entry = first(pool);
     const queued = ask(pool);
     pool.drain();
     expect(ask(pool).refused).toEqual(['pool closed']);
@@ -301,7 +307,7 @@ describe('modes', () => {
 
   test('deadlines are kept, each waiter ending once', () => {
     const pool = makePool({ maxSize: 1 });
-    const entry = (ask(pool), answer('open'));
+    const entry = first(pool);
     const late = ask(pool, now + 100);
     now += 100;
     pool.tick();

@@ -4,7 +4,7 @@ import * as wire from '../index.ts';
 import { ProtocolError } from '../index.ts';
 
 /** Text that the protocol can carry: no NUL, well-formed. */
-const text = fc.string({ unit: 'grapheme' }).filter((value) => !value.includes('\0') && value.isWellFormed());
+const text = fc.string({ unit: 'grapheme' }).filter((value) => !value.includes('\0') && !/\p{Surrogate}/u.test(value));
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const blob = fc.uint8Array({ maxLength: 60 });
 
