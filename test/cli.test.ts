@@ -138,13 +138,13 @@ describe('sluice check', () => {
 
   test('what this version does not do is named, and stops the start where it would open a door', async () => {
     const path = file(
-      'tls.ini',
-      '[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\nclient_tls_sslmode = require\nclient_tls_key_file = k\nclient_tls_cert_file = c\nlogfile = x.log\n',
+      'simple.ini',
+      '[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\ndisable_pqexec = 1\nlogfile = x.log\n',
     );
     const { code, text } = await outcome(['start', path]);
     expect(code).toBe(1);
-    expect(text).toMatch(/tls\.ini:5: client_tls_sslmode = require is not supported/);
-    expect(text).toMatch(/tls\.ini:8: logfile has no effect/);
+    expect(text).toMatch(/simple\.ini:5: disable_pqexec = 1 is not supported/);
+    expect(text).toMatch(/simple\.ini:6: logfile has no effect/);
   });
 
   test('sums a good file up', async () => {

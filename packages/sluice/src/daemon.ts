@@ -8,6 +8,7 @@ import { receive } from './client/login.ts';
 import { type Config, parseUserlist } from './config/index.ts';
 import type { Conn } from './net/conn.ts';
 import { type Listener, listen } from './net/listen.ts';
+import { loadTls, type TlsContexts } from './net/tls-context.ts';
 import { PoolerDesk } from './pooling/desk.ts';
 import { Janitor } from './pooling/janitor.ts';
 import { Pooler } from './pooling/pooler.ts';
@@ -32,7 +33,8 @@ export class Daemon {
   constructor(options: DaemonOptions) {
     const { config, log } = options;
     this.log = log;
-    this.pooler = new Pooler(config, options.secrets ?? readSecrets(config, log), new Clock(), log);
+    const tls = this.loadTls(config);
+    this.pooler = new Pooler(config, options.secrets ?? readSecrets(config, log), new Clock(), log, tls);
     this.#desk = new PoolerDesk(this.pooler);
     this.#janitor = new Janitor(this.pooler);
   }
@@ -51,6 +53,25 @@ export class Daemon {
       });
     this.pooler.warmUp();
     this.#janitor.start();
+  }
+
+  /**
+   * Makes the TLS contexts of a configuration from the files that it names, and changes nothing. Throws a TlsSetupError
+   * that names setting, file and reason.
+   */
+  loadTls(config: Config): TlsContexts {
+    return loadTls(config.global, (path) => readFileSync(path, 'utf8'));
+  }
+
+  /**
+   * New connections get the new contexts, those that are there go on with theirs. When anything changed towards servers,
+   * their connections are replaced as they come free, so that none keeps weaker settings (PgBouncer does the same).
+   */
+  applyTls(tls: TlsContexts): void {
+    const { context, pools } = this.pooler;
+    const changed = tls.serverFingerprint !== context.tls.serverFingerprint;
+    context.tls = tls;
+    if (changed) for (const pool of pools.values()) pool.pool.retireAll('retired');
   }
 
   /** Refuses new clients, waits until those in a transaction have ended it, then closes everything. */

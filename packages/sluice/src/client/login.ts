@@ -17,12 +17,16 @@ import {
 import type { AuthResult } from '../auth/method.ts';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
+import { type AcceptOptions, acceptTls, TlsFailed } from '../net/tls-conn.ts';
+import type { ClientTls } from '../net/tls-context.ts';
 import type { ClientError } from './home.ts';
 
 /** PostgreSQL's own bound on a startup message. */
 const STARTUP_BYTES = 10_000;
 const LOGIN_BYTES = 70_000;
 const NEWEST_MINOR = 2;
+/** The first byte of a TLS handshake. As a startup message's length it would mean hundreds of megabytes. */
+const TLS_HANDSHAKE = 0x16;
 
 export interface StartupRequest {
   readonly user: string;
@@ -45,6 +49,8 @@ export interface Greeting {
 export interface LoginDesk {
   /** Milliseconds a login may take (client_login_timeout); 0: no bound. */
   readonly loginTimeoutMs: number;
+  /** Whether clients may or must use TLS, as of now: a reload changes it for connections that come later. */
+  readonly clientTls: ClientTls;
   /** May a connection come in at all? (max_client_conn, shutdown) Asked with the startup message in hand. */
   admit(request: StartupRequest, conn: Conn): ClientError | null;
   authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<AuthResult | ClientError>;
@@ -68,18 +74,25 @@ export class LoginRefused extends Error {
   }
 }
 
+/** A connection during login: TLS puts another in its place. */
+interface Line {
+  conn: Conn;
+  reader: PacketReader;
+}
+
 /** Serves a fresh connection until it is a session or closed. Never rejects. */
-export async function receive(conn: Conn, desk: LoginDesk): Promise<void> {
-  const reader = new PacketReader(conn, STARTUP_BYTES);
+export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
+  const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES) };
   const deadline = desk.loginTimeoutMs;
   let request: StartupRequest | null = null;
   const timer =
     deadline > 0
-      ? setTimeout(() => refuse(conn, { message: 'client_login_timeout', sqlState: '08P01' }), deadline)
+      ? setTimeout(() => refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' }), deadline)
       : undefined;
   try {
-    request = await startup(conn, reader, desk);
+    request = await startup(line, desk);
     if (request === null) return;
+    const { conn, reader } = line;
     const refusal = desk.admit(request, conn);
     if (refusal !== null) throw new LoginRefused(refusal);
     reader.limit = LOGIN_BYTES;
@@ -91,36 +104,68 @@ export async function receive(conn: Conn, desk: LoginDesk): Promise<void> {
     send(conn, welcome(greeting));
     desk.enter(request, greeting, conn, reader.detach());
   } catch (error) {
-    const reason = settle(conn, error as Error);
-    desk.failed(conn, request, reason);
+    const reason = settle(line.conn, error as Error);
+    desk.failed(line.conn, request, reason);
   } finally {
     clearTimeout(timer);
   }
 }
 
 /** Reads up to the startup message; null when the connection was for something else. */
-async function startup(conn: Conn, reader: PacketReader, desk: LoginDesk): Promise<StartupRequest | null> {
+async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | null> {
+  const tls = desk.clientTls;
+  const offered = tls.context !== null && !line.conn.remote.unix;
+  if ((await line.reader.byte(false)) === TLS_HANDSHAKE) {
+    if (!offered) throw new TlsFailed('TLS was begun without being asked for, and client_tls_sslmode is disable');
+    await encrypt(line, tls, { direct: true, rest: line.reader.detach() });
+  }
   for (let asked = 0; ; asked++) {
-    const { body } = await reader.startup();
+    const { body } = await line.reader.startup();
     const message = parseStartup(body, 0, body.length);
     switch (message.kind) {
       case 'ssl':
       case 'gssenc':
-        if (asked > 1) throw new ProtocolError('encryption was asked for more than once');
-        if (reader.buffered > 0)
-          throw new LoginRefused({
-            message: `received unencrypted data after ${message.kind === 'ssl' ? 'SSL' : 'GSSAPI encryption'} request`,
-            sqlState: '08P01',
-          });
-        send(conn, Uint8Array.of(0x4e));
+        checkEncryptionRequest(line, message.kind, asked);
+        if (message.kind === 'ssl' && offered) {
+          send(line.conn, Uint8Array.of(0x53));
+          await encrypt(line, tls, { direct: false, rest: new Uint8Array(0) });
+        } else send(line.conn, Uint8Array.of(0x4e));
         break;
       case 'cancel':
-        desk.cancel(message.pid, Uint8Array.from(message.key), () => conn.end());
+        desk.cancel(message.pid, Uint8Array.from(message.key), () => line.conn.end());
         return null;
       case 'startup':
-        return startupRequest(conn, message.major, message.minor, message.params);
+        if (line.conn.tls === null && !line.conn.remote.unix && requiresTls(tls))
+          throw new LoginRefused({
+            message: 'SSL required',
+            sqlState: '08P01',
+            hint: 'Connect with sslmode=require or better.',
+          });
+        return startupRequest(line.conn, message.major, message.minor, message.params);
     }
   }
+}
+
+function checkEncryptionRequest({ conn, reader }: Line, kind: 'ssl' | 'gssenc', asked: number): void {
+  if (kind === 'ssl' && conn.tls !== null) throw new ProtocolError('SSL req inside SSL');
+  if (asked > 1) throw new ProtocolError('encryption was asked for more than once');
+  if (reader.buffered > 0)
+    throw new LoginRefused({
+      message: `received unencrypted data after ${kind === 'ssl' ? 'SSL' : 'GSSAPI encryption'} request`,
+      sqlState: '08P01',
+    });
+}
+
+function requiresTls({ mode }: ClientTls): boolean {
+  return mode !== 'disable' && mode !== 'allow' && mode !== 'prefer';
+}
+
+/** The line goes on over TLS. The reader comes first: data may arrive in one piece with the handshake's end. */
+async function encrypt(line: Line, tls: ClientTls, options: AcceptOptions): Promise<void> {
+  const { conn, ready } = acceptTls(line.conn, tls, options);
+  line.conn = conn;
+  line.reader = new PacketReader(conn, STARTUP_BYTES);
+  await ready;
 }
 
 function startupRequest(conn: Conn, major: number, minor: number, given: ReadonlyMap<string, string>): StartupRequest {
@@ -183,7 +228,8 @@ function welcome(greeting: Greeting): Uint8Array {
 function settle(conn: Conn, error: Error): string {
   if (error instanceof LoginRefused) refuse(conn, error.error);
   else if (error instanceof ProtocolError) refuse(conn, { message: `bad packet: ${error.message}`, sqlState: '08P01' });
-  else if (error instanceof ConnectionEnded) conn.destroy();
+  else if (error instanceof TlsFailed && error.tellable) refuse(conn, { message: error.message, sqlState: '28000' });
+  else if (error instanceof ConnectionEnded || error instanceof TlsFailed) conn.destroy();
   else refuse(conn, { message: `login failed: ${error.message}`, sqlState: '08006' });
   return error.message;
 }

@@ -24,6 +24,7 @@ describe('docs/settings.md', () => {
       'max_prepared_statement_bytes',
       'server_lifetime_jitter',
       'session_state',
+      'sslnegotiation',
     ]);
   });
 

@@ -40,6 +40,14 @@ export const CONNECTION_ROWS = {
     default: 'round-robin',
     doc: 'Which host of a list a new connection takes: the next one, or the same one until it fails (`disable`).',
   },
+  sslnegotiation: {
+    ...DATABASE,
+    kind: 'enum',
+    values: ['postgres', 'direct'],
+    own: true,
+    default: 'postgres',
+    doc: 'How TLS to the server begins: after asking for it, or at once (`direct`, PostgreSQL 17 on); `direct` is never plain.',
+  },
   connect_query: {
     ...DATABASE,
     kind: 'sql',

@@ -48,7 +48,7 @@ describe('the settings table', () => {
       'database',
       'application_name auth_dbname auth_query auth_user client_encoding connect_query datestyle dbname host ' +
         'load_balance_hosts max_db_client_connections max_db_connections min_pool_size password pool_mode pool_size ' +
-        'port query_wait_timeout reserve_pool reserve_pool_size server_lifetime timezone user',
+        'port query_wait_timeout reserve_pool reserve_pool_size server_lifetime sslnegotiation timezone user',
     ],
     [
       'user',

@@ -1,8 +1,12 @@
 /** Outgoing connections: TCP or Unix, with a deadline. */
 import { connect, type Socket } from 'node:net';
+import { sslRequest } from '@sluice/wire';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork } from './fast-conn.ts';
+import { ConnectionEnded, PacketReader } from './packet-reader.ts';
 import { PlainConn } from './plain-conn.ts';
+import { connectTls, TlsFailed } from './tls-conn.ts';
+import type { ServerTls } from './tls-context.ts';
 
 export interface DialTarget {
   /** A name, an address, or for a Unix socket the directory that holds it. */
@@ -10,6 +14,16 @@ export interface DialTarget {
   port: number;
   /** Milliseconds until the attempt is given up; 0: never. */
   timeoutMs: number;
+  /** Encrypt the connection; null or absent: plain. Unix sockets stay plain always, as libpq has it. */
+  tls?: DialTls | null;
+}
+
+export interface DialTls {
+  readonly context: ServerTls;
+  /** Fail where the server has no TLS, rather than go on in plain. */
+  readonly required: boolean;
+  /** Begin with the handshake, without asking (libpq sslnegotiation=direct, PostgreSQL 17). */
+  readonly direct: boolean;
 }
 
 /** A dial under way. */
@@ -29,8 +43,33 @@ export function isUnixHost(host: string): boolean {
   return host.startsWith('/') || host.startsWith('@');
 }
 
-/** Rejects with the system's error, or with one of code ETIMEDOUT after the deadline. */
+/** Rejects with the system's error, with TlsFailed, or with an error of code ETIMEDOUT after the deadline. */
 export function dial(target: DialTarget): Dial {
+  const opened = open(target);
+  const tls = isUnixHost(target.host) ? null : (target.tls ?? null);
+  let current: Conn | null = null;
+  let ended: Error | null = null;
+  const giveUp = (error: Error) => {
+    ended = error;
+    opened.abort(error);
+    current?.destroy(error);
+  };
+  const timer = target.timeoutMs > 0 ? setTimeout(() => giveUp(timedOut(target)), target.timeoutMs) : undefined;
+  const conn = opened.conn
+    .then((plain) => {
+      current = plain;
+      if (ended !== null) throw ended;
+      return tls === null ? plain : encrypt(plain, target.host, tls, (taking) => (current = taking));
+    })
+    .catch((error: Error) => {
+      current?.destroy();
+      throw ended ?? error;
+    })
+    .finally(() => clearTimeout(timer));
+  return { conn, abort: () => giveUp(new Error('connection attempt was aborted')) };
+}
+
+function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) => void } {
   const unix = isUnixHost(target.host);
   const where = unix ? { path: unixPath(target.host, target.port) } : { host: target.host, port: target.port };
   const unixPort = unix ? target.port : -1;
@@ -38,21 +77,48 @@ export function dial(target: DialTarget): Dial {
   const options = { ...where, noDelay: true, ...(fast === null ? {} : { onread: fast.onread }) };
   const socket: Socket = connect(options);
   const conn = new Promise<Conn>((resolve, reject) => {
-    const timer =
-      target.timeoutMs > 0 ? setTimeout(() => socket.destroy(timedOut(target)), target.timeoutMs) : undefined;
-    const failed = (error: Error) => {
-      clearTimeout(timer);
-      reject(error);
-    };
-    socket.once('error', failed);
-    socket.once('close', () => failed(new Error('connection attempt was aborted')));
+    const closed = () => reject(new Error('connection attempt was aborted'));
+    socket.once('error', reject);
+    socket.once('close', closed);
     socket.once('connect', () => {
-      clearTimeout(timer);
-      socket.removeListener('error', failed);
+      socket.removeListener('error', reject);
+      socket.removeListener('close', closed);
       resolve(fast === null ? new PlainConn(socket, DISCARD, unixPort) : fast.adopt(socket, DISCARD, unixPort));
     });
   });
-  return { conn, abort: () => socket.destroy(new Error('connection attempt was aborted')) };
+  return { conn, abort: (error) => socket.connecting && socket.destroy(error) };
+}
+
+/** Asks the server for TLS and shakes hands; resolves with a plain connection where TLS is optional and not to be had. */
+async function encrypt(plain: Conn, host: string, tls: DialTls, taking: (conn: Conn) => void): Promise<Conn> {
+  if (!tls.direct && !(await serverHasTls(plain))) {
+    if (tls.required) throw new TlsFailed('server refused SSL');
+    return plain;
+  }
+  const { conn, ready } = connectTls(plain, tls.context, host);
+  taking(conn);
+  await ready;
+  return conn;
+}
+
+/** SSLRequest and its answer of one byte. Anything more was not encrypted and may be forged: refused. */
+async function serverHasTls(conn: Conn): Promise<boolean> {
+  const reader = new PacketReader(conn, 1);
+  const request = sslRequest();
+  conn.write(request, 0, request.length);
+  conn.resume();
+  let answer: number;
+  try {
+    answer = await reader.byte(true);
+  } catch (error) {
+    throw error instanceof ConnectionEnded ? new TlsFailed('server closed the connection at the SSL request') : error;
+  }
+  if (reader.buffered > 0) throw new TlsFailed('received unencrypted data after SSL response');
+  reader.detach();
+  conn.handler = DISCARD;
+  if (answer === 0x53) return true;
+  if (answer === 0x4e) return false;
+  throw new TlsFailed(`bad sslreq answer: 0x${answer.toString(16)}; is it a PostgreSQL server?`);
 }
 
 function timedOut(target: DialTarget): Error {

@@ -76,6 +76,15 @@ export class FastConn implements Conn {
     socket.on('close', () => this.#finish(null));
   }
 
+  /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
+  surrender(rest: Uint8Array): Surrendered | null {
+    if (this.closed || this.queued > 0 || this.#socket._handle === null) return null;
+    this.closed = true;
+    this.#over = true;
+    this.handler = DISCARD;
+    return surrendered(this.#socket, rest, this.#unixPort);
+  }
+
   get remote(): Address {
     this.#remote ??= addressOf(this.#socket.remoteAddress, this.#socket.remotePort, this.#unixPort);
     return this.#remote;
@@ -158,6 +167,20 @@ export class FastConn implements Conn {
     this.#socket.destroy();
     handler.onClose(error);
   }
+}
+
+/** A socket without an owner, for the next one. */
+export interface Surrendered {
+  readonly socket: Socket;
+  readonly unixPort: number;
+}
+
+export function surrendered(socket: Socket, rest: Uint8Array, unixPort: number): Surrendered {
+  for (const event of ['data', 'end', 'error', 'close']) socket.removeAllListeners(event);
+  socket.on('error', () => {}); // its next owner hears of it in its own way
+  socket.pause();
+  if (rest.length > 0) socket.unshift(rest);
+  return { socket, unixPort };
 }
 
 export type Adopt = (socket: Socket, handler: ConnHandler, unixPort: number) => Conn;

@@ -19,8 +19,11 @@ export class ConnectionEnded extends Error {
   }
 }
 
+/** What is awaited: a message with a type byte, one without, or any byte at all. */
+type Kind = 'typed' | 'untyped' | 'byte';
+
 interface Awaited {
-  typed: boolean;
+  kind: Kind;
   resolve(packet: Packet): void;
   reject(error: Error): void;
 }
@@ -42,12 +45,20 @@ export class PacketReader implements ConnHandler {
 
   /** The next message with a type byte. Rejects with ConnectionEnded or ProtocolError. */
   next(): Promise<Packet> {
-    return this.#await(true);
+    return this.#await('typed');
   }
 
   /** The next message without a type byte: the first of a connection. */
   startup(): Promise<Packet> {
-    return this.#await(false);
+    return this.#await('untyped');
+  }
+
+  /** The next byte, by itself; it is read (`take`) or left for the next message. */
+  async byte(take: boolean): Promise<number> {
+    await this.#await('byte');
+    const byte = this.#pending[0]!;
+    if (take) this.#pending = this.#pending.subarray(1);
+    return byte;
   }
 
   /** Something has arrived that was not asked for yet. */
@@ -88,10 +99,10 @@ export class PacketReader implements ConnHandler {
     this.#onEnd?.(this.#ended);
   }
 
-  #await(typed: boolean): Promise<Packet> {
+  #await(kind: Kind): Promise<Packet> {
     if (this.#awaited !== null) throw new Error('bug: two readers wait on one connection');
     return new Promise((resolve, reject) => {
-      this.#awaited = { typed, resolve, reject };
+      this.#awaited = { kind, resolve, reject };
       this.#deliver();
       if (this.#awaited !== null && this.#ended !== null) {
         this.#awaited = null;
@@ -104,10 +115,17 @@ export class PacketReader implements ConnHandler {
     const awaited = this.#awaited;
     if (awaited === null) return;
     const data = this.#pending;
-    const header = awaited.typed ? HEADER_BYTES : 4;
+    if (awaited.kind === 'byte') {
+      if (data.length === 0) return;
+      this.#awaited = null;
+      awaited.resolve({ type: 0, body: data });
+      return;
+    }
+    const typed = awaited.kind === 'typed';
+    const header = typed ? HEADER_BYTES : 4;
     if (data.length < header) return;
-    const length = awaited.typed ? lengthAt(data, 0) : data.readInt32BE(0);
-    const size = awaited.typed ? length + 1 : length;
+    const length = typed ? lengthAt(data, 0) : data.readInt32BE(0);
+    const size = typed ? length + 1 : length;
     if (size < header || size > this.limit) {
       this.#awaited = null;
       awaited.reject(new ProtocolError(`message of ${size} bytes (accepted here: ${header} to ${this.limit})`));
@@ -117,6 +135,6 @@ export class PacketReader implements ConnHandler {
     this.#pending = data.subarray(size);
     this.#awaited = null;
     this.#conn.resume();
-    awaited.resolve({ type: awaited.typed ? data[0]! : 0, body: data.subarray(header, size) });
+    awaited.resolve({ type: typed ? data[0]! : 0, body: data.subarray(header, size) });
   }
 }

@@ -1,22 +1,22 @@
 /** Any duplex stream the ordinary way: TLS sockets, and every socket on runtimes without the fast way. */
 import type { Socket } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
-import { addressOf } from './fast-conn.ts';
+import { addressOf, type Surrendered, surrendered } from './fast-conn.ts';
 
 export class PlainConn implements Conn {
   handler: ConnHandler;
   queued = 0;
   closed = false;
-  readonly tls: TlsFacts | null;
+  /** On TLS: null until the handshake is done. */
+  tls: TlsFacts | null = null;
   readonly #socket: Socket;
   readonly #unixPort: number;
   #over = false;
   #local: Address | null = null;
   #remote: Address | null = null;
 
-  constructor(socket: Socket, handler: ConnHandler, unixPort: number, tls: TlsFacts | null = null) {
+  constructor(socket: Socket, handler: ConnHandler, unixPort: number) {
     this.handler = handler;
-    this.tls = tls;
     this.#socket = socket;
     this.#unixPort = unixPort;
     socket.on('data', (chunk: Buffer) => {
@@ -25,6 +25,15 @@ export class PlainConn implements Conn {
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
     socket.on('close', () => this.#finish(null));
+  }
+
+  /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
+  surrender(rest: Uint8Array): Surrendered | null {
+    if (this.closed || this.queued > 0 || this.tls !== null) return null;
+    this.closed = true;
+    this.#over = true;
+    this.handler = DISCARD;
+    return surrendered(this.#socket, rest, this.#unixPort);
   }
 
   get remote(): Address {

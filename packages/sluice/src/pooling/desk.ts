@@ -12,6 +12,7 @@ import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from
 import { ClientSession } from '../client/session.ts';
 import type { Conn } from '../net/conn.ts';
 import type { PacketReader } from '../net/packet-reader.ts';
+import type { ClientTls } from '../net/tls-context.ts';
 import { describeRefusal } from './exhaustion.ts';
 import type { Database, Pooler } from './pooler.ts';
 import type { ServerPool, Welcome } from './server-pool.ts';
@@ -40,6 +41,10 @@ export class PoolerDesk implements LoginDesk {
 
   get loginTimeoutMs(): number {
     return this.#pooler.config.global.clientLoginTimeoutMs;
+  }
+
+  get clientTls(): ClientTls {
+    return this.#pooler.context.tls.client;
   }
 
   admit(request: StartupRequest, conn: Conn): ClientError | null {

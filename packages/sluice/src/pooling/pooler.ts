@@ -9,6 +9,7 @@ import { nodeCrypto } from '../auth/crypto.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import type { Config, DatabaseConfig, UserConfig } from '../config/index.ts';
+import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
 import { StatementStore } from '../server/statements.ts';
@@ -48,7 +49,7 @@ export class Pooler implements ClientRegistry {
   #processIds = 0;
   readonly #scramKeys = new Map<string, ScramKeys>();
 
-  constructor(config: Config, secrets: ReadonlyMap<string, Secret>, clock: Clock, log: Log) {
+  constructor(config: Config, secrets: ReadonlyMap<string, Secret>, clock: Clock, log: Log, tls: TlsContexts) {
     this.config = config;
     this.secrets = secrets;
     this.clock = clock;
@@ -62,6 +63,7 @@ export class Pooler implements ClientRegistry {
       statements: this.statements,
       parameters: new Parameters(new ParameterNames(config.global.trackExtraParameters)),
       random: Math.random,
+      tls,
     };
   }
 

@@ -16,10 +16,10 @@ import {
 import { type CryptoPort, type ErrorFields, type Parameters, query, type ScramKeys, type Secret } from '@sluice/wire';
 import type { ClientHome, PoolingMode } from '../client/home.ts';
 import type { DatabaseConfig } from '../config/index.ts';
-import type { Conn } from '../net/conn.ts';
-import { type Dial, dial } from '../net/dial.ts';
+import type { TlsContexts } from '../net/tls-context.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
-import { LoginImpossible, logIn, ServerRefused } from '../server/login.ts';
+import { LoginImpossible, ServerRefused } from '../server/login.ts';
+import { ServerOpening } from '../server/open.ts';
 import { Server } from '../server/server.ts';
 import type { StatementStore } from '../server/statements.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -36,6 +36,8 @@ export interface PoolingContext {
   readonly statements: StatementStore;
   readonly parameters: Parameters;
   readonly random: () => number;
+  /** Replaced by a reload: for connections that come later. */
+  tls: TlsContexts;
 }
 
 /** Which settings a pool takes from where; a new one comes with RELOAD. */
@@ -85,7 +87,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   welcome: Welcome | null = null;
   /** Sessions that belong here. */
   clients = 0;
-  readonly #dials = new Map<Entry<Server>, { dial: Dial | null; conn: Conn | null }>();
+  readonly #openings = new Map<Entry<Server>, ServerOpening>();
   #nextHost = 0;
 
   constructor(context: PoolingContext, shape: PoolShape, user: PoolUser, limits: readonly Limit[], traffic: Traffic) {
@@ -169,10 +171,9 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   close(entry: Entry<Server>, reason: CloseReason): void {
-    const underWay = this.#dials.get(entry);
+    const underWay = this.#openings.get(entry);
     if (underWay !== undefined) {
-      underWay.dial?.abort();
-      underWay.conn?.destroy();
+      underWay.abort();
       return;
     }
     entry.value?.close(CLOSE_TEXTS[reason]);
@@ -205,40 +206,23 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   async #connect(entry: Entry<Server>): Promise<Server> {
-    const { shape } = this;
-    const underWay: { dial: Dial | null; conn: Conn | null } = { dial: null, conn: null };
-    this.#dials.set(entry, underWay);
+    const { shape, user, context } = this;
     const host = this.#pickHost();
-    const { port } = shape.database;
-    underWay.dial = dial({ host, port, timeoutMs: shape.connectTimeoutMs });
-    const conn = await underWay.dial.conn;
-    underWay.conn = conn;
-    const timer =
-      shape.connectTimeoutMs > 0
-        ? setTimeout(
-            () => conn.destroy(new Error('login took too long (server_connect_timeout)')),
-            shape.connectTimeoutMs,
-          )
-        : undefined;
-    try {
-      const loggedIn = await logIn(conn, {
-        credentials: { user: this.user.name, secret: this.user.secret, scramKeys: this.user.scramKeys },
-        database: shape.database.dbname ?? shape.databaseName,
-        startup: this.#startup(),
-        parameters: this.context.parameters,
-        crypto: this.context.crypto,
-        endPoint: conn.tls?.endPoint ?? null,
-      });
-      this.welcome = { reported: loggedIn.reported, parameters: loggedIn.parameters };
-      const identity = { processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port };
-      const { clock, statements } = this.context;
-      return new Server(conn, entry, identity, loggedIn.parameters, this, statements, clock.update());
-    } catch (error) {
-      conn.destroy();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
+    const { port, sslnegotiation } = shape.database;
+    const direct = sslnegotiation === 'direct';
+    const target = { host, port, timeoutMs: shape.connectTimeoutMs, tls: context.tls.server, direct };
+    const opening = new ServerOpening(target, () => ({
+      credentials: { user: user.name, secret: user.secret, scramKeys: user.scramKeys },
+      database: shape.database.dbname ?? shape.databaseName,
+      startup: this.#startup(),
+      parameters: context.parameters,
+      crypto: context.crypto,
+    }));
+    this.#openings.set(entry, opening);
+    const { conn, loggedIn, tls } = await opening.opened;
+    this.welcome = { reported: loggedIn.reported, parameters: loggedIn.parameters };
+    const identity = { processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port, tls };
+    return new Server(conn, entry, identity, loggedIn.parameters, this, context.statements, context.clock.update());
   }
 
   /** The next of the database's hosts, in turn; without any, the Unix socket. */
@@ -259,11 +243,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   #connected(entry: Entry<Server>, server: Server): void {
-    this.#dials.delete(entry);
+    this.#openings.delete(entry);
     this.context.clock.update();
     entry.value = server;
-    if (this.shape.logConnections)
-      this.log(`new connection to server (from ${server.conn.local.address}:${server.conn.local.port})`, server);
+    if (this.shape.logConnections) this.#logOpened(server);
     if (entry.state !== EntryState.Opening) server.close('connection no longer needed');
     else if (this.shape.connectQuery === '') this.pool.opened(entry);
     else
@@ -272,8 +255,14 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       );
   }
 
+  #logOpened(server: Server): void {
+    const { local, tls } = server.conn;
+    this.log(`new connection to server (from ${local.address}:${local.port})`, server);
+    if (tls !== null) this.log(`SSL established: ${tls.description}`, server);
+  }
+
   #connectFailed(entry: Entry<Server>, error: Error): void {
-    this.#dials.delete(entry);
+    this.#openings.delete(entry);
     this.context.clock.update();
     if (entry.state === EntryState.Closing) {
       this.pool.closed(entry);

@@ -9,7 +9,7 @@ import type { ServerIdentity } from './holder.ts';
  * backend, and no later query of that backend can be hit ("Canceling Requests in Progress" in the manual's chapter 53).
  */
 export function sendCancel(to: ServerIdentity, timeoutMs: number, done: (error: Error | null) => void): void {
-  dial({ host: to.host, port: to.port, timeoutMs }).conn.then((conn) => {
+  dial({ host: to.host, port: to.port, timeoutMs, tls: to.tls }).conn.then((conn) => {
     const message = cancelRequest(to.processId, to.cancelKey);
     const timer = timeoutMs > 0 ? setTimeout(() => conn.destroy(), timeoutMs) : undefined;
     conn.handler = {

@@ -1,5 +1,6 @@
 /** The two sides that hear what a server does: its holder (the client session) and its watcher (the pool). Types only, and Tx. */
 import type { ErrorFields, Reply } from '@sluice/wire';
+import type { DialTls } from '../net/dial.ts';
 import type { Server } from './server.ts';
 
 /** Transaction status bytes of ReadyForQuery. */
@@ -46,4 +47,6 @@ export interface ServerIdentity {
   /** Where a cancel request for it must go. */
   host: string;
   port: number;
+  /** How it must go there; null: in plain. */
+  tls: DialTls | null;
 }

@@ -1,0 +1,116 @@
+/**
+ * Opening a server connection: dial, TLS as server_tls_sslmode asks for it, login. Owns the order of attempts (plain and
+ * TLS) and nothing after the login. Which host, which user and what to do with failures is the pool's business.
+ */
+import type { Conn } from '../net/conn.ts';
+import { type Dial, type DialTls, dial, isUnixHost } from '../net/dial.ts';
+import { ConnectionEnded } from '../net/packet-reader.ts';
+import { TlsFailed } from '../net/tls-conn.ts';
+import type { ServerTls } from '../net/tls-context.ts';
+import { type LoggedIn, LoginImpossible, type LoginRequest, logIn, ServerRefused } from './login.ts';
+
+export interface OpenTarget {
+  readonly host: string;
+  readonly port: number;
+  /** Milliseconds for the connection with its TLS handshake, and again for the login (server_connect_timeout); 0: no bound. */
+  readonly timeoutMs: number;
+  readonly tls: ServerTls;
+  /** The database says sslnegotiation=direct. */
+  readonly direct: boolean;
+}
+
+export interface Opened {
+  readonly conn: Conn;
+  readonly loggedIn: LoggedIn;
+  /** How the connection was encrypted, for cancel requests to go the same way; null: plain. */
+  readonly tls: DialTls | null;
+}
+
+/** pg_hba.conf of the server does not let the user in this way: with the other kind of connection it may. */
+const NO_HBA_ENTRY = '28000';
+
+/**
+ * The kinds of connection to try, in order; null is plain. As libpq: `allow` begins plain, `prefer` with TLS, and both
+ * go on to the other when the server refuses; from `require` on there is nothing but TLS. Unix sockets are always plain.
+ */
+export function attempts(host: string, tls: ServerTls, direct: boolean): readonly (DialTls | null)[] {
+  if (isUnixHost(host)) return [null];
+  if (direct && tls.mode === 'disable')
+    throw new LoginImpossible('sslnegotiation=direct needs TLS: set server_tls_sslmode to require or better');
+  if (direct) return [{ context: tls, required: true, direct }];
+  switch (tls.mode) {
+    case 'disable':
+      return [null];
+    case 'allow':
+      return [null, { context: tls, required: true, direct }];
+    case 'prefer':
+      return [{ context: tls, required: false, direct }, null];
+    default:
+      return [{ context: tls, required: true, direct }];
+  }
+}
+
+export class ServerOpening {
+  /** Rejects with the dial's error, TlsFailed, ServerRefused, LoginImpossible, ConnectionEnded or ProtocolError. */
+  readonly opened: Promise<Opened>;
+  #dial: Dial | null = null;
+  #conn: Conn | null = null;
+  #aborted = false;
+
+  /** `login` is asked for each attempt; the hash for channel binding is filled in here. */
+  constructor(target: OpenTarget, login: () => Omit<LoginRequest, 'endPoint'>) {
+    this.opened = this.#open(target, login);
+  }
+
+  /** Gives up; `opened` is rejected. */
+  abort(): void {
+    this.#aborted = true;
+    this.#dial?.abort();
+    this.#conn?.destroy();
+  }
+
+  async #open(target: OpenTarget, login: () => Omit<LoginRequest, 'endPoint'>): Promise<Opened> {
+    const [first, second] = attempts(target.host, target.tls, target.direct);
+    try {
+      return await this.#attempt(target, first!, login);
+    } catch (error) {
+      if (second === undefined || this.#aborted || !this.#otherWayMayWork(first!, error)) throw error;
+      try {
+        return await this.#attempt(target, second, login);
+      } catch (again) {
+        // A server without TLS has said all with its first refusal.
+        throw again instanceof TlsFailed ? error : again;
+      }
+    }
+  }
+
+  #otherWayMayWork(tried: DialTls | null, error: unknown): boolean {
+    const encrypted = this.#conn !== null && this.#conn.tls !== null;
+    if (error instanceof ServerRefused) return error.fields.code === NO_HBA_ENTRY && encrypted === (tried !== null);
+    const shakingHands = tried !== null && this.#conn === null;
+    return shakingHands && (error instanceof TlsFailed || error instanceof ConnectionEnded);
+  }
+
+  async #attempt(
+    target: OpenTarget,
+    tls: DialTls | null,
+    login: () => Omit<LoginRequest, 'endPoint'>,
+  ): Promise<Opened> {
+    const { host, port, timeoutMs } = target;
+    this.#conn = null;
+    this.#dial = dial({ host, port, timeoutMs, tls });
+    const conn = await this.#dial.conn;
+    this.#conn = conn;
+    const late = () => conn.destroy(new Error('login took too long (server_connect_timeout)'));
+    const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
+    try {
+      const loggedIn = await logIn(conn, { ...login(), endPoint: conn.tls?.endPoint ?? null });
+      return { conn, loggedIn, tls: conn.tls === null ? null : tls };
+    } catch (error) {
+      conn.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
