@@ -1,8 +1,10 @@
 /** Who gets in, and who does not: every login method with every kind of secret, towards clients and towards servers. */
-import { formatScramSecret, md5Secret, parseSecret, scramSecret } from '@sluice/wire';
+import { createHash } from 'node:crypto';
+import { formatScramSecret, md5Secret, parseSecret, passwordMessage, scramSecret, startupMessage } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
+import { errorOf, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -30,6 +32,18 @@ beforeAll(async () => {
   scram = (await admin.query("select rolpassword from pg_authid where rolname = 'login_user'")).rows[0].rolpassword;
   await admin.end();
 });
+
+/** Logs in with the empty password, by hand: drivers refuse to send one. */
+async function emptyPassword(sluice: Sluice, authType: string): Promise<{ raw: RawClient; error: string }> {
+  const raw = await RawClient.connect(sluice.host, sluice.port);
+  raw.send(startupMessage({ major: 3, minor: 0, params: { user: 'login_user', database: 'postgres' } }));
+  if (authType !== 'md5') return { raw, error: await raw.authenticate('').then(() => 'let in', (error: Error) => error.message) };
+  const asked = (await raw.next())!;
+  const hash = createHash('md5').update('login_user').digest('hex');
+  const answer = createHash('md5').update(hash).update(asked.body.subarray(4)).digest('hex');
+  raw.send(passwordMessage(`md5${answer}`));
+  return { raw, error: errorOf(await raw.until('E')).message };
+}
 
 const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
 
@@ -90,6 +104,16 @@ describe('other combinations', () => {
       /wants SCRAM-SHA-256 of user "login_user", but only a md5 secret is known/,
     );
     await forwarded.stop();
+  });
+
+  test('an empty password in auth_file lets nobody in, not even with the right md5 answer to it', async () => {
+    for (const authType of ['md5', 'plain', 'scram-sha-256']) {
+      const sluice = await startSluice(server, { settings: `auth_type = ${authType}`, userlist: '"login_user" ""\n' });
+      const { raw, error } = await emptyPassword(sluice, authType);
+      expect(error).toMatch(/password authentication failed/);
+      raw.end();
+      await sluice.stop();
+    }
   });
 
   test('trust asks for no password, but for a user that is known', async () => {

@@ -1,6 +1,8 @@
 /** What each pooling mode keeps together, and what it shares. */
+import { cancelRequest, parseBackendKeyData, query, terminate } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -100,6 +102,24 @@ describe('session mode', () => {
     );
     await a.end();
     expect((await later).rows[0]).toEqual({ mem: '4MB', t: null, pid });
+  });
+
+  test('a client that cancels and leaves at once leaves a clean server behind, too', async () => {
+    const at = { ...server, port: sluice.port, database: 'session' };
+    for (let round = 0; round < 10; round++) {
+      const { raw, greeting } = await RawClient.login(at);
+      raw.send(query("set work_mem = '7MB'"));
+      await raw.until('Z');
+      const { body } = greeting.find(({ type }) => type === 'K')!;
+      const { pid, key } = parseBackendKeyData(body, 0, body.length);
+      const other = await RawClient.connect(sluice.host, sluice.port);
+      other.send(cancelRequest(pid, key));
+      raw.send(terminate());
+      const next = await clients.pg({ database: 'session' });
+      expect((await next.query("select current_setting('work_mem') as mem")).rows).toEqual([{ mem: '4MB' }]);
+      await next.end();
+      other.end();
+    }
   });
 
   test('notifications reach the listening client', async () => {

@@ -11,7 +11,9 @@ export async function authenticateMd5(request: AuthRequest): Promise<AuthResult>
   const body = await passwordPacket(request.reader);
   const given = body === null ? null : passwordBytes(body);
   if (given === null) return { ok: false, reason: 'empty password returned by client' };
-  const usable = secret !== null && secret.kind !== 'scram' ? secret : NOBODY;
+  // An empty password in auth_file lets nobody in, whatever the client's answer.
+  const known = secret !== null && secret.kind !== 'scram' && !(secret.kind === 'plain' && secret.password === '');
+  const usable = known ? secret : NOBODY;
   const expected = new TextEncoder().encode(md5Response(crypto, user, usable, salt));
   const matches = crypto.timingSafeEqual(given, expected);
   return matches && usable === secret ? { ok: true } : { ok: false, reason: 'wrong password' };

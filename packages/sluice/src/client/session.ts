@@ -43,6 +43,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   transactionAt = 0;
   /** When the last exchange left a transaction open; 0 otherwise. */
   idleInTransactionAt = 0;
+  linkedAt = 0;
   generation = 0;
   /** The notice that the client waits was sent (query_wait_notify). */
   waitNotified = false;
@@ -97,7 +98,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   onDrain(): void {
-    this.server?.conn.resume();
+    this.server?.resumeReading();
   }
 
   onClose(error: Error | null): void {
@@ -166,6 +167,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     const server = entry.value!;
     this.server = server;
     this.generation = entry.generation;
+    this.linkedAt = this.clock.now;
     server.holder = this;
     this.home.traffic.assignments++;
     if (this.parameters !== server.parameters) {
@@ -253,7 +255,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   serverScanned(server: Server): void {
     this.clock.update();
-    if (!TO_CLIENT.flush(this.conn)) server.conn.pause();
+    if (!TO_CLIENT.flush(this.conn)) server.pauseReading();
     if (this.state !== SessionState.Linked) return;
     if (this.intake.paused && server.conn.queued === 0 && server.queue.length < PIPELINE_REPLIES / 2)
       this.intake.resume();
@@ -289,8 +291,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.queryAt = 0;
     this.transactionAt = 0;
     this.idleInTransactionAt = 0;
-    if (server.conn.queued === 0) server.conn.resume();
+    server.resumeReading();
     const reset = as === 'reset' || this.home.resetAlways;
+    server.resetOwed = reset;
     this.pool.release(server.entry, this.generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
   }
 

@@ -46,6 +46,8 @@ export interface Session {
   readonly transactionAt: number;
   /** When the last exchange left a transaction open; 0 otherwise. */
   readonly idleInTransactionAt: number;
+  /** When the session got its present or last server. */
+  readonly linkedAt: number;
   /** Since when the session waits for a server; meaningful in state Waiting. */
   readonly waitingSince: number;
   readonly isOver: boolean;

@@ -6,6 +6,8 @@ import { type Session, SessionState } from '../client/side.ts';
 import type { Pooler } from './pooler.ts';
 
 const TICK_MS = 100;
+/** A server that does not answer the statement that applies a client's settings is given up after this long. */
+const PREPARING_MS = 15_000;
 
 export class Janitor {
   readonly #pooler: Pooler;
@@ -57,6 +59,10 @@ export class Janitor {
       return;
     }
     if (session.state === SessionState.Waiting) return;
+    if (session.state === SessionState.Preparing && over(now, session.linkedAt, PREPARING_MS)) {
+      session.disconnect('the server did not apply the client\'s settings in time', '08006');
+      return;
+    }
     if (session.queryAt > 0 && over(now, session.queryAt, global.queryTimeoutMs)) session.disconnect('query_timeout');
     else if (session.idleInTransactionAt > 0 && over(now, session.idleInTransactionAt, global.idleTransactionTimeoutMs))
       session.disconnect('idle transaction timeout');

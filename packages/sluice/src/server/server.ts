@@ -51,6 +51,7 @@ export class Server implements ConnHandler {
   requestedAt = 0;
   closedBecause: string | null = null;
   #gone = false;
+  #readingPaused = false;
   #internalDone: InternalDone | null = null;
   #internalError: ErrorFields | null = null;
   #bodyLeft = 0;
@@ -115,6 +116,19 @@ export class Server implements ConnHandler {
     const message = terminate();
     this.conn.write(message, 0, message.length);
     this.conn.end();
+  }
+
+  /** The holder cannot take more for now. */
+  pauseReading(): void {
+    if (this.#readingPaused) return;
+    this.#readingPaused = true;
+    this.conn.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.#readingPaused) return;
+    this.#readingPaused = false;
+    this.conn.resume();
   }
 
   onData(buffer: Buffer, start: number, end: number): void {

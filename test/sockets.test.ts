@@ -1,0 +1,70 @@
+/** Unix sockets, and settings that PostgreSQL 18 reports. */
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { Clients } from './support/clients.ts';
+import { startSluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sluice-sock-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+test('clients come in over a Unix socket; its file has the mode asked for and goes with the daemon', async () => {
+  const sluice = await startSluice(server, { settings: `unix_socket_dir = ${dir}\nunix_socket_mode = 0770` });
+  const path = join(dir, `.s.PGSQL.${sluice.port}`);
+  await sluice.waitFor(/listening on unix:/);
+  expect(statSync(path).mode & 0o777).toBe(0o770);
+  const client = new pg.Client({ ...server, host: dir, port: sluice.port });
+  await client.connect();
+  expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+  await client.end();
+  sluice.signal('SIGTERM');
+  expect((await sluice.exit).code).toBe(0);
+  expect(existsSync(path)).toBe(false);
+  await sluice.stop();
+});
+
+test('a socket file that nobody listens on is taken over, one that answers is not', async () => {
+  const first = await startSluice(server, { settings: `unix_socket_dir = ${dir}` });
+  const path = join(dir, `.s.PGSQL.${first.port}`);
+  await first.waitFor(/listening on unix:/);
+  first.signal('SIGKILL');
+  await first.exit;
+  expect(existsSync(path)).toBe(true);
+  await first.stop();
+  const other = createServer();
+  const ini = (settings: string) => startSluice(server, { settings: `listen_port = ${first.port}\n${settings}` });
+  const again = await ini(`unix_socket_dir = ${dir}`);
+  await again.waitFor(/listening on unix:/);
+  await again.stop();
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve) => other.listen(path, resolve));
+  const refused = await ini(`unix_socket_dir = ${dir}`);
+  expect((await refused.exit).code).toBe(1);
+  expect(refused.output()).toMatch(/in use/);
+  await refused.stop();
+  await new Promise((resolve) => other.close(resolve));
+});
+
+test('search_path follows its client from server to server', async () => {
+  const sluice = await startSluice(server, { settings: 'default_pool_size = 1' });
+  const clients = new Clients({ ...server, port: sluice.port });
+  const [a, b] = [await clients.pg(), await clients.pg({ options: '-c search_path=pg_catalog,public' })];
+  await a.query('create schema if not exists "odd, name"');
+  await a.query('set search_path = "odd, name", public');
+  for (let round = 0; round < 3; round++) {
+    expect((await a.query("select current_setting('search_path') as p, current_schemas(false) as s")).rows[0]).toEqual({
+      p: '"odd, name", public',
+      s: expect.stringContaining('odd, name'),
+    });
+    expect((await b.query('select current_schemas(false) as s')).rows[0].s).toContain('pg_catalog');
+  }
+  await clients.end();
+  await sluice.stop();
+});
