@@ -133,6 +133,9 @@ function handshake(
   done: 'secure' | 'secureConnect',
   facts: () => TlsFacts,
 ): Promise<void> {
+  // Asked for now: a socket that has closed does not know them any more.
+  void conn.remote;
+  void conn.local;
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
       reject(error);
@@ -143,9 +146,6 @@ function handshake(
     socket.once(done, () => {
       try {
         conn.tls = facts();
-        // Asked for now, because a closed socket has forgotten them.
-        void conn.remote;
-        void conn.local;
         resolve();
       } catch (error) {
         failed(error as Error);
