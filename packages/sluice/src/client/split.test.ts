@@ -36,7 +36,7 @@ class FakeConn implements Conn {
 }
 
 const names = new wire.ParameterNames();
-const identity = { processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1 };
+const identity = { processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1, tls: null };
 
 class Collector implements ServerHolder {
   readonly got: number[] = [];
