@@ -1,10 +1,9 @@
 /** TLS to servers: every server_tls_sslmode against servers that have TLS, lack it, demand it or are not who they say. */
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls, createSecureContext, TLSSocket } from 'node:tls';
-import { cancelRequest, sslRequest } from '@sluice/wire';
+import { cancelRequest } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { parseConfig } from '../packages/sluice/src/config/index.ts';
@@ -13,8 +12,9 @@ import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/emb
 import { Log } from '../packages/sluice/src/telemetry/log.ts';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
 import type { Coordinates } from './support/global-setup.ts';
+import { ManInTheMiddle } from './support/man-in-the-middle.ts';
 import { RawClient } from './support/raw.ts';
-import { type Sluice, startSluice } from './support/sluice.ts';
+import { launch, type Sluice, startSluice } from './support/sluice.ts';
 
 const plain = inject('postgres');
 const dir = mkdtempSync(join(tmpdir(), 'sluice-tlss-'));
@@ -250,6 +250,38 @@ describe.skipIf(!OPENSSL)('over TLS to the server', () => {
   });
 });
 
+describe.skipIf(!OPENSSL)('sluice start URL', () => {
+  const url = ({ port, password }: { port: number; password: string }, params: string) => [
+    'start',
+    `postgres://postgres:${password}@localhost:${port}/postgres?${params}`,
+    '--listen',
+    '127.0.0.1:0',
+  ];
+  const outcome = async (args: string[]) => {
+    const sluice = launch(args);
+    const { code } = await sluice.exit;
+    const text = sluice.output();
+    await sluice.stop();
+    return { code, text };
+  };
+
+  test('keeps to the URL’s sslmode, with libpq’s words for the files', async () => {
+    const sluice = launch(url(server, `sslmode=verify-full&sslrootcert=${ours.ca}`));
+    running.push(sluice);
+    const [, port] = await sluice.waitFor(/listening on 127.0.0.1:(\d+)/);
+    expect(await over({ host: '127.0.0.1', port: Number(port) })).toBe('TLSv1.3');
+  });
+
+  test('never begins in plain where the URL asks for TLS, or with a server that is not the one', async () => {
+    const none = await outcome(url(plain, 'sslmode=require'));
+    expect(none).toMatchObject({ code: 1, text: expect.stringMatching(/server refused SSL; check sslmode/) });
+    const wrong = await outcome(url(server, `sslmode=verify-ca&sslrootcert=${strangers.ca}`));
+    expect(wrong).toMatchObject({ code: 1, text: expect.stringMatching(/certificate verify failed/) });
+    const missing = await outcome(url(server, 'sslmode=verify-ca&sslrootcert=/nowhere'));
+    expect(missing).toMatchObject({ code: 1, text: expect.stringMatching(/"\/nowhere": No such file or directory/) });
+  });
+});
+
 describe.skipIf(!OPENSSL)('a reload', () => {
   const lines: string[] = [];
   let daemon: Daemon;
@@ -321,52 +353,3 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
     await still.end();
   });
 });
-
-/** Answers as the server, with his own certificate, and relays what he reads to the real one. */
-class ManInTheMiddle {
-  port = 0;
-  relayed = 0;
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  static async start(target: number, { key, cert }: Pair): Promise<ManInTheMiddle> {
-    const secureContext = createSecureContext({ key: readFileSync(key), cert: readFileSync(cert) });
-    const middle = new ManInTheMiddle((socket) => middle.#accept(socket, secureContext, target));
-    await new Promise<void>((resolve) => middle.#server.listen(0, '127.0.0.1', resolve));
-    middle.port = (middle.#server.address() as { port: number }).port;
-    return middle;
-  }
-
-  private constructor(accept: (socket: Socket) => void) {
-    this.#server = createServer(accept);
-  }
-
-  async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  #accept(socket: Socket, secureContext: ReturnType<typeof createSecureContext>, target: number): void {
-    const onward = connectTcp(target, '127.0.0.1');
-    for (const one of [socket, onward]) {
-      this.#sockets.add(one);
-      one.on('error', () => {});
-    }
-    socket.once('data', () => {
-      onward.write(sslRequest());
-      onward.once('data', () => {
-        const there = connectTls({ socket: onward, rejectUnauthorized: false });
-        socket.write('S');
-        const here = new TLSSocket(socket, { isServer: true, secureContext });
-        for (const [from, to] of [[here, there] as const, [there, here] as const]) {
-          from.on('error', () => {});
-          from.on('close', () => to.destroy());
-          from.on('data', (chunk) => {
-            this.relayed += chunk.length;
-            to.write(chunk);
-          });
-        }
-      });
-    });
-  }
-}

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
 import { PSQL, runProgram } from './support/programs.ts';
 import { errorOf, RawClient } from './support/raw.ts';
-import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
+import { launch, type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
 const dir = mkdtempSync(join(tmpdir(), 'sluice-tls-'));
@@ -290,6 +290,16 @@ describe.skipIf(!OPENSSL)('files that are no good', () => {
     const junk = startSluice(server, { settings: `server_tls_sslmode = require\nserver_tls_ca_file = ${dir}/junk` });
     await expect(junk).rejects.toThrow(/server_tls_ca_file ".*junk" holds no certificate/);
   });
+});
+
+test.skipIf(!OPENSSL)('sluice check names a file that is no good, where it is given', async () => {
+  const ini = join(dir, 'check.ini');
+  const lines = ['[pgbouncer]', 'listen_addr = 127.0.0.1', `client_tls_key_file = ${site.key}`];
+  writeFileSync(ini, [...lines, `client_tls_cert_file = ${dir}/none`, 'client_tls_sslmode = require'].join('\n'));
+  const checked = launch(['check', ini]);
+  expect((await checked.exit).code).toBe(1);
+  expect(checked.output()).toMatch(/check.ini:4: error: TLS setup failed: .*"\/.*none": No such file or directory/);
+  await checked.stop();
 });
 
 test.skipIf(!OPENSSL)('a certificate that is renewed in place is shown by the next start', async () => {

@@ -1,6 +1,7 @@
 /** `sluice check`: reads a configuration, says what is wrong with it and where, changes nothing. */
 import { readFileSync } from 'node:fs';
-import { hasErrors, parseConfig } from '../config/index.ts';
+import { type Config, hasErrors, parseConfig } from '../config/index.ts';
+import { loadTls, TlsSetupError } from '../net/tls-context.ts';
 import { CliError, readFlags } from './common.ts';
 import { readConfigFile } from './start.ts';
 import { unsupportedSettings } from './unsupported.ts';
@@ -25,7 +26,9 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     const unsupported = unsupportedSettings(config);
     for (const { severity, place, message } of unsupported)
       process.stdout.write(`${place.file}:${place.line}: ${severity}: ${message}\n`);
-    if (hasErrors(problems) || unsupported.some(({ severity }) => severity === 'error'))
+    const tls = tlsProblem(config);
+    if (tls !== null) process.stdout.write(`${tls}\n`);
+    if (hasErrors(problems) || tls !== null || unsupported.some(({ severity }) => severity === 'error'))
       throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
@@ -37,3 +40,15 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
 `);
   },
 };
+
+/** What is wrong with the TLS settings or the files that they name, with its place; null: nothing. */
+function tlsProblem(config: Config): string | null {
+  try {
+    loadTls(config.global, (path) => readFileSync(path, 'utf8'));
+    return null;
+  } catch (error) {
+    if (!(error instanceof TlsSetupError)) throw error;
+    const place = config.given.get(error.setting);
+    return `${place === undefined ? '' : `${place.file}:${place.line}: `}error: ${error.message}`;
+  }
+}

@@ -8,6 +8,7 @@ import { Log } from '../telemetry/log.ts';
 import { CliError, explainListen, readFlags, readListen, untilStopped } from './common.ts';
 import { probe } from './probe.ts';
 import { unsupportedSettings } from './unsupported.ts';
+import { type TlsOfUrl, tlsSettings } from './url-tls.ts';
 
 const FLAGS = {
   listen: { type: 'string' },
@@ -22,7 +23,8 @@ export const start = {
   summary: 'pool a database, or run from a configuration file',
   help: `
 URL   postgres://user:password@host:port/database. Clients log in to the pooler with this
-      user and password. Percent-encode special characters in the password.
+      user and password. Percent-encode special characters in the password. sslmode,
+      sslrootcert, sslcert, sslkey and sslnegotiation mean what they mean to libpq.
 FILE  a configuration in pgbouncer.ini's format; \`sluice check FILE\` explains it.
 
 Flags:
@@ -69,7 +71,7 @@ async function startUrl(text: string, flags: UrlFlags): Promise<void> {
 }
 
 /** What the pooler needs to know of a database given by URL. */
-export interface DatabaseUrl {
+export interface DatabaseUrl extends TlsOfUrl {
   host: string;
   port: number;
   user: string;
@@ -89,10 +91,12 @@ export async function runPooler(
   listen: { host: string; port: number },
   flags: UrlFlags,
 ): Promise<{ daemon: Daemon; port: number }> {
+  const tls = tlsSettings(url);
   const ini = [
     '[databases]',
-    `* = host=${quoteValue(url.host)} port=${url.port}`,
+    `* = host=${quoteValue(url.host)} port=${url.port} ${tls.pair}`,
     '[pgbouncer]',
+    ...tls.lines,
     `listen_addr = ${listen.host}`,
     `listen_port = ${listen.port}`,
     'unix_socket_dir =',
