@@ -56,7 +56,7 @@ export class Adder<T> {
     for (;;) {
       if (pool.mode !== 'running' && !(pool.mode === 'draining' && pool.queue.length > 0)) return;
       const forWaiter = pool.queue.length > this.#supply();
-      if (!forWaiter && pool.size - pool.count(EntryState.Closing) >= pool.policy.minSize) return;
+      if (!forWaiter && !this.#belowMin()) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
       if (pool.env.now() < this.nextDialAt) return;
       const reserve = this.#room(forWaiter);
@@ -69,6 +69,12 @@ export class Adder<T> {
       if (reserve) pool.stats.reserveDials++;
       pool.open();
     }
+  }
+
+  #belowMin(): boolean {
+    const pool = this.#pool;
+    const { minSize, fillMin } = pool.policy;
+    return fillMin !== false && pool.mode === 'running' && pool.size - pool.count(EntryState.Closing) < minSize;
   }
 
   /** Entries that will be free soon without a dial. */

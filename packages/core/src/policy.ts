@@ -4,6 +4,8 @@
 export interface PoolPolicy {
   /** Entries kept open even when nobody asks (PgBouncer min_pool_size, HikariCP minimumIdle). 0 and up. */
   minSize: number;
+  /** Dial ahead of need to reach minSize (default true); false: minSize only keeps what was opened for a waiter. */
+  fillMin?: boolean;
   /** Entries at most without the reserve (default_pool_size, maximumPoolSize). 0 = unlimited. */
   maxSize: number;
   /** Entries beyond maxSize once a waiter has waited reserveDelayMs (reserve_pool_size). */

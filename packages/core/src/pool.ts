@@ -95,18 +95,10 @@ export class Pool<T> {
   }
 
   /** Takes a waiter out of the queue; its owner is not called. False when it was not waiting. */
-  cancel(waiter: Waiter<T>): boolean {
+  cancel(waiter: Waiter<T>, reason: Refusal = 'cancelled'): boolean {
     if (!waiter.waiting) return false;
     this.queue.remove(waiter);
-    this.stats.refused.cancelled++;
-    return true;
-  }
-
-  /** Refuses one who waits; its owner is called. False when it was not waiting. */
-  turnAway(waiter: Waiter<T>, reason: Refusal): boolean {
-    if (!waiter.waiting) return false;
-    this.queue.remove(waiter);
-    this.#refuse(waiter, reason);
+    this.stats.refused[reason]++;
     return true;
   }
 

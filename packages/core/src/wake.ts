@@ -25,8 +25,12 @@ function nextForWaiters<T>(pool: Pool<T>): number {
 
 function nextDial<T>(pool: Pool<T>): number {
   const { nextDialAt } = pool.adder;
-  const wanted = pool.queue.length > 0 || pool.size < pool.policy.minSize;
-  return wanted && pool.mode === 'running' && nextDialAt > pool.env.now() ? nextDialAt : Number.POSITIVE_INFINITY;
+  const { minSize, fillMin } = pool.policy;
+  const running = pool.mode === 'running';
+  const wanted =
+    (pool.queue.length > 0 && (running || pool.mode === 'draining')) ||
+    (running && fillMin !== false && pool.size < minSize);
+  return wanted && nextDialAt > pool.env.now() ? nextDialAt : Number.POSITIVE_INFINITY;
 }
 
 function nextForIdle<T>(pool: Pool<T>): number {

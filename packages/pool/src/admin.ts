@@ -1,0 +1,124 @@
+/**
+ * What an operator does to a pool: end, drain, resize, evict, check, wait until it is warm. Owns the verbs; the pool's
+ * state is the core's.
+ */
+import { EntryState } from '@sluice/core';
+import type { Engine } from './engine.ts';
+import { BadOption } from './errors.ts';
+import { Lease } from './lease.ts';
+import { downOrRefused, exhausted } from './report.ts';
+
+/** Refuses new requests, serves those that wait, and resolves when the last connection is closed. */
+export function drain(engine: Engine): Promise<void> {
+  engine.clock.refresh();
+  return new Promise((resolve) => {
+    engine.onEmpty = () => {
+      engine.onEmpty = null;
+      engine.alarm.stop();
+      resolve();
+    };
+    engine.core.drain();
+    engine.wake();
+  });
+}
+
+/** Closes everything now: those who wait are refused, connections in use are cut. */
+export function cut(engine: Engine): void {
+  engine.clock.refresh();
+  const { core } = engine;
+  core.shut();
+  for (const entry of [...core.lists[EntryState.Linked]!]) {
+    entry.value!.letGo();
+    core.discard(entry, entry.generation, 'drained');
+  }
+  engine.wake();
+}
+
+/** New bounds; both are checked. Too many idle connections close at once, those in use when they come back. */
+export function resize(engine: Engine, min: number, max: number): void {
+  for (const [name, value, least] of [['min', min, 0] as const, ['max', max, 1] as const])
+    if (!Number.isInteger(value) || value < least)
+      throw new BadOption(name, `resize: ${name} is ${value}: it must be a whole number, ${least} or more`);
+  if (min > max) throw new BadOption('min', `resize: min is ${min}, more than max, which is ${max}`);
+  engine.clock.refresh();
+  engine.core.setPolicy({ ...engine.core.policy, minSize: min, maxSize: max });
+  engine.tick();
+}
+
+/** Every connection that exists now is replaced: idle ones close, the others when they come back. */
+export function evictAll(engine: Engine): void {
+  engine.clock.refresh();
+  engine.core.retireAll('retired');
+  engine.core.adder.forgive();
+  engine.tick();
+}
+
+/** Checks all idle connections now; resolves with how many were alive and how many were not. */
+export function checkIdle(engine: Engine): Promise<{ alive: number; dead: number }> {
+  engine.clock.refresh();
+  const checked = [...engine.core.lists[EntryState.Idle]!].filter((entry) => engine.core.check(entry));
+  return new Promise((resolve) => {
+    const look = () => {
+      if (checked.some((entry) => entry.state === EntryState.Checking)) {
+        setTimeout(look, 5);
+        return;
+      }
+      const alive = checked.filter((entry) => entry.state < EntryState.Closing).length;
+      resolve({ alive, dead: checked.length - alive });
+    };
+    look();
+  });
+}
+
+/** Takes every idle connection at once (pgxpool's AcquireAllIdle); none that would need a dial, none from a waiter. */
+export function takeIdle(engine: Engine): Lease[] {
+  const leases: Lease[] = [];
+  const { core } = engine;
+  while (core.count(EntryState.Idle) > 0 && core.queue.length === 0 && core.mode === 'running') {
+    const conn = engine.takeFree();
+    if (conn === null) break;
+    leases.push(new Lease(engine, conn));
+  }
+  return leases;
+}
+
+/**
+ * Resolves when `min` connections (at least one) have been opened; rejects with the last failure when `timeoutMs` is over
+ * before, or at once when the login is refused.
+ */
+export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
+  const { core } = engine;
+  const goal = Math.max(1, core.policy.minSize);
+  const ready = () => core.size - core.count(EntryState.Opening) - core.count(EntryState.Closing) >= goal;
+  engine.clock.refresh();
+  const { minSize } = core.policy;
+  return new Promise((resolve, reject) => {
+    const finish = (error: unknown) => {
+      clearTimeout(timer);
+      engine.events.off('connect', look);
+      engine.onDialFailed.delete(failed);
+      if (minSize === 0 && core.policy.minSize === 1) core.setPolicy({ ...core.policy, minSize: 0 });
+      if (error) reject(error);
+      else resolve();
+    };
+    // 'connect' is emitted just before the connection counts as open.
+    const look = () => queueMicrotask(() => ready() && finish(null));
+    const failed = (error: unknown) => {
+      if (String((error as { code?: unknown }).code ?? '').startsWith('28')) finish(downOrRefused(engine, error, 0));
+    };
+    const timer = setTimeout(() => {
+      const { lastError } = core.adder;
+      finish(
+        lastError === null ? exhausted(engine, 'timeout', timeoutMs) : downOrRefused(engine, lastError, timeoutMs),
+      );
+    }, timeoutMs);
+    engine.events.on('connect', look);
+    engine.onDialFailed.add(failed);
+    if (ready()) finish(null);
+    else {
+      // Without a minimum there is nobody to dial for: one connection is wanted while we wait.
+      if (minSize === 0) core.setPolicy({ ...core.policy, minSize: 1 });
+      engine.tick();
+    }
+  });
+}

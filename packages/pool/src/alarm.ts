@@ -1,0 +1,37 @@
+/** One timer for the pool's next deadline, however many there are. Owns the timer; what is due is the callback's affair. */
+
+/** setTimeout's longest delay; a later deadline is reached in steps. */
+const LONGEST_MS = 2_147_483_647;
+
+export class Alarm {
+  /** Clock milliseconds for which it is set; Infinity: not set. */
+  at = Number.POSITIVE_INFINITY;
+  readonly #ring: (at: number) => void;
+  readonly #unref: boolean;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(ring: (at: number) => void, unref: boolean) {
+    this.#ring = ring;
+    this.#unref = unref;
+  }
+
+  /** Rings at `at` or before; an earlier setting stands. */
+  noLaterThan(at: number, now: number): void {
+    if (at >= this.at) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.at = at;
+    const delay = Math.min(LONGEST_MS, Math.max(1, Math.ceil(at - now)));
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.at = Number.POSITIVE_INFINITY;
+      this.#ring(at);
+    }, delay);
+    if (this.#unref) this.#timer.unref();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.at = Number.POSITIVE_INFINITY;
+  }
+}

@@ -1,0 +1,39 @@
+/** diagnostics_channel events of every pool: names, and a publish that costs one test while nobody listens. */
+import { type Channel, channel } from 'node:diagnostics_channel';
+
+/** Each message is an object with `pool` (its name) and what the event is about. */
+export const CHANNELS = {
+  /** { pool, client }: a client was handed out. */
+  acquire: 'sluice.pool.acquire',
+  /** { pool, client, heldMs }: it came back. */
+  release: 'sluice.pool.release',
+  /** { pool, client, dialMs }: a connection was opened. */
+  open: 'sluice.pool.open',
+  /** { pool, error, failures }: a dial failed. */
+  openFailed: 'sluice.pool.open-failed',
+  /** { pool, client, reason }: a connection is being closed. */
+  close: 'sluice.pool.close',
+  /** { pool, error }: a request ended without a connection. */
+  refused: 'sluice.pool.refused',
+  /** A LeakReport. */
+  leak: 'sluice.pool.leak',
+  /** { pool, ms }: wall time ran ahead of monotonic time. */
+  clockJump: 'sluice.pool.clock-jump',
+  /** { pool, client, error }: an idle connection failed. */
+  lost: 'sluice.pool.lost',
+} as const;
+
+export type ChannelName = keyof typeof CHANNELS;
+
+const channels = Object.fromEntries(Object.entries(CHANNELS).map(([key, name]) => [key, channel(name)])) as Record<
+  ChannelName,
+  Channel
+>;
+
+export function listened(name: ChannelName): boolean {
+  return channels[name].hasSubscribers;
+}
+
+export function publish(name: ChannelName, message: object): void {
+  channels[name].publish(message);
+}

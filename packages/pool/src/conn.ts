@@ -1,0 +1,142 @@
+/**
+ * One connection of the pool: the client, what is known of its session, and who holds it. Owns the listeners on the
+ * client; decides nothing about its life, which is the core's.
+ */
+import type { Entry } from '@sluice/core';
+import { afterCommand, Dirt, isTelling, suspectsIn } from './dirt.ts';
+import { isBusy, type RawClient } from './raw-client.ts';
+import type { Scope } from './scope.ts';
+
+/** A statement of the connect hook that has to be repeated after RESET ALL. */
+interface Setup {
+  text: unknown;
+  values: unknown;
+}
+
+const SETS = /^\s*(?:set|listen)\b/i;
+
+export interface ServerError extends Error {
+  code?: string;
+  severity?: string;
+  routine?: string;
+}
+
+export class Conn {
+  readonly client: RawClient;
+  readonly entry: Entry<Conn>;
+  /** 'host:port' as dialled, or '' when the client chose. */
+  readonly host: string;
+  /** Not handed out yet: `verify` is still owed. */
+  fresh = true;
+  /** Transaction status of the last ReadyForQuery. */
+  transaction: 'I' | 'T' | 'E' = 'I';
+  dirt = 0;
+  lastSql = '';
+  /** Clock milliseconds at which the last query began or ended. */
+  lastAt: number;
+  /** Set when the connection failed or must not be used again. */
+  broken: Error | null = null;
+  /** Depth of the pool's own use: hooks, checks, resets. Above 0 any query is let through. */
+  internal = 0;
+  /** The connect hook is running: its settings are part of the clean state. */
+  settingUp = false;
+  /** Cancel requests that may still land. */
+  cancels = 0;
+  // The present holder.
+  generation = -1;
+  asLease = false;
+  scope: Scope | null = null;
+  tenant = '';
+  priority = 0;
+  trace: Error | null = null;
+  leakReported = false;
+  readonly #setup: Setup[] = [];
+  /** Statements of the connect hook that are still under way: what their tags tell is no dirt. */
+  #settingUp = 0;
+  #ready: (() => void)[] = [];
+
+  constructor(client: RawClient, entry: Entry<Conn>, host: string, now: number) {
+    this.client = client;
+    this.entry = entry;
+    this.host = host;
+    this.lastAt = now;
+  }
+
+  get held(): boolean {
+    return this.generation >= 0;
+  }
+
+  /** Watches the session from here on. `onError` hears every ErrorResponse. */
+  watch(onError: (error: ServerError) => void, now: () => number): void {
+    const connection = this.client.connection;
+    if (connection === undefined || typeof connection.on !== 'function') return;
+    connection.on('commandComplete', (message: { text: string }) => {
+      if (isTelling(message.text) && this.internal === 0 && this.#settingUp === 0)
+        this.dirt = afterCommand(this.dirt, message.text, this.lastSql);
+    });
+    connection.on('readyForQuery', (message: { status: 'I' | 'T' | 'E' }) => {
+      this.transaction = message.status;
+      this.lastAt = now();
+      if (this.#settingUp > 0) this.#settingUp--;
+      if (this.#ready.length > 0 && !isBusy(this.client)) this.#wake();
+    });
+    connection.on('errorMessage', onError);
+  }
+
+  /** Notes a query that the holder sends. */
+  note(config: unknown, values: unknown, now: number): void {
+    const text = textOf(config);
+    this.lastSql = text;
+    this.lastAt = now;
+    const suspects = text === '' ? 0 : suspectsIn(text);
+    if (!this.settingUp) {
+      if (this.internal === 0) this.dirt |= suspects;
+      return;
+    }
+    this.#settingUp++;
+    if (suspects !== 0 || SETS.test(text)) this.#setup.push({ text: config, values });
+  }
+
+  /** Calls back when no query is under way: at once, or at a later ReadyForQuery. */
+  whenReady(callback: () => void): void {
+    if (isBusy(this.client)) this.#ready.push(callback);
+    else callback();
+  }
+
+  /** The session is as it was after the connect hook. */
+  cleaned(all: boolean): void {
+    if (all || this.dirt & Dirt.Prepared) {
+      const known = this.client.connection?.parsedStatements;
+      if (known !== undefined) for (const name of Object.keys(known)) delete known[name];
+    }
+    this.dirt = 0;
+  }
+
+  /** What the connect hook had set, to be sent again after RESET ALL. */
+  get setup(): readonly Setup[] {
+    return this.#setup;
+  }
+
+  /** Nobody holds it any more. */
+  letGo(): void {
+    this.generation = -1;
+    this.scope = null;
+    this.trace = null;
+    this.leakReported = false;
+  }
+
+  #wake(): void {
+    const ready = this.#ready;
+    this.#ready = [];
+    for (const callback of ready) callback();
+  }
+}
+
+/** The SQL of whatever was given to `query`; '' when it can't be told. */
+export function textOf(config: unknown): string {
+  if (typeof config === 'string') return config;
+  if (typeof config !== 'object' || config === null) return '';
+  const { text, cursor } = config as { text?: unknown; cursor?: { text?: unknown } };
+  if (typeof text === 'string') return text;
+  return typeof cursor?.text === 'string' ? cursor.text : '';
+}

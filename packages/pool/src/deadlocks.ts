@@ -1,0 +1,84 @@
+/**
+ * Requests that can never be served: every connection is held by somebody who waits for this pool himself. Owns the
+ * question and the error; who waits in which scope is scope.ts's.
+ *
+ * A holder counts as stuck when a request made inside his scope waits and his connection runs no query. A request that
+ * is made in a scope and deliberately not awaited there looks the same; give such a flow a scope of its own.
+ */
+import { EntryState } from '@sluice/core';
+import type { Conn } from './conn.ts';
+import type { Engine } from './engine.ts';
+import { PoolDeadlock } from './errors.ts';
+import { isBusy } from './raw-client.ts';
+import { stackOf } from './report.ts';
+import { beginWait, currentScope, endWait } from './scope.ts';
+import type { Ticket } from './ticket.ts';
+
+export class Deadlocks {
+  readonly #engine: Engine;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** A request was queued: does it close the circle? Then it is turned away at once. */
+  began(ticket: Ticket): void {
+    const scope = currentScope(this.#engine);
+    if (scope === null) return;
+    ticket.scope = scope;
+    ticket.trace = new Error('waits');
+    ticket.counted = true;
+    beginWait(scope, ticket.trace);
+    if (this.#stuck()) this.#refuse(ticket);
+  }
+
+  ended(ticket: Ticket): void {
+    if (!ticket.counted) return;
+    ticket.counted = false;
+    endWait(ticket.scope!);
+  }
+
+  /** Looks again: a holder whose query was still running may have come to wait since. */
+  look(): void {
+    if (this.#engine.core.queue.length === 0 || !this.#stuck()) return;
+    let newest: Ticket | null = null;
+    for (const waiter of this.#engine.core.queue) {
+      const ticket = waiter as Ticket;
+      if (ticket.counted && (newest === null || ticket.since >= newest.since)) newest = ticket;
+    }
+    if (newest !== null) this.#refuse(newest);
+  }
+
+  #stuck(): boolean {
+    const { core } = this.#engine;
+    const linked = core.lists[EntryState.Linked]!;
+    const { maxSize, reserveSize } = core.policy;
+    if (linked.length === 0 || core.size !== linked.length || linked.length < maxSize + reserveSize) return false;
+    let busy: Conn | null = null;
+    for (const entry of linked) {
+      const conn = entry.value!;
+      if (conn.scope === null || conn.scope.waiting === 0) return false;
+      if (isBusy(conn.client)) busy = conn;
+    }
+    if (busy === null) return true;
+    busy.whenReady(() => setImmediate(() => this.look()));
+    return false;
+  }
+
+  #refuse(ticket: Ticket): void {
+    const engine = this.#engine;
+    engine.tally.deadlocks++;
+    const stacks: string[] = [];
+    for (const entry of engine.core.lists[EntryState.Linked]!) {
+      const conn = entry.value!;
+      stacks.push(
+        `pid ${conn.client.processID ?? '?'}, last query: ${conn.lastSql || '(none)'}\n  acquired at\n${stackOf(conn.trace) || '    (not recorded)'}\n` +
+          `  its holder waits at\n${stackOf(conn.scope!.waitTrace)}`,
+      );
+    }
+    const message =
+      `deadlock in pool "${engine.name}": all ${stacks.length} connections are held by code that itself waits for this pool, so none would ever come back. ` +
+      'Use the connection you hold for the inner work (pass it on, or nest tx.transaction), or raise max above the number of flows that nest.';
+    engine.turnAway(ticket, new PoolDeadlock(`${message}\n${stacks.join('\n')}`, stacks), 'cancelled');
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * One dial: from a config to a client that is logged in, of the right role, and through the connect hook; or an error and
+ * nothing left open. Owns the order of the hooks and the time limit; knows nothing of entries and waiters.
+ */
+import type { PoolOptions } from './contract.ts';
+import { messageOf, NoSuitableHost } from './errors.ts';
+import { askRole, type Hosts, suits } from './hosts.ts';
+import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
+
+export interface DialOptions {
+  options: PoolOptions;
+  Client: RawClientClass;
+  hosts: Hosts;
+  timeoutMs: number;
+}
+
+/** A client that stands, and the host it was reached at ('' = the client's own choice). */
+export interface Dialled {
+  client: RawClient;
+  host: string;
+}
+
+type Done = (error: unknown, dialled: Dialled | null) => void;
+
+/** The client exists as soon as `onClient` hears of it, which without several hosts and hooks is before this returns. */
+export function dial(at: DialOptions, onClient: (client: RawClient) => void, done: Done): void {
+  const { hosts, options } = at;
+  if (!hosts.plain) {
+    dialHosts(at, onClient).then(
+      (dialled) => done(null, dialled),
+      (error) => done(error, null),
+    );
+    return;
+  }
+  if (options.beforeConnect === undefined) {
+    dialOne(at, options, '', onClient, done);
+    return;
+  }
+  configure(options, {}).then(
+    (config) => dialOne(at, config, '', onClient, done),
+    (error) => done(error, null),
+  );
+}
+
+/** A copy of the options with the overlay and what beforeConnect makes of them. */
+async function configure(options: PoolOptions, overlay: Record<string, unknown>): Promise<unknown> {
+  // The password does not enumerate, so that it is not printed; a copy has to name it.
+  const config = { ...options, password: options.password, ...overlay };
+  return (await options.beforeConnect?.(config as never)) ?? config;
+}
+
+function dialOne(
+  at: DialOptions,
+  config: unknown,
+  host: string,
+  onClient: (client: RawClient) => void,
+  done: Done,
+  reported?: Record<string, string>,
+): void {
+  const client = new at.Client(config);
+  onClient(client);
+  if (reported !== undefined)
+    client.connection?.on('parameterStatus', (message: { parameterName: string; parameterValue: string }) => {
+      reported[message.parameterName] = message.parameterValue;
+    });
+  let settled = false;
+  let late: Error | null = null;
+  const timer = at.timeoutMs > 0 ? setTimeout(() => giveUp(), at.timeoutMs) : null;
+  const settle = (error: unknown) => {
+    if (settled) return;
+    settled = true;
+    if (timer !== null) clearTimeout(timer);
+    done(error ?? null, error ? null : { client, host });
+  };
+  const giveUp = () => {
+    late = new Error(`Connection terminated due to connection timeout: no login within ${at.timeoutMs} ms`);
+    // A client of another make may already be connected and only slow to say so.
+    if (client.connection === undefined && client.isConnected?.() === true) return;
+    destroy(client);
+    settle(late);
+  };
+  client.connect((error) => settle(error ? (late ?? error) : null));
+}
+
+async function dialHosts(at: DialOptions, onClient: (client: RawClient) => void): Promise<Dialled> {
+  const { hosts } = at;
+  const errors: Error[] = [];
+  let second: { dialled: Dialled; index: number } | null = null;
+  for (const index of hosts.order()) {
+    const name = hosts.nameOf(index);
+    try {
+      const reported: Record<string, string> = {};
+      const dialled = await dialHost(at, index, onClient, reported);
+      const verdict = await judge(at, dialled.client, reported);
+      if (verdict === 'yes') {
+        if (second !== null) quietly(second.dialled.client);
+        hosts.succeeded(index);
+        return dialled;
+      }
+      if (verdict === 'second' && second === null) second = { dialled, index };
+      else quietly(dialled.client);
+      errors.push(new Error(`${name || 'the host'}: not ${hosts.attrs}`));
+    } catch (error) {
+      errors.push(new Error(`${name || 'the host'}: ${messageOf(error)}`, { cause: error }));
+    }
+  }
+  if (second !== null) {
+    hosts.succeeded(second.index);
+    return second.dialled;
+  }
+  if (errors.length === 1 && errors[0]!.cause !== undefined) throw errors[0]!.cause;
+  const summary = errors.map((error) => error.message).join('; ');
+  throw new NoSuitableHost(
+    `none of ${hosts.order().length} hosts is ${hosts.attrs === 'any' ? 'reachable' : hosts.attrs}: ${summary}`,
+    new AggregateError(errors, summary),
+  );
+}
+
+async function dialHost(
+  at: DialOptions,
+  index: number,
+  onClient: (client: RawClient) => void,
+  reported: Record<string, string>,
+): Promise<Dialled> {
+  const config = await configure(at.options, at.hosts.overlay(index));
+  return new Promise((resolve, reject) => {
+    dialOne(
+      at,
+      config,
+      at.hosts.nameOf(index),
+      onClient,
+      (error, dialled) => (dialled === null ? reject(error) : resolve(dialled)),
+      reported,
+    );
+  });
+}
+
+function judge(at: DialOptions, client: RawClient, reported: Record<string, string>): Promise<'yes' | 'no' | 'second'> {
+  if (at.hosts.attrs === 'any') return Promise.resolve('yes');
+  return new Promise((resolve, reject) => {
+    askRole(client, reported, (error, role) => {
+      if (error === null || error === undefined) resolve(suits(role, at.hosts.attrs));
+      else {
+        quietly(client);
+        reject(error);
+      }
+    });
+  });
+}
+
+/** Ends a client that nobody has seen. */
+function quietly(client: RawClient): void {
+  client.on('error', () => {});
+  client.end(() => {});
+}

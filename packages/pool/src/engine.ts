@@ -1,0 +1,380 @@
+/**
+ * The pool's engine: the core with its clock, alarm, queue and port, and requests going in and connections coming back.
+ * Owns hand-out and return; the public faces (pool.ts, lease.ts, transaction.ts) are thin over it.
+ */
+
+import type { EventEmitter } from 'node:events';
+import {
+  Pool as Core,
+  type Entry,
+  EntryState,
+  FairQueue,
+  FifoQueue,
+  nextWake,
+  type Refusal,
+  type Waiter,
+  type WaitQueue,
+} from '@sluice/core';
+import { Alarm } from './alarm.ts';
+import { listened, publish } from './channels.ts';
+import { Clock } from './clock.ts';
+import type { Conn } from './conn.ts';
+import type { AcquireOptions, PoolOptions } from './contract.ts';
+import { Deadlocks } from './deadlocks.ts';
+import type { DialOptions } from './dial.ts';
+import { AcquireAborted, StaleHandle } from './errors.ts';
+import { Hosts } from './hosts.ts';
+import { Keepalive } from './keepalive.ts';
+import { Leaks } from './leaks.ts';
+import { readPolicy, readSettings, type Settings } from './options.ts';
+import { ClientPort } from './port.ts';
+import { Queries } from './queries.ts';
+import { isBusy, isSpent, type RawClient, type RawClientClass } from './raw-client.ts';
+import { dialError, errorOf } from './refusals.ts';
+import { currentScope } from './scope.ts';
+import { Tally } from './tally.ts';
+import { Ticket } from './ticket.ts';
+
+export class Engine {
+  readonly name: string;
+  readonly options: PoolOptions;
+  readonly settings: Settings;
+  readonly events: EventEmitter;
+  readonly clock = new Clock();
+  readonly alarm: Alarm;
+  readonly core: Core<Conn>;
+  readonly port: ClientPort;
+  readonly queries: Queries;
+  readonly leaks: Leaks;
+  readonly keepalive: Keepalive;
+  readonly deadlocks: Deadlocks;
+  readonly tally = new Tally();
+  readonly dialOptions: DialOptions;
+  /** Does anything of the application's run between getting a connection and giving it out? */
+  readonly hasHandoutHooks: boolean;
+  /** Called when the last connection of an ending pool is gone. */
+  onEmpty: (() => void) | null = null;
+  /** Told of every failed dial. */
+  readonly onDialFailed = new Set<(error: unknown) => void>();
+  /** A ticket that was not needed because a connection was free: used again. */
+  #spare: Ticket;
+  readonly #owner = {
+    served: (entry: Entry<Conn>, waiter: Waiter<Conn>) => this.#served(entry, waiter as Ticket),
+    refused: (reason: Refusal, waiter: Waiter<Conn>) => this.#refused(reason, waiter as Ticket),
+  };
+
+  constructor(events: EventEmitter, options: PoolOptions, Client: RawClientClass) {
+    this.events = events;
+    this.options = options;
+    this.settings = readSettings(options);
+    this.hasHandoutHooks = options.verify !== undefined || options.prepare !== undefined;
+    this.name = this.settings.name;
+    this.alarm = new Alarm((at) => this.#ring(at), this.settings.allowExitOnIdle);
+    this.port = new ClientPort(this);
+    this.queries = new Queries(this);
+    this.leaks = new Leaks(this);
+    this.keepalive = new Keepalive(this);
+    this.deadlocks = new Deadlocks(this);
+    this.dialOptions = { options, Client, hosts: new Hosts(options), timeoutMs: this.settings.dialTimeoutMs };
+    this.core = new Core<Conn>({
+      name: this.name,
+      policy: readPolicy(options),
+      port: this.port,
+      env: { now: () => this.clock.now, random: this.settings.random },
+      queue: this.#makeQueue(),
+    });
+    this.clock.onJump = (ms) => this.#jumped(ms);
+    this.#spare = new Ticket(this.#owner);
+    if (this.core.policy.minSize > 0) {
+      // After the constructor, so that listeners of 'connect' are there.
+      queueMicrotask(() => this.tick());
+    }
+  }
+
+  #makeQueue(): WaitQueue<Conn> {
+    const { reservedSlots, reservedPriority, tenantWeights } = this.settings;
+    if (reservedSlots === 0 && tenantWeights.size === 0) return new FifoQueue<Conn>();
+    return new FairQueue<Conn>({
+      weights: tenantWeights,
+      reserved: reservedSlots,
+      reservedFrom: reservedPriority,
+      capacity: {
+        held: () => this.core.count(EntryState.Linked),
+        max: () => this.core.policy.maxSize + this.core.policy.reserveSize,
+      },
+    });
+  }
+
+  log(message: string): void {
+    this.options.log?.(message);
+  }
+
+  get wantsPrimary(): boolean {
+    const { attrs } = this.dialOptions.hosts;
+    return attrs === 'primary' || attrs === 'read-write';
+  }
+
+  get ending(): boolean {
+    return this.core.mode === 'draining' || this.core.mode === 'closed';
+  }
+
+  // Requests.
+
+  /** A connection at once, or the ticket that waits for one, or has ended (`error`). */
+  request(options: AcquireOptions | undefined): Conn | Ticket {
+    const now = this.clock.refresh();
+    const ticket = this.#spare;
+    const patience = this.settings.connectionTimeoutMs;
+    ticket.patienceMs = patience;
+    ticket.deadline = patience > 0 ? now + patience : Number.POSITIVE_INFINITY;
+    if (options !== undefined) this.#apply(ticket, options, now);
+    const entry = this.core.acquire(ticket);
+    if (entry !== null) return this.#hand(entry, ticket);
+    this.#spare = new Ticket(this.#owner);
+    if (ticket.entry !== null) return this.#hand(ticket.entry, ticket);
+    if (ticket.waiting) this.#queued(ticket, options?.signal);
+    return ticket;
+  }
+
+  /** A connection that is free this moment, or null; never waits and never dials. */
+  takeFree(): Conn | null {
+    this.clock.refresh();
+    const got = this.request({ timeoutMillis: 0 });
+    if (!(got instanceof Ticket)) return got;
+    this.core.cancel(got);
+    this.deadlocks.ended(got);
+    return null;
+  }
+
+  #apply(ticket: Ticket, options: AcquireOptions, now: number): void {
+    const { timeoutMillis, deadline } = options;
+    if (timeoutMillis !== undefined) {
+      ticket.patienceMs = timeoutMillis;
+      ticket.deadline = timeoutMillis > 0 ? now + timeoutMillis : Number.POSITIVE_INFINITY;
+    }
+    if (deadline !== undefined) {
+      const left = Number(deadline) - Date.now();
+      if (now + left < ticket.deadline) {
+        ticket.deadline = now + left;
+        ticket.patienceMs = Math.max(0, Math.round(left));
+      }
+    }
+    ticket.priority = options.priority ?? 0;
+    ticket.tenant = options.tenant ?? '';
+  }
+
+  #queued(ticket: Ticket, signal: AbortSignal | undefined): void {
+    this.wake(ticket.deadline);
+    const { nextDialAt } = this.core.adder;
+    if (nextDialAt > this.clock.now) this.wake(nextDialAt);
+    if (signal !== undefined) {
+      ticket.signal = signal;
+      ticket.onAbort = () => {
+        this.clock.refresh();
+        if (!this.core.cancel(ticket)) return;
+        this.deadlocks.ended(ticket);
+        this.#fail(ticket, new AcquireAborted(signal.reason));
+      };
+      signal.addEventListener('abort', ticket.onAbort, { once: true });
+    }
+    if (this.settings.deadlocks !== false) this.deadlocks.began(ticket);
+  }
+
+  #served(entry: Entry<Conn>, ticket: Ticket): void {
+    ticket.entry = entry;
+    if (ticket.resolve === null) return;
+    this.deadlocks.ended(ticket);
+    ticket.unhook();
+    this.tally.waitMs.note(this.clock.now - ticket.since);
+    ticket.resolve(this.#hand(entry, ticket));
+  }
+
+  #refused(reason: Refusal, ticket: Ticket): void {
+    this.deadlocks.ended(ticket);
+    this.#fail(ticket, errorOf(this, reason, ticket));
+  }
+
+  #fail(ticket: Ticket, error: unknown): void {
+    ticket.unhook();
+    ticket.error = error;
+    if (listened('refused')) publish('refused', { pool: this.name, error });
+    ticket.reject?.(error);
+  }
+
+  /** Ends a waiting request with an error of the caller's making. */
+  turnAway(ticket: Ticket, error: unknown, reason: Refusal): void {
+    if (!this.core.cancel(ticket, reason)) return;
+    this.deadlocks.ended(ticket);
+    this.#fail(ticket, error);
+  }
+
+  /** The entry is this request's from here on. */
+  #hand(entry: Entry<Conn>, ticket: Ticket): Conn {
+    const conn = entry.value!;
+    conn.generation = entry.generation;
+    conn.tenant = ticket.tenant;
+    conn.priority = ticket.priority;
+    conn.scope = ticket.scope ?? (this.settings.deadlocks === false ? null : currentScope(this));
+    conn.trace = ticket.trace ?? (this.settings.leakMs > 0 ? new Error('acquired') : null);
+    ticket.scope = null;
+    ticket.trace = null;
+    ticket.tenant = '';
+    ticket.priority = 0;
+    this.tally.acquires++;
+    if (this.settings.allowExitOnIdle) conn.client.ref?.();
+    if (this.settings.leakMs > 0) this.wake(this.clock.now + this.settings.leakMs);
+    this.events.emit('acquire', conn.client);
+    if (listened('acquire')) publish('acquire', { pool: this.name, client: conn.client });
+    return conn;
+  }
+
+  // Return.
+
+  /** Throws StaleHandle when the handle was given back before. `error`: true or an error closes the connection. */
+  release(conn: Conn, generation: number, error?: unknown): void {
+    const { entry, client } = conn;
+    if (entry.generation !== generation || entry.state !== EntryState.Linked) {
+      this.tally.staleHandles++;
+      throw new StaleHandle('Release called on client which has already been released to the pool.');
+    }
+    const now = this.clock.refresh();
+    const heldMs = now - entry.stateSince;
+    this.tally.useMs.note(heldMs);
+    client._poolUseCount = entry.uses;
+    if (conn.leakReported) this.leaks.cameBack(conn);
+    conn.fresh = false;
+    this.events.emit('release', error, client);
+    if (listened('release')) publish('release', { pool: this.name, client, heldMs });
+    conn.letGo();
+    this.#giveBack(conn, generation, error);
+    const { idleTimeoutMs } = this.core.policy;
+    this.wake(idleTimeoutMs > 0 ? Math.min(now + idleTimeoutMs, entry.expiresAt) : entry.expiresAt);
+  }
+
+  #giveBack(conn: Conn, generation: number, error: unknown): void {
+    const { entry, client } = conn;
+    const { core, settings } = this;
+    if (error || conn.broken !== null || isSpent(client)) {
+      core.discard(entry, generation, conn.broken !== null ? 'lost' : 'dirty');
+      return;
+    }
+    if (conn.cancels > 0) {
+      core.release(entry, generation, 'cancels');
+      return;
+    }
+    if (core.queue.length === 0 && (settings.nullPool || core.size > core.policy.maxSize))
+      core.retire(entry, 'resized');
+    core.release(entry, generation, this.#isClean(conn) ? 'clean' : 'reset');
+    this.nowIdle(entry);
+    if (settings.keepaliveMs > 0) this.wake(this.clock.now + settings.keepaliveMs);
+  }
+
+  #isClean(conn: Conn): boolean {
+    if (this.options.afterRelease !== undefined || isBusy(conn.client)) return false;
+    const { reset } = this.settings;
+    return reset === 'none' || (reset === 'lazy' && conn.transaction === 'I' && conn.dirt === 0);
+  }
+
+  /** No cancel can reach the connection any more. */
+  cancelsLanded(conn: Conn): void {
+    if (conn.broken !== null) this.core.retire(conn.entry, 'lost');
+    else this.core.cancelsLanded(conn.entry, 'reset');
+  }
+
+  /** After anything that may have made the entry idle. */
+  nowIdle(entry: Entry<Conn>): void {
+    if (this.settings.allowExitOnIdle && entry.state === EntryState.Idle) entry.value!.client.unref?.();
+  }
+
+  // Answers of the port.
+
+  /** A dial has ended. */
+  opened(entry: Entry<Conn>, error: unknown): void {
+    const { core } = this;
+    if (entry.state === EntryState.Closing) core.closed(entry);
+    if (entry.state !== EntryState.Opening) return;
+    if (error === null) {
+      core.opened(entry);
+      this.nowIdle(entry);
+      this.wake(entry.expiresAt);
+    } else {
+      if (listened('openFailed')) publish('openFailed', { pool: this.name, error, failures: core.adder.failures + 1 });
+      this.#dialFailed(entry, error);
+    }
+    this.wake();
+  }
+
+  /**
+   * Who is told: with compat the first who waits, as if the dial had been its own; else all, when no connection is left.
+   * They leave the queue before the core looks for whom to dial next, and hear after it has.
+   */
+  #dialFailed(entry: Entry<Conn>, error: unknown): void {
+    const { core, settings } = this;
+    const leaving: Ticket[] = [];
+    for (const waiter of settings.compat || settings.whenDown === 'fail' ? [...core.queue] : []) {
+      const concerned = settings.compat ? leaving.length === 0 && waiter.since <= entry.createdAt : this.#isLast();
+      if (concerned && core.cancel(waiter, 'open failed')) leaving.push(waiter as Ticket);
+    }
+    core.openFailed(entry, error);
+    for (const ticket of leaving) {
+      this.deadlocks.ended(ticket);
+      this.#fail(ticket, dialError(this, error, Math.round(this.clock.now - ticket.since)));
+    }
+    for (const listener of [...this.onDialFailed]) listener(error);
+    this.events.emit('reconnectFailed', error);
+  }
+
+  /** Is there no connection but the one that is just failing? */
+  #isLast(): boolean {
+    return this.core.size - this.core.count(EntryState.Closing) === 1;
+  }
+
+  idleFailed(error: Error, client: RawClient): void {
+    if (listened('lost')) publish('lost', { pool: this.name, client, error });
+    (error as Error & { client?: unknown }).client = client;
+    // Unlike in pg-pool an idle connection that fails does not end a process that forgot to listen.
+    if (this.settings.compat || this.events.listenerCount('error') > 0) this.events.emit('error', error, client);
+  }
+
+  /** What failed on one connection likely failed on all that are older, of the same host. */
+  distrust(before: number, host: string): void {
+    for (const entry of [...this.core.entries()])
+      if (entry.createdAt <= before && entry.value?.host === host && entry.state !== EntryState.Opening)
+        this.core.retire(entry, 'lost');
+  }
+
+  // Time.
+
+  /** Makes sure of a tick at `at`, or at the next deadline of all. */
+  wake(at: number = this.nextWake()): void {
+    if (at < this.alarm.at) this.alarm.noLaterThan(at, this.clock.now);
+    if (this.onEmpty !== null && this.core.size === 0 && this.core.queue.length === 0) this.onEmpty();
+  }
+
+  nextWake(): number {
+    return Math.min(nextWake(this.core), this.leaks.nextWake(), this.keepalive.nextWake());
+  }
+
+  tick(): void {
+    this.clock.refresh();
+    this.core.tick();
+    this.keepalive.look();
+    this.leaks.look();
+    if (this.settings.deadlocks !== false) this.deadlocks.look();
+    this.wake();
+  }
+
+  #ring(at: number): void {
+    this.clock.atLeast(at);
+    this.tick();
+  }
+
+  /** The process was frozen: connections aged without it, those who wait did not. */
+  #jumped(ms: number): void {
+    this.tally.clockJumps++;
+    for (const entry of this.core.lists[EntryState.Idle]!) entry.provenAt = Number.NEGATIVE_INFINITY;
+    for (const waiter of this.core.queue) waiter.deadline += ms;
+    if (listened('clockJump')) publish('clockJump', { pool: this.name, ms });
+    this.events.emit('clockJump', ms);
+  }
+}

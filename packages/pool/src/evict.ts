@@ -1,0 +1,25 @@
+/** Which errors cost a connection (HikariCP's list of SQLSTATEs, in PostgreSQL's terms). Knows nothing of pools. */
+
+import type { ServerError } from './conn.ts';
+import type { PoolOptions } from './contract.ts';
+import type { RawClient } from './raw-client.ts';
+
+/** Shutdown by an administrator, crash, starting up, database dropped, idle session ended. */
+const FATAL_STATES: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03']);
+
+/** Must the connection not be used again after this error? `wantsPrimary`: a read-only server is the wrong one. */
+export function spoilt(
+  error: ServerError,
+  override: PoolOptions['evictOn'],
+  client: RawClient,
+  wantsPrimary: boolean,
+): boolean {
+  const verdict = override?.(error, client as never);
+  if (verdict !== undefined) return verdict;
+  const code = error.code ?? '';
+  if (error.severity === 'FATAL' || error.severity === 'PANIC') return true;
+  if (code.startsWith('08') || FATAL_STATES.has(code)) return true;
+  if (code === '25006') return wantsPrimary;
+  // "cached plan must not change result type": the named statement can't be used on this connection any more.
+  return code === '0A000' && error.routine === 'RevalidateCachedQuery';
+}

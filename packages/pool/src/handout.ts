@@ -1,0 +1,110 @@
+/**
+ * The last steps of a hand-out: verify and prepare, and the shape in which the caller gets the connection. Owns the order
+ * of the hooks; getting a connection is the engine's.
+ */
+import type pg from 'pg';
+import type { Conn } from './conn.ts';
+import type { AcquireOptions } from './contract.ts';
+import type { Engine } from './engine.ts';
+import { Lease } from './lease.ts';
+import { leaseClient } from './lease-client.ts';
+import { Ticket } from './ticket.ts';
+
+export type Settle = (error: unknown, conn: Conn | null) => void;
+
+/** Calls `settle` at once when a connection is free and no hook stands between. */
+export function obtain(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
+  const got = engine.request(options);
+  if (!(got instanceof Ticket)) finish(engine, got, options, settle);
+  else if (!got.waiting) settle(got.error, null);
+  else {
+    got.resolve = (conn) => finish(engine, conn, options, settle);
+    got.reject = (error) => settle(error, null);
+  }
+}
+
+/** A promise form of `obtain` that makes no closure when a connection is free. */
+export function obtainAsync<T>(
+  engine: Engine,
+  Promised: PromiseConstructor,
+  options: AcquireOptions | undefined,
+  shape: (engine: Engine, conn: Conn) => T,
+): Promise<T> {
+  const got = engine.request(options);
+  if (!(got instanceof Ticket)) {
+    if (!engine.hasHandoutHooks) return Promised.resolve(shape(engine, got));
+  } else if (!got.waiting) return Promised.reject(got.error);
+  else if (!engine.hasHandoutHooks)
+    return new Promised((resolve, reject) => {
+      got.resolve = (conn) => resolve(shape(engine, conn));
+      got.reject = reject;
+    });
+  return new Promised((resolve, reject) => {
+    const settle: Settle = (error, conn) => (conn === null ? reject(error) : resolve(shape(engine, conn)));
+    if (!(got instanceof Ticket)) finish(engine, got, options, settle);
+    else {
+      got.resolve = (conn) => finish(engine, conn, options, settle);
+      got.reject = reject;
+    }
+  });
+}
+
+function finish(engine: Engine, conn: Conn, options: AcquireOptions | undefined, settle: Settle): void {
+  if (!engine.hasHandoutHooks) {
+    settle(null, conn);
+    return;
+  }
+  const { generation } = conn;
+  runHooks(engine, conn).then(
+    (fit) => {
+      if (fit) settle(null, conn);
+      else {
+        engine.release(conn, generation, true);
+        obtain(engine, options, settle);
+      }
+    },
+    (error) => {
+      if (conn.generation === generation) engine.release(conn, generation, error);
+      settle(error, null);
+    },
+  );
+}
+
+async function runHooks(engine: Engine, conn: Conn): Promise<boolean> {
+  const { verify, prepare } = engine.options;
+  const client = conn.client as unknown as pg.PoolClient;
+  if (verify !== undefined && conn.fresh)
+    await new Promise<void>((resolve, reject) => {
+      bindRelease(engine, conn);
+      verify(client, (error) => (error ? reject(error) : resolve()));
+    });
+  if (prepare === undefined) return true;
+  return (await prepare(client, { priority: conn.priority, tenant: conn.tenant })) !== false;
+}
+
+/** What `connect` gives: the client itself, with a `release` that works once; or one that dies at its release. */
+export function asClient(engine: Engine, conn: Conn): pg.PoolClient {
+  if (!engine.settings.leases) {
+    bindRelease(engine, conn);
+    return conn.client as unknown as pg.PoolClient;
+  }
+  conn.asLease = true;
+  const { generation } = conn;
+  const handle = leaseClient(conn);
+  engine.leaks.track(handle, conn);
+  handle.release = (error) => {
+    engine.leaks.untrack(handle);
+    engine.release(conn, generation, error);
+  };
+  return handle as unknown as pg.PoolClient;
+}
+
+export function asLease(engine: Engine, conn: Conn): Lease {
+  return new Lease(engine, conn);
+}
+
+function bindRelease(engine: Engine, conn: Conn): void {
+  const { generation } = conn;
+  conn.asLease = false;
+  conn.client.release = (error) => engine.release(conn, generation, error);
+}

@@ -1,0 +1,98 @@
+/**
+ * A connection in somebody's hands, disposable, and dead after its release: a stale handle throws and never reaches the
+ * next holder. Owns the check of its generation; what is behind it is the engine's.
+ */
+import type pg from 'pg';
+import type { Conn } from './conn.ts';
+import type { QueryLimits } from './contract.ts';
+import type { Engine } from './engine.ts';
+import { StaleHandle } from './errors.ts';
+import { callbackOf, isSubmittable } from './queries.ts';
+
+/** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
+export interface QueryMethod {
+  <T extends pg.Submittable>(queryStream: T): T;
+  <R extends unknown[] = unknown[]>(
+    config: pg.QueryArrayConfig & QueryLimits,
+    values?: unknown[],
+  ): Promise<pg.QueryArrayResult<R>>;
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own default for a row
+  <R extends pg.QueryResultRow = any>(
+    textOrConfig: string | (pg.QueryConfig & QueryLimits),
+    values?: unknown[],
+  ): Promise<pg.QueryResult<R>>;
+}
+
+export class Lease implements AsyncDisposable, Disposable {
+  readonly #engine: Engine;
+  readonly #conn: Conn;
+  readonly #generation: number;
+
+  /** Made by the pool. */
+  constructor(engine: Engine, conn: Conn) {
+    this.#engine = engine;
+    this.#conn = conn;
+    this.#generation = conn.generation;
+    conn.asLease = true;
+    engine.leaks.track(this, conn);
+  }
+
+  /** False once it was released, reclaimed or lost. */
+  get live(): boolean {
+    return this.#conn.generation === this.#generation;
+  }
+
+  /** The pg client, for libraries that need one. It must not outlive the lease: what is reached by it is not checked. */
+  get client(): pg.PoolClient {
+    this.#assertLive('the client was asked for');
+    return this.#conn.client as unknown as pg.PoolClient;
+  }
+
+  /** Process id of the server's backend, or null. */
+  get processID(): number | null {
+    return this.#conn.client.processID ?? null;
+  }
+
+  /** As pg's `client.query`; a config may carry `signal` and `timeoutMillis`. Throws or rejects StaleHandle when released. */
+  get query(): QueryMethod {
+    return this.#query as QueryMethod;
+  }
+
+  /** Gives the connection back; with an error or `true` it is closed. Throws StaleHandle the second time. */
+  release(error?: Error | boolean): void {
+    this.#assertLive('release was called');
+    this.#engine.leaks.untrack(this);
+    this.#engine.release(this.#conn, this.#generation, error);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.live) this.release();
+  }
+
+  /** Gives it back at the end of an `await using` block. What was left open is undone by the pool. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.live) this.release();
+    return Promise.resolve();
+  }
+
+  readonly #query = (...args: unknown[]): unknown => {
+    if (this.live) return this.#conn.client.query(...args);
+    const error = this.#stale('a query was sent');
+    const callback = callbackOf(args);
+    if (callback === null) {
+      if (isSubmittable(args[0])) throw error;
+      return Promise.reject(error);
+    }
+    process.nextTick(callback, error);
+    return undefined;
+  };
+
+  #assertLive(what: string): void {
+    if (!this.live) throw this.#stale(what);
+  }
+
+  #stale(what: string): StaleHandle {
+    this.#engine.tally.staleHandles++;
+    return new StaleHandle(`${what} on a lease that was released, reclaimed or lost`);
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * From the caller's options to checked ones, and from those to the core's policy. Owns validation: a bad value is refused
+ * by name, with what is allowed; nothing is quietly repaired. Knows no connection.
+ */
+import { DEFAULT_POLICY, type PoolPolicy } from '@sluice/core';
+import type { PoolOptions } from './contract.ts';
+import { BadOption } from './errors.ts';
+import { CLIENT_OPTIONS, type OptionRow, POOL_OPTIONS } from './option-table.ts';
+
+/** Options with every default filled in. */
+export interface Settings {
+  readonly compat: boolean;
+  readonly name: string;
+  connectionTimeoutMs: number;
+  dialTimeoutMs: number;
+  initTimeoutMs: number;
+  keepaliveMs: number;
+  checkTimeoutMs: number;
+  checkQuery: string;
+  cancelTimeoutMs: number;
+  closeTimeoutMs: number;
+  commandTimeoutMs: number;
+  reset: 'lazy' | 'full' | 'none';
+  resetTimeoutMs: number;
+  leakMs: number;
+  reclaim: boolean;
+  deadlocks: false | 'scoped' | 'all';
+  whenDown: 'fail' | 'wait';
+  nullPool: boolean;
+  leases: boolean;
+  allowExitOnIdle: boolean;
+  reservedSlots: number;
+  reservedPriority: number;
+  tenantWeights: ReadonlyMap<string, number>;
+  random: () => number;
+}
+
+let poolNumber = 0;
+
+/** Throws BadOption for anything that is not allowed. */
+export function checkOptions(options: PoolOptions | undefined): PoolOptions {
+  const given = (options ?? {}) as Record<string, unknown>;
+  const compat = given.compat === 'pg-pool';
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    const row = Object.hasOwn(POOL_OPTIONS, name) ? POOL_OPTIONS[name]! : null;
+    if (row !== null) checkValue(name, value, row, compat);
+    else if (!CLIENT_OPTIONS.has(name) && !compat) refuseUnknown(name, given.Client !== undefined);
+  }
+  if (!compat) checkTogether(options ?? {});
+  return options ?? {};
+}
+
+function checkValue(name: string, value: unknown, row: OptionRow, compat: boolean): void {
+  if (compat && !value) return; // pg-pool takes its default for 0, null, '' and NaN alike
+  if (value === null && row.nullable === true) return;
+  const problem = wrongWith(value, row);
+  if (problem !== null) throw new BadOption(name, `pool option ${name} is ${show(value)}: ${problem} (${row.doc})`);
+}
+
+function wrongWith(value: unknown, row: OptionRow): string | null {
+  switch (row.kind) {
+    case 'boolean':
+      return typeof value === 'boolean' || row.choices?.includes(value as string) ? null : 'it must be true or false';
+    case 'text':
+      if (typeof value !== 'string') return 'it must be a string';
+      return row.choices === undefined || row.choices.includes(value) ? null : `it must be one of ${list(row.choices)}`;
+    case 'function':
+      return typeof value === 'function' ? null : 'it must be a function';
+    case 'object':
+      return typeof value === 'object' && value !== null ? null : 'it must be an object';
+    default:
+      return wrongNumber(value, row);
+  }
+}
+
+function wrongNumber(value: unknown, row: OptionRow): string | null {
+  const { min = 0, max, kind } = row;
+  const unit = kind === 'milliseconds' || kind === 'seconds' ? `a number of ${kind}` : 'a number';
+  const range =
+    max === undefined ? `${min} or more${row.infinite === true ? ', or Infinity' : ''}` : `${min} to ${max}`;
+  const allowed = `it must be ${kind === 'count' ? 'a whole number' : unit}, ${range}`;
+  if (typeof value !== 'number' || Number.isNaN(value)) return allowed;
+  if (value < min || (max !== undefined && value > max)) return allowed;
+  if (value === Number.POSITIVE_INFINITY) return row.infinite === true ? null : allowed;
+  return kind === 'count' && !Number.isInteger(value) ? allowed : null;
+}
+
+function refuseUnknown(name: string, customClient: boolean): void {
+  const near = nearest(name, [...Object.keys(POOL_OPTIONS), ...CLIENT_OPTIONS]);
+  // A Client class of the caller's may have options of its own; a slip of the pen is one all the same.
+  if (customClient && near === null) return;
+  const hint = near === null ? 'it is neither an option of the pool nor of pg.Client' : `did you mean ${near}?`;
+  throw new BadOption(name, `pool option ${name} is not known: ${hint}`);
+}
+
+function checkTogether(options: PoolOptions): void {
+  const { max = options.poolSize ?? 10, min = 0, maxOverflow = 0, reservedSlots = 0 } = options;
+  if (min > max) throw new BadOption('min', `pool option min is ${min}, more than max, which is ${max}`);
+  if (reservedSlots > 0 && reservedSlots >= max + maxOverflow)
+    throw new BadOption(
+      'reservedSlots',
+      `pool option reservedSlots is ${reservedSlots}: it must be below max plus maxOverflow, which is ${max + maxOverflow}`,
+    );
+  const { retryMinMillis = 100, retryMaxMillis = 1_000 } = options;
+  if (retryMinMillis > retryMaxMillis)
+    throw new BadOption(
+      'retryMinMillis',
+      `pool option retryMinMillis is ${retryMinMillis}, more than retryMaxMillis, which is ${retryMaxMillis}`,
+    );
+  if (options.nullPool === true && min > 0)
+    throw new BadOption(
+      'nullPool',
+      `pool option nullPool keeps nothing open, but min is ${min}: leave one of them out`,
+    );
+  if (options.poolSize !== undefined && options.max !== undefined && options.poolSize !== options.max)
+    throw new BadOption(
+      'poolSize',
+      `pool option poolSize is ${options.poolSize}, but max is ${options.max}: give max alone`,
+    );
+  if (options.leakAction === 'reclaim' && !options.leakDetectionMillis)
+    throw new BadOption('leakAction', "pool option leakAction is 'reclaim', but leakDetectionMillis is not set");
+  for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {}))
+    if (typeof weight !== 'number' || !(weight > 0) || weight === Number.POSITIVE_INFINITY)
+      throw new BadOption(
+        'tenantWeights',
+        `pool option tenantWeights gives ${show(weight)} to "${tenant}": it must be a number above 0`,
+      );
+}
+
+export function readSettings(options: PoolOptions): Settings {
+  const compat = options.compat === 'pg-pool';
+  const connectionTimeoutMs = options.connectionTimeoutMillis ?? 0;
+  const patience = connectionTimeoutMs || 30_000;
+  const detection = options.deadlockDetection ?? true;
+  return {
+    compat,
+    name: options.name ?? `pool-${++poolNumber}`,
+    connectionTimeoutMs,
+    dialTimeoutMs: options.dialTimeoutMillis || (compat ? connectionTimeoutMs : patience),
+    initTimeoutMs: options.initializationFailTimeoutMillis ?? patience,
+    keepaliveMs: options.keepaliveMillis ?? 0,
+    checkTimeoutMs: options.checkTimeoutMillis ?? 5_000,
+    checkQuery: options.checkQuery ?? ';',
+    cancelTimeoutMs: options.cancelTimeoutMillis ?? 5_000,
+    closeTimeoutMs: options.closeTimeoutMillis ?? 5_000,
+    commandTimeoutMs: options.commandTimeoutMillis ?? 0,
+    reset: options.reset ?? (compat ? 'none' : 'lazy'),
+    resetTimeoutMs: options.resetTimeoutMillis ?? 5_000,
+    leakMs: options.leakDetectionMillis ?? 0,
+    reclaim: options.leakAction === 'reclaim',
+    deadlocks: compat || detection === false ? false : detection === 'all' ? 'all' : 'scoped',
+    whenDown: options.whenDown ?? 'fail',
+    nullPool: options.nullPool ?? false,
+    leases: options.handles === 'lease',
+    allowExitOnIdle: options.allowExitOnIdle ?? false,
+    reservedSlots: options.reservedSlots ?? 0,
+    reservedPriority: options.reservedPriority ?? 1,
+    tenantWeights: new Map(Object.entries(options.tenantWeights ?? {})),
+    random: options.random ?? Math.random,
+  };
+}
+
+/** The core's policy. Durations that pg-pool gives in seconds become milliseconds here. */
+export function readPolicy(options: PoolOptions): PoolPolicy {
+  const compat = options.compat === 'pg-pool';
+  const max = options.max || options.poolSize || 10;
+  const { maxUses = Number.POSITIVE_INFINITY, maxOverflow = 0 } = options;
+  return {
+    ...DEFAULT_POLICY,
+    minSize: options.min ?? 0,
+    fillMin: !compat,
+    maxSize: max,
+    reserveSize: maxOverflow,
+    reserveDelayMs: 0,
+    idleTimeoutMs: options.idleTimeoutMillis === undefined ? 10_000 : (options.idleTimeoutMillis ?? 0),
+    lifetimeMs: (options.maxLifetimeSeconds ?? 0) * 1_000,
+    lifetimeJitter: compat ? 0 : (options.maxLifetimeJitter ?? 0.1),
+    maxUses: Number.isFinite(maxUses) ? maxUses : 0,
+    checkDelayMs: options.checkAfterMillis ?? (compat ? Number.POSITIVE_INFINITY : 500),
+    order: options.order ?? 'lifo',
+    maxWaiters: options.maxWaiting ?? 0,
+    shed: options.shed ?? false,
+    maxDials: options.maxDials ?? (compat ? max + maxOverflow : 4),
+    retryMinMs: compat ? 0 : (options.retryMinMillis ?? 100),
+    retryMaxMs: compat ? 0 : (options.retryMaxMillis ?? 1_000),
+  };
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return `"${value}"`;
+  return typeof value === 'function' ? 'a function' : String(value);
+}
+
+function list(choices: readonly string[]): string {
+  return choices.map((choice) => `'${choice}'`).join(', ');
+}
+
+/** A known name within two edits, or null. */
+function nearest(name: string, known: readonly string[]): string | null {
+  const lower = name.toLowerCase();
+  let best: string | null = null;
+  let bestDistance = 3;
+  for (const candidate of known) {
+    const distance = editDistance(lower, candidate.toLowerCase(), bestDistance);
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string, give: number): number {
+  if (Math.abs(a.length - b.length) >= give) return give;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,327 @@
+/**
+ * The pool: node-postgres' `Pool` in contract and by `instanceof`, and what it never had. Thin: checks what it is given,
+ * hands it to the engine, and gives promises or callbacks back.
+ */
+import type { EventEmitter } from 'node:events';
+import { EntryState } from '@sluice/core';
+import pg from 'pg';
+import { checkIdle, cut, drain, evictAll, resize, takeIdle, warmUp } from './admin.ts';
+import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
+import { Engine } from './engine.ts';
+import { AcquireAborted, type Holder, PoolClosed } from './errors.ts';
+import { asClient, asLease, obtain, obtainAsync } from './handout.ts';
+import type { Lease } from './lease.ts';
+import { checkOptions } from './options.ts';
+import { poolQuery } from './pool-query.ts';
+import type { RawClient, RawClientClass } from './raw-client.ts';
+import { holdersOf, numbersOf } from './report.ts';
+import { enter, newScope, runIn } from './scope.ts';
+import { type PoolStatistics, statsOf } from './stats.ts';
+import { type Transaction, type TransactionOptions, transact } from './transaction.ts';
+
+type ConnectCallback = (
+  error: Error | undefined,
+  client: pg.PoolClient | undefined,
+  done: (release?: Error | boolean) => void,
+) => void;
+
+// pg's own Pool, so that `instanceof pg.Pool` holds: Drizzle, Prisma and others choose their way by it. Typed as what is
+// kept of it; everything else is ours.
+const Base = pg.Pool as unknown as new (options: PoolOptions) => EventEmitter;
+
+const NOTHING = () => {};
+
+export interface PoolEvents {
+  connect: [client: pg.PoolClient];
+  acquire: [client: pg.PoolClient];
+  release: [error: Error | boolean | undefined, client: pg.PoolClient];
+  remove: [client: pg.PoolClient];
+  error: [error: Error, client: pg.PoolClient];
+  leak: [report: LeakReport, client: pg.PoolClient];
+  leakReturned: [report: { pool: string; holder: Holder }];
+  reconnectFailed: [error: Error];
+  clockJump: [ms: number];
+}
+
+export interface Pool {
+  on<E extends keyof PoolEvents>(event: E, listener: (...args: PoolEvents[E]) => void): this;
+  once<E extends keyof PoolEvents>(event: E, listener: (...args: PoolEvents[E]) => void): this;
+}
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface narrows the emitter's listeners, it adds no field
+export class Pool extends Base implements AsyncDisposable {
+  /** What the pool was made with, defaults filled in as pg-pool does. The password does not enumerate. */
+  declare options: pg.PoolOptions & PoolOptions;
+  /** The class of the clients. */
+  declare Client: RawClientClass;
+  /** The class of the promises returned. */
+  declare Promise: PromiseConstructor;
+  declare log: (...messages: unknown[]) => void;
+  readonly #engine: Engine;
+  #ending: Promise<void> | null = null;
+  #ended = false;
+
+  /** Throws BadOption, naming the option and what is allowed. */
+  constructor(options?: PoolOptions, Client?: RawClientClass) {
+    super(checkOptions(options));
+    if (Client !== undefined && options?.Client === undefined) this.Client = Client;
+    this.#engine = new Engine(this, this.options, this.Client);
+  }
+
+  // What pg-pool has.
+
+  /**
+   * A client, to be released by `client.release()`. Rejects with PoolExhausted, DatabaseDown, AuthenticationFailed,
+   * PoolClosed or PoolDeadlock.
+   */
+  connect(): Promise<pg.PoolClient>;
+  connect(callback: ConnectCallback): void;
+  connect(callback?: ConnectCallback): Promise<pg.PoolClient> | undefined {
+    const engine = this.#engine;
+    this.log('connect');
+    if (engine.settings.deadlocks === 'all') enter(newScope(engine));
+    if (callback === undefined) return obtainAsync(engine, this.Promise, undefined, asClient);
+    obtain(engine, undefined, (error, conn) => {
+      if (conn === null) process.nextTick(callback, error as Error, undefined, NOTHING);
+      else {
+        const client = asClient(engine, conn);
+        process.nextTick(callback, undefined, client, client.release);
+      }
+    });
+    return undefined;
+  }
+
+  /**
+   * One statement on any free connection. A config may carry `signal`, `deadline`, `priority`, `tenant` for the waiting
+   * and `timeoutMillis` for the statement.
+   */
+  query<T extends pg.Submittable>(queryStream: T): T;
+  query<R extends unknown[] = unknown[]>(
+    config: pg.QueryArrayConfig & QueryExtras,
+    values?: unknown[],
+  ): Promise<pg.QueryArrayResult<R>>;
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own defaults
+  query<R extends pg.QueryResultRow = any, I = any[]>(
+    textOrConfig: string | (pg.QueryConfig<I> & QueryExtras),
+    values?: pg.QueryConfigValues<I>,
+  ): Promise<pg.QueryResult<R>>;
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own default for a row
+  query<R extends pg.QueryResultRow = any>(
+    textOrConfig: string | pg.QueryConfig,
+    callback: (error: Error, result: pg.QueryResult<R>) => void,
+  ): void;
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own default for a row
+  query<R extends pg.QueryResultRow = any>(
+    text: string,
+    values: unknown[],
+    callback: (error: Error, result: pg.QueryResult<R>) => void,
+  ): void;
+  query(text: unknown, values?: unknown, callback?: unknown): unknown {
+    if (typeof text === 'function') {
+      const error = new TypeError('Passing a function as the first parameter to pool.query is not supported');
+      setImmediate(text as (error: Error) => void, error);
+      return undefined;
+    }
+    if (typeof values === 'function') [values, callback] = [undefined, values];
+    const engine = this.#engine;
+    this.log('query');
+    if (typeof callback === 'function') {
+      poolQuery(engine, text, values, callback as (error: unknown) => void);
+      return undefined;
+    }
+    return new this.Promise((resolve, reject) => {
+      poolQuery(engine, text, values, (error, result) => (error ? reject(error) : resolve(result)));
+    }).catch((error) => {
+      // The stack of a driver's error leads into its socket; the caller's is of more use (as pg-pool does).
+      if (error instanceof Error) Error.captureStackTrace(error);
+      throw error;
+    });
+  }
+
+  /** Refuses new requests, serves those that wait, closes connections as they come back; resolves when all are gone. */
+  end(): Promise<void>;
+  end(callback: (error?: Error) => void): void;
+  end(callback?: (error?: Error) => void): Promise<void> | undefined {
+    this.log('ending');
+    const result =
+      this.#ending === null
+        ? this.#end()
+        : this.Promise.reject(new PoolClosed(this.name, 'Called end on pool more than once'));
+    if (callback === undefined) return result;
+    result.then(
+      () => callback(),
+      (error) => callback(error),
+    );
+    return undefined;
+  }
+
+  #end(): Promise<void> {
+    this.#ending = drain(this.#engine).then(() => {
+      this.#ended = true;
+    });
+    return this.#ending;
+  }
+
+  /** Connections open or being opened. */
+  get totalCount(): number {
+    return numbersOf(this.#engine).total;
+  }
+
+  get idleCount(): number {
+    return this.#engine.core.count(EntryState.Idle);
+  }
+
+  get waitingCount(): number {
+    return this.#engine.core.queue.length;
+  }
+
+  /** Connections past their life that are still in use. */
+  get expiredCount(): number {
+    const now = this.#engine.clock.refresh();
+    let count = 0;
+    for (const entry of this.#engine.core.entries()) if (entry.expiresAt <= now && entry.closeReason === null) count++;
+    return count;
+  }
+
+  get ending(): boolean {
+    return this.#ending !== null;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** pg-pool's list of clients, for those who look at it. A copy. */
+  get _clients(): RawClient[] {
+    const clients = [...this.#engine.port.dialling.values()];
+    for (const entry of this.#engine.core.entries())
+      if (entry.value !== null && entry.state !== EntryState.Closing) clients.push(entry.value.client);
+    return clients;
+  }
+
+  // pg-pool's constructor assigns these; ours are computed.
+  set ending(_value: boolean) {}
+  set ended(_value: boolean) {}
+  set _clients(_value: RawClient[]) {}
+
+  // What it has not.
+
+  /** The name in messages, events and metrics. */
+  get name(): string {
+    return this.#engine.name;
+  }
+
+  /**
+   * A lease, to be given back by `release()` or the end of an `await using` block, and dead afterwards. Rejects as
+   * `connect` does, and with AcquireAborted when the signal fires first.
+   */
+  acquire(options?: AcquireOptions): Promise<Lease> {
+    const engine = this.#engine;
+    if (options?.signal?.aborted === true) return this.Promise.reject(new AcquireAborted(options.signal.reason));
+    if (engine.settings.deadlocks === 'all') enter(newScope(engine));
+    return obtainAsync(engine, this.Promise, options, asLease);
+  }
+
+  /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
+  use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions): Promise<R> {
+    return this.scope(async () => {
+      const lease = await this.acquire(options);
+      try {
+        return await fn(lease);
+      } finally {
+        if (lease.live) lease.release();
+      }
+    });
+  }
+
+  /** Runs `fn` in a scope: connections acquired inside are known to be held by it, and its requests to be its own. */
+  scope<R>(fn: () => R): R {
+    return runIn(newScope(this.#engine), fn);
+  }
+
+  /** BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. */
+  transaction<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions = {}): Promise<R> {
+    return transact(this.#engine, (asked) => this.acquire(asked), fn, options);
+  }
+
+  /** Every idle connection, at once; never waits, never dials. */
+  acquireAllIdle(): Lease[] {
+    return takeIdle(this.#engine);
+  }
+
+  /** Resolves when `min` connections (at least one) stand. Default limit: initializationFailTimeoutMillis. */
+  wait(options: { timeoutMillis?: number } = {}): Promise<void> {
+    return warmUp(this.#engine, options.timeoutMillis ?? this.#engine.settings.initTimeoutMs);
+  }
+
+  /** Checks every idle connection now; dead ones are closed. */
+  check(): Promise<{ alive: number; dead: number }> {
+    return checkIdle(this.#engine);
+  }
+
+  /** Changes `min` and `max` while running. Throws BadOption. */
+  resize(bounds: { min?: number; max?: number }): void {
+    const { policy } = this.#engine.core;
+    resize(this.#engine, bounds.min ?? policy.minSize, bounds.max ?? policy.maxSize);
+    this.options.max = policy.maxSize;
+    this.options.min = policy.minSize;
+  }
+
+  /** Replaces every connection that exists now: idle ones at once, those in use when they come back. */
+  evict(): void {
+    evictAll(this.#engine);
+  }
+
+  /** Hands nothing out until `resume`; requests wait. With `closeIdle` free connections are closed too. */
+  suspend(options: { closeIdle?: boolean } = {}): void {
+    this.#engine.clock.refresh();
+    this.#engine.core.pause(options.closeIdle ?? false);
+  }
+
+  resume(): void {
+    this.#engine.clock.refresh();
+    this.#engine.core.resume();
+    this.#engine.wake();
+  }
+
+  /** New credentials for every later dial; present connections are replaced as by `evict`. */
+  setCredentials(credentials: { user?: string; password?: string | (() => string | Promise<string>) }): void {
+    const { user, password } = credentials;
+    if (user !== undefined) this.options.user = user;
+    if (password !== undefined)
+      Object.defineProperty(this.options, 'password', {
+        value: password,
+        enumerable: false,
+        configurable: true,
+        writable: true,
+      });
+    this.evict();
+  }
+
+  /** As `end`, and after `timeoutMillis` what is left is cut off. Resolves when all connections are gone. */
+  async drain(options: { timeoutMillis?: number } = {}): Promise<void> {
+    const { timeoutMillis } = options;
+    const gone = this.#ending ?? this.#end();
+    const timer = timeoutMillis === undefined ? undefined : setTimeout(() => cut(this.#engine), timeoutMillis);
+    await gone;
+    clearTimeout(timer);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain();
+  }
+
+  /** Every number the pool keeps. */
+  stats(): PoolStatistics {
+    return statsOf(this.#engine);
+  }
+
+  /** Who holds what, for how long, and which SQL ran last. */
+  holders(): Holder[] {
+    this.#engine.clock.refresh();
+    return holdersOf(this.#engine);
+  }
+}
+
+/** How to ask for the connection, and how long the statement may take. */
+export type QueryExtras = Omit<AcquireOptions, 'timeoutMillis'> & QueryLimits;

@@ -1,0 +1,290 @@
+/**
+ * The core's port over `pg` clients: opens, checks, resets and closes connections and answers the core. Owns what happens
+ * on the wire between two holders; who gets a connection, and when to dial, is the core's.
+ */
+import { type CloseReason, type Entry, EntryState, type PoolPort } from '@sluice/core';
+import { listened, publish } from './channels.ts';
+import { Conn, type ServerError } from './conn.ts';
+import { dial } from './dial.ts';
+import { ALL_DIRT, undo } from './dirt.ts';
+import type { Engine } from './engine.ts';
+import { spoilt } from './evict.ts';
+import { destroy, isSpent, type RawClient } from './raw-client.ts';
+import { HookError } from './refusals.ts';
+
+type Callback = (error: unknown) => void;
+
+export class ClientPort implements PoolPort<Conn> {
+  readonly #engine: Engine;
+  /** Clients that are being dialled: known to the outside before they are connections. */
+  readonly dialling = new Map<Entry<Conn>, RawClient>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  open(entry: Entry<Conn>): void {
+    const engine = this.#engine;
+    const started = engine.clock.now;
+    dial(
+      engine.dialOptions,
+      (client) => {
+        this.dialling.set(entry, client);
+        client.on('error', () => {});
+      },
+      (error, dialled) => {
+        engine.clock.refresh();
+        this.dialling.delete(entry);
+        if (dialled === null) this.#failed(entry, error);
+        else if (entry.state !== EntryState.Opening) this.#goodbye(entry, dialled.client);
+        else this.#connected(entry, dialled.client, dialled.host, started);
+      },
+    );
+  }
+
+  #connected(entry: Entry<Conn>, client: RawClient, host: string, started: number): void {
+    const engine = this.#engine;
+    const conn = new Conn(client, entry, host, engine.clock.now);
+    entry.value = conn;
+    conn.watch(
+      (error) => this.#judge(conn, error),
+      () => engine.clock.now,
+    );
+    client.on('error', (error: Error) => this.#broke(conn, error));
+    client.once('end', () => this.#broke(conn, new Error('Connection terminated')));
+    engine.queries.adopt(conn);
+    const { onConnect, afterConnect } = engine.options;
+    const ready = (error: unknown) => {
+      engine.clock.refresh();
+      const failure = error ?? conn.broken;
+      if (failure) {
+        client.end(() => engine.opened(entry, failure));
+        return;
+      }
+      engine.tally.dialMs.note(engine.clock.now - started);
+      this.#announce(conn);
+      if (listened('open')) publish('open', { pool: engine.name, client, dialMs: engine.clock.now - started });
+      engine.opened(entry, null);
+    };
+    if (onConnect === undefined && afterConnect === undefined) ready(null);
+    else this.#setUp(conn, [onConnect, afterConnect]).then(() => ready(null), ready);
+  }
+
+  /** What a listener of 'connect' sends without waiting for it belongs to the clean state, as the hooks' does. */
+  #announce(conn: Conn): void {
+    conn.internal++;
+    conn.settingUp = true;
+    this.#engine.events.emit('connect', conn.client);
+    conn.settingUp = false;
+    conn.internal--;
+  }
+
+  async #setUp(conn: Conn, hooks: readonly (((client: never) => unknown) | undefined)[]): Promise<void> {
+    conn.internal++;
+    conn.settingUp = true;
+    try {
+      for (const hook of hooks) await hook?.(conn.client as never);
+    } catch (error) {
+      throw new HookError(error);
+    } finally {
+      conn.settingUp = false;
+      conn.internal--;
+    }
+  }
+
+  #failed(entry: Entry<Conn>, error: unknown): void {
+    this.#engine.opened(entry, error ?? new Error('the connection could not be made'));
+  }
+
+  /** A dial that finished after its entry was given up. */
+  #goodbye(entry: Entry<Conn>, client: RawClient): void {
+    client.end(() => this.#engine.core.closed(entry));
+  }
+
+  check(entry: Entry<Conn>): void {
+    const engine = this.#engine;
+    const conn = entry.value!;
+    const startedAt = engine.clock.now;
+    engine.tally.checks++;
+    if (engine.settings.allowExitOnIdle) conn.client.ref?.();
+    this.#command(conn, engine.settings.checkQuery, engine.settings.checkTimeoutMs, (error) => {
+      const alive = !error && !isSpent(conn.client);
+      if (!alive) engine.tally.checksFailed++;
+      if (entry.state !== EntryState.Checking) return;
+      engine.core.checked(entry, alive);
+      if (alive) engine.nowIdle(entry);
+      // What broke this connection most likely broke those that are older: they are not tried one by one.
+      else engine.distrust(startedAt, conn.host);
+      engine.wake();
+    });
+  }
+
+  reset(entry: Entry<Conn>): void {
+    const engine = this.#engine;
+    const conn = entry.value!;
+    const { resetTimeoutMs } = engine.settings;
+    let over = false;
+    const finish = (error: unknown) => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      engine.clock.refresh();
+      if (error) engine.tally.resetsFailed++;
+      if (entry.state !== EntryState.Resetting) return;
+      engine.core.resetDone(entry, !error && !isSpent(conn.client));
+      engine.nowIdle(entry);
+      engine.wake();
+    };
+    const timer = setTimeout(() => finish(new Error('reset timed out')), resetTimeoutMs);
+    conn.whenReady(() => {
+      if (over) return;
+      const sql = this.#resetSql(conn);
+      const after = (error: unknown) => (error ? finish(error) : this.#afterRelease(conn, finish));
+      if (sql === '') after(null);
+      else this.#undo(conn, sql, after);
+    });
+  }
+
+  #resetSql(conn: Conn): string {
+    const { reset } = this.#engine.settings;
+    if (reset === 'none') return '';
+    return undo(reset === 'full' ? ALL_DIRT : conn.dirt, conn.transaction !== 'I');
+  }
+
+  #undo(conn: Conn, sql: string, done: Callback): void {
+    const { settings, tally } = this.#engine;
+    tally.resets++;
+    this.#command(conn, sql, settings.resetTimeoutMs, (error) => {
+      if (error) {
+        done(error);
+        return;
+      }
+      const again = sql.includes('RESET') || sql.includes('UNLISTEN') ? conn.setup : [];
+      conn.cleaned(settings.reset === 'full');
+      this.#repeat(conn, again, done);
+    });
+  }
+
+  /** What the connect hook had set was reset too: it is sent again. */
+  #repeat(conn: Conn, setup: Conn['setup'], done: Callback): void {
+    if (setup.length === 0) {
+      done(null);
+      return;
+    }
+    conn.internal++;
+    const sent = setup.map(({ text, values }) => Promise.resolve(conn.client.query(text, values)));
+    Promise.all(sent)
+      .then(
+        () => done(null),
+        (error) => done(error),
+      )
+      .finally(() => conn.internal--);
+  }
+
+  #afterRelease(conn: Conn, done: Callback): void {
+    const hook = this.#engine.options.afterRelease;
+    if (hook === undefined) {
+      done(null);
+      return;
+    }
+    conn.internal++;
+    new Promise((resolve) => resolve(hook(conn.client as never)))
+      .then((verdict) => done(verdict === false ? new Error('the afterRelease hook said false') : null), done)
+      .finally(() => conn.internal--);
+  }
+
+  /** One query of the pool's own, limited in time. */
+  #command(conn: Conn, text: string, timeoutMs: number, done: Callback): void {
+    let over = false;
+    conn.internal++;
+    const finish = (error: unknown) => {
+      if (over) return;
+      over = true;
+      conn.internal--;
+      clearTimeout(timer);
+      this.#engine.clock.refresh();
+      done(error);
+    };
+    const timer = setTimeout(() => finish(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    if (this.#engine.settings.allowExitOnIdle) timer.unref();
+    try {
+      conn.client.query(text, (error: unknown) => finish(error ?? null));
+    } catch (error) {
+      finish(error);
+    }
+  }
+
+  close(entry: Entry<Conn>, reason: CloseReason): void {
+    const engine = this.#engine;
+    const conn = entry.value;
+    if (conn === null) {
+      // Still dialling: the connection is cut, and the place is free when the dial has ended.
+      const client = this.dialling.get(entry);
+      if (client !== undefined) destroy(client);
+      else engine.core.closed(entry);
+      return;
+    }
+    const { client } = conn;
+    if (listened('close')) publish('close', { pool: engine.name, client, reason });
+    if (engine.settings.allowExitOnIdle) client.ref?.();
+    if (reason === 'max uses') engine.log('remove expended client');
+    this.#beforeClose(conn, reason);
+    let over = false;
+    const gone = () => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      engine.clock.refresh();
+      engine.core.closed(entry);
+      engine.events.emit('remove', client);
+      engine.wake();
+    };
+    const timer = setTimeout(() => {
+      destroy(client);
+      gone();
+    }, engine.settings.closeTimeoutMs);
+    if (reason === 'check failed' || reason === 'lost') destroySoon(client);
+    client.end(gone);
+  }
+
+  #beforeClose(conn: Conn, reason: CloseReason): void {
+    const hook = this.#engine.options.beforeClose;
+    if (hook === undefined) return;
+    // Its outcome is ignored: a close can't be refused.
+    new Promise((resolve) => resolve(hook(conn.client as never, reason))).catch(() => {});
+  }
+
+  /** An ErrorResponse: does it cost the connection? */
+  #judge(conn: Conn, error: ServerError): void {
+    const engine = this.#engine;
+    engine.tally.queryErrors++;
+    if (!spoilt(error, engine.options.evictOn, conn.client, engine.wantsPrimary)) return;
+    engine.tally.evictions++;
+    conn.broken ??= error;
+    if (engine.wantsPrimary && error.code === '25006') engine.distrust(engine.clock.now, conn.host);
+  }
+
+  /** The connection has failed or ended by itself. */
+  #broke(conn: Conn, error: Error): void {
+    const engine = this.#engine;
+    const { entry, client } = conn;
+    const first = conn.broken === null;
+    conn.broken ??= error;
+    engine.clock.refresh();
+    if (entry.state >= EntryState.Closing || entry.state === EntryState.Opening) return;
+    if (entry.state === EntryState.Linked) {
+      // Its holder hears by its query; the place is free once it has given the handle back.
+      engine.core.retire(entry, 'lost');
+      return;
+    }
+    engine.core.retire(entry, 'lost');
+    if (first) engine.idleFailed(error, client);
+    engine.wake();
+  }
+}
+
+/** A connection that does not answer gets no polite goodbye to wait for. */
+function destroySoon(client: RawClient): void {
+  if (client._queryable === false) return;
+  if (client._activeQuery) destroy(client);
+}

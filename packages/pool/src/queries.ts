@@ -1,0 +1,195 @@
+/**
+ * Queries on pooled clients: what passes through `client.query` is noted, refused when nobody holds the client, and
+ * limited in time. Owns the wrapper and the safe cancel; what a query says is the caller's.
+ */
+
+import { canCancel, sendCancel } from './cancel.ts';
+import type { Conn } from './conn.ts';
+import type { QueryLimits } from './contract.ts';
+import type { Engine } from './engine.ts';
+import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
+import { destroy, type RawClient } from './raw-client.ts';
+
+type Callback = (error: unknown, result?: unknown) => void;
+type Method = (this: RawClient, ...args: unknown[]) => unknown;
+
+/** Where a query under way stands, for its cancel. */
+interface Flight {
+  query: object | undefined;
+  over: boolean;
+}
+
+export class Queries {
+  readonly #engine: Engine;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Lays the wrapper over the client's `query`; the class's own method, patched or not, stays behind it. */
+  adopt(conn: Conn): void {
+    const { client } = conn;
+    const engine = this.#engine;
+    const prototype = Object.getPrototypeOf(client) as { query?: Method };
+    const own = Object.hasOwn(client, 'query') ? (client.query as Method) : null;
+    if (own === null && typeof prototype.query !== 'function') return;
+    client.query = (...args: unknown[]): unknown => {
+      if (conn.generation < 0 && conn.internal === 0 && !engine.settings.compat) return refuse(args);
+      conn.note(args[0], args[1], engine.clock.now);
+      engine.tally.queries++;
+      const query = own ?? prototype.query!;
+      if (conn.internal > 0) return query.apply(client, args);
+      const limits = limitsOf(args[0]);
+      const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
+      if ((limits === null && timeoutMs === 0) || isSubmittable(args[0])) return query.apply(client, args);
+      return this.#limited(conn, query, args, limits?.signal, timeoutMs);
+    };
+  }
+
+  #limited(conn: Conn, query: Method, args: unknown[], signal: AbortSignal | undefined, timeoutMs: number): unknown {
+    const callback = callbackOf(args);
+    const values = typeof args[1] === 'function' ? undefined : args[1];
+    const result = this.#race(conn, query, bare(args[0]), values, signal, timeoutMs);
+    if (callback === null) return result;
+    result.then(
+      (value) => callback(null, value),
+      (error) => callback(error),
+    );
+    return undefined;
+  }
+
+  /** Settles when the query has: a cancelled one after its ReadyForQuery and with no cancel request on its way. */
+  #race(
+    conn: Conn,
+    query: Method,
+    config: unknown,
+    values: unknown,
+    signal: AbortSignal | undefined,
+    timeoutMs: number,
+  ): Promise<unknown> {
+    if (signal?.aborted === true) return Promise.reject(abortedBy(signal));
+    return new Promise((resolve, reject) => {
+      const { client } = conn;
+      const flight: Flight = { query: undefined, over: false };
+      let cause: QueryCancelled | null = null;
+      let landing: Promise<void> | null = null;
+      const stop = (why: QueryCancelled) => {
+        if (flight.over || cause !== null) return;
+        cause = why;
+        if (dequeue(client, flight.query)) end(why, undefined);
+        else landing = this.cancel(conn);
+      };
+      const end: Callback = (error, value) => {
+        if (flight.over) return;
+        flight.over = true;
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        const settle = () => (error ? reject(cause ?? error) : resolve(value));
+        if (landing === null) settle();
+        else landing.then(settle, settle);
+      };
+      const onAbort = () => stop(abortedBy(signal!));
+      const timer = timeoutMs > 0 ? setTimeout(() => stop(timedOut(timeoutMs, conn.lastSql)), timeoutMs) : undefined;
+      signal?.addEventListener('abort', onAbort, { once: true });
+      try {
+        query.call(client, config, values, end);
+        flight.query = (client._queryQueue?.at(-1) ?? client._activeQuery) as object | undefined;
+      } catch (error) {
+        end(error);
+      }
+    });
+  }
+
+  /**
+   * Stops what runs on the connection. Resolves when the request can't reach anything any more and the session is ready;
+   * a request that does not land in time costs the connection.
+   */
+  cancel(conn: Conn): Promise<void> {
+    const engine = this.#engine;
+    const { cancelTimeoutMs } = engine.settings;
+    engine.tally.cancels++;
+    if (!canCancel(conn.client)) {
+      this.#giveUp(conn, new Error('the client can not be cancelled; its connection was closed'));
+      return Promise.resolve();
+    }
+    conn.cancels++;
+    return new Promise((resolve) => {
+      let over = false;
+      const landed = (error: unknown) => {
+        if (over) return;
+        over = true;
+        clearTimeout(timer);
+        engine.clock.refresh();
+        if (error) this.#giveUp(conn, new Error(`cancel failed: ${messageOf(error)}`, { cause: error }));
+        conn.cancels--;
+        resolve();
+        if (conn.cancels === 0) engine.cancelsLanded(conn);
+      };
+      const timer = setTimeout(() => landed(new Error('the query did not stop in time')), cancelTimeoutMs);
+      sendCancel(conn.client, cancelTimeoutMs).then(() => conn.whenReady(() => landed(null)), landed);
+    });
+  }
+
+  #giveUp(conn: Conn, error: Error): void {
+    conn.broken ??= error;
+    destroy(conn.client);
+  }
+}
+
+/** Takes a query that was not sent yet out of the client's queue. */
+function dequeue(client: RawClient, query: object | undefined): boolean {
+  const at = query === undefined ? -1 : (client._queryQueue?.indexOf(query) ?? -1);
+  if (at < 0) return false;
+  client._queryQueue!.splice(at, 1);
+  return true;
+}
+
+function limitsOf(config: unknown): QueryLimits | null {
+  if (typeof config !== 'object' || config === null) return null;
+  const { signal, timeoutMillis } = config as QueryLimits;
+  return signal === undefined && timeoutMillis === undefined ? null : { signal, timeoutMillis };
+}
+
+/** The config without what pg does not know. */
+function bare(config: unknown): unknown {
+  if (typeof config !== 'object' || config === null) return config;
+  const { signal, timeoutMillis, deadline, priority, tenant, ...rest } = config as QueryLimits &
+    Record<string, unknown>;
+  return rest;
+}
+
+export function isSubmittable(config: unknown): boolean {
+  return typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function';
+}
+
+export function callbackOf(args: readonly unknown[]): Callback | null {
+  const last = typeof args[1] === 'function' ? args[1] : args[2];
+  return typeof last === 'function' ? (last as Callback) : null;
+}
+
+function refuse(args: unknown[]): unknown {
+  const error = new StaleHandle('a query was sent on a client that had been released');
+  const callback = callbackOf(args);
+  if (callback !== null) {
+    process.nextTick(callback, error);
+    return undefined;
+  }
+  if (isSubmittable(args[0])) throw error;
+  return Promise.reject(error);
+}
+
+function abortedBy(signal: AbortSignal): QueryCancelled {
+  return new QueryCancelled(
+    'signal',
+    'the query was cancelled at the server because its signal was aborted',
+    signal.reason,
+  );
+}
+
+function timedOut(timeoutMs: number, sql: string): QueryCancelled {
+  const shown = sql.length > 200 ? `${sql.slice(0, 200)}…` : sql;
+  return new QueryCancelled(
+    'timeout',
+    `the query did not end within ${timeoutMs} ms and was cancelled at the server; raise commandTimeoutMillis or timeoutMillis, or make it faster: ${shown}`,
+  );
+}

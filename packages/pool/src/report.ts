@@ -1,0 +1,115 @@
+/** Words and numbers about a pool: who holds what, why a request failed, the statistics. Reads an engine, changes nothing. */
+import { EntryState } from '@sluice/core';
+import type { Conn } from './conn.ts';
+import type { Engine } from './engine.ts';
+import {
+  AuthenticationFailed,
+  DatabaseDown,
+  type Holder,
+  messageOf,
+  PoolExhausted,
+  type PoolNumbers,
+} from './errors.ts';
+
+/** Rows of the table in a message; the error carries all. */
+const TABLE_ROWS = 10;
+
+export function numbersOf(engine: Engine): PoolNumbers {
+  const { core } = engine;
+  const closing = core.count(EntryState.Closing);
+  const idle = core.count(EntryState.Idle);
+  return {
+    total: core.size - closing,
+    active: core.count(EntryState.Linked),
+    idle,
+    waiting: core.queue.length,
+  };
+}
+
+export function holderOf(engine: Engine, conn: Conn): Holder {
+  const { now } = engine.clock;
+  return {
+    pid: conn.client.processID ?? null,
+    heldMs: Math.round(now - conn.entry.stateSince),
+    idleMs: Math.round(now - conn.lastAt),
+    transaction: conn.transaction,
+    sql: conn.lastSql.length > 500 ? `${conn.lastSql.slice(0, 500)}…` : conn.lastSql,
+    tenant: conn.tenant,
+    stack: stackOf(conn.trace),
+  };
+}
+
+/** Everybody who holds a connection, the longest first. */
+export function holdersOf(engine: Engine): Holder[] {
+  const holders: Holder[] = [];
+  for (const entry of engine.core.lists[EntryState.Linked]!)
+    if (entry.value !== null) holders.push(holderOf(engine, entry.value));
+  return holders.sort((a, b) => b.heldMs - a.heldMs);
+}
+
+/** A stack without its first line. */
+export function stackOf(trace: Error | null): string {
+  if (trace?.stack === undefined) return '';
+  return trace.stack.slice(trace.stack.indexOf('\n') + 1);
+}
+
+export function exhausted(engine: Engine, reason: PoolExhausted['reason'], patienceMs: number): PoolExhausted {
+  const numbers = numbersOf(engine);
+  const holders = holdersOf(engine);
+  const failure = engine.core.adder.lastError;
+  const text = [
+    headline(engine, reason, patienceMs),
+    `(total=${numbers.total}, active=${numbers.active}, idle=${numbers.idle}, waiting=${numbers.waiting}; ` +
+      `last connect failure: ${failure === null ? 'none' : messageOf(failure)}).`,
+    remedy(reason),
+    table(holders),
+  ].join(' ');
+  return new PoolExhausted(reason, text.trimEnd(), numbers, holders, failure ?? undefined);
+}
+
+function headline(engine: Engine, reason: PoolExhausted['reason'], patienceMs: number): string {
+  const pool = `pool "${engine.name}"`;
+  switch (reason) {
+    case 'timeout':
+      return `timeout exceeded when trying to connect: no connection of ${pool} became free within ${patienceMs} ms`;
+    case 'queue full':
+      return `the queue of ${pool} is full: ${engine.core.policy.maxWaiters} requests wait already`;
+    case 'shed':
+      return `refused at once: by present hold times ${pool} could not serve the request before its deadline`;
+  }
+}
+
+function remedy(reason: PoolExhausted['reason']): string {
+  if (reason === 'queue full') return 'Shed load earlier, raise maxWaiting, or hold connections for less time.';
+  return 'Look for the long holders below; hold connections for less time, or raise max.';
+}
+
+function table(holders: readonly Holder[]): string {
+  if (holders.length === 0) return '';
+  const rows = holders.slice(0, TABLE_ROWS).map((holder) => {
+    const doing =
+      holder.transaction === 'I' ? `idle ${holder.idleMs} ms` : `in transaction (${holder.transaction ?? '?'})`;
+    const tenant = holder.tenant === '' ? '' : ` tenant ${holder.tenant}`;
+    const where = holder.stack === '' ? '' : `\n${holder.stack}`;
+    return `  pid ${holder.pid ?? '?'} held ${holder.heldMs} ms, ${doing}${tenant}: ${holder.sql || '(no query yet)'}${where}`;
+  });
+  const more = holders.length > TABLE_ROWS ? `\n  and ${holders.length - TABLE_ROWS} more` : '';
+  return `Held now:\n${rows.join('\n')}${more}`;
+}
+
+/** The error of a request that failed because the database could not be reached. */
+export function downOrRefused(engine: Engine, cause: unknown, waitedMs: number): Error {
+  const numbers = numbersOf(engine);
+  const code = (cause as { code?: unknown } | null)?.code;
+  const state =
+    `(pool "${engine.name}": total=${numbers.total}, active=${numbers.active}, idle=${numbers.idle}, ` +
+    `waiting=${numbers.waiting}; ${engine.core.adder.failures} dials failed in a row${waitedMs > 0 ? `, waited ${waitedMs} ms` : ''})`;
+  if (typeof code === 'string' && code.startsWith('28'))
+    return new AuthenticationFailed(
+      `${messageOf(cause)}: the server refused the login; check user, password and pg_hba.conf ${state}`,
+      cause,
+    );
+  const hint =
+    code === '3D000' ? 'check the name of the database' : 'check that the server runs and host and port are right';
+  return new DatabaseDown(`${messageOf(cause)}: no connection could be made; ${hint} ${state}`, cause);
+}

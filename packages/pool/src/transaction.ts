@@ -1,0 +1,180 @@
+/**
+ * Transactions: BEGIN to COMMIT or ROLLBACK on one connection, savepoints inside, a new try when the server asks for one.
+ * Owns the SQL and the rules of retrying; knows connections as leases only.
+ */
+import type pg from 'pg';
+import type { AcquireOptions } from './contract.ts';
+import type { Engine } from './engine.ts';
+import { StaleHandle, TransactionAborted } from './errors.ts';
+import type { Lease, QueryMethod } from './lease.ts';
+import { currentScope, newScope, runIn } from './scope.ts';
+
+export interface RetryOptions {
+  /** Tries in all, the first included. 1 and up; default 3. */
+  attempts?: number;
+  /** First pause in milliseconds; doubles at each try, each shortened at random by up to a half. Default 20. */
+  minDelayMillis?: number;
+  /** Longest pause. Default 1000. */
+  maxDelayMillis?: number;
+  /** SQLSTATEs that are worth another try. Default 40001 (serialization failure) and 40P01 (deadlock). */
+  codes?: readonly string[];
+}
+
+export interface TransactionOptions extends AcquireOptions {
+  isolation?: 'read committed' | 'repeatable read' | 'serializable' | undefined;
+  readOnly?: boolean | undefined;
+  /** With serializable and readOnly: waits for a safe snapshot, then can't fail. */
+  deferrable?: boolean | undefined;
+  /** false (default): none; true: with defaults. The whole function runs again, so it must have no other effects. */
+  retry?: boolean | RetryOptions | undefined;
+  /**
+   * Inside another transaction of this pool: 'nested' (default) makes a savepoint in it, 'new' takes a connection of its
+   * own, which commits by itself.
+   */
+  propagation?: 'nested' | 'new' | undefined;
+}
+
+/** What the function of a transaction gets. Dead when the function has ended. */
+export class Transaction {
+  readonly #lease: Lease;
+  readonly #depth: number;
+  readonly #engine: Engine;
+  #over = false;
+  /** Nested transactions share the connection, so they run one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(lease: Lease, depth: number, engine: Engine) {
+    this.#lease = lease;
+    this.#engine = engine;
+    this.#depth = depth;
+  }
+
+  get query(): QueryMethod {
+    this.#assertOpen();
+    return this.#lease.query;
+  }
+
+  /** The pg client, for libraries that need one. */
+  get client(): pg.PoolClient {
+    this.#assertOpen();
+    return this.#lease.client;
+  }
+
+  /** A savepoint: undone alone when `fn` fails, kept until the outer transaction commits when it does not. */
+  transaction<R>(fn: (tx: Transaction) => Promise<R>): Promise<R> {
+    const run = this.#last.then(() => this.#nested(fn));
+    this.#last = run.catch(() => {});
+    return run;
+  }
+
+  async #nested<R>(fn: (tx: Transaction) => Promise<R>): Promise<R> {
+    this.#assertOpen();
+    const name = `sluice_${this.#depth + 1}`;
+    const lease = this.#lease;
+    await lease.query(`SAVEPOINT ${name}`);
+    const inner = new Transaction(lease, this.#depth + 1, this.#engine);
+    try {
+      const scope = newScope(this.#engine);
+      scope.transaction = inner;
+      const result = await runIn(scope, () => fn(inner));
+      await inner.#last;
+      await lease.query(`RELEASE SAVEPOINT ${name}`);
+      return result;
+    } catch (error) {
+      if (lease.live) await lease.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
+      throw error;
+    } finally {
+      inner.end();
+    }
+  }
+
+  /** Waits for nested ones that nobody awaited. */
+  settled(): Promise<unknown> {
+    return this.#last;
+  }
+
+  end(): void {
+    this.#over = true;
+  }
+
+  #assertOpen(): void {
+    if (this.#over) throw new StaleHandle('a transaction was used after its function had ended');
+  }
+}
+
+export async function transact<R>(
+  engine: Engine,
+  acquire: (options: TransactionOptions) => Promise<Lease>,
+  fn: (tx: Transaction) => Promise<R>,
+  options: TransactionOptions,
+): Promise<R> {
+  const outer = currentScope(engine)?.transaction as Transaction | null | undefined;
+  if (outer && options.propagation !== 'new') return outer.transaction(fn);
+  const { attempts, minMs, maxMs, codes } = readRetry(options.retry);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await once(engine, acquire, fn, options);
+    } catch (error) {
+      const code = (error as { code?: string } | null)?.code ?? '';
+      if (attempt >= attempts || !codes.includes(code) || options.signal?.aborted === true) throw error;
+      engine.tally.retries++;
+      const pause = Math.min(maxMs, minMs * 2 ** (attempt - 1)) * (1 - 0.5 * engine.settings.random());
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+}
+
+async function once<R>(
+  engine: Engine,
+  acquire: (options: TransactionOptions) => Promise<Lease>,
+  fn: (tx: Transaction) => Promise<R>,
+  options: TransactionOptions,
+): Promise<R> {
+  const scope = newScope(engine);
+  const lease = await runIn(scope, () => acquire(options));
+  const tx = new Transaction(lease, 0, engine);
+  scope.transaction = tx;
+  try {
+    await lease.query(beginText(options));
+    const result = await runIn(scope, () => fn(tx));
+    await tx.settled();
+    const done = await lease.query('COMMIT');
+    if (done.command === 'ROLLBACK') throw new TransactionAborted();
+    return result;
+  } catch (error) {
+    if (lease.live) await lease.query('ROLLBACK').catch(() => {});
+    throw error;
+  } finally {
+    tx.end();
+    if (lease.live) lease.release();
+  }
+}
+
+export function beginText(options: TransactionOptions): string {
+  const parts = ['BEGIN'];
+  if (options.isolation !== undefined) parts.push(`ISOLATION LEVEL ${isolationOf(options.isolation)}`);
+  if (options.readOnly === true) parts.push('READ ONLY');
+  if (options.readOnly === false) parts.push('READ WRITE');
+  if (options.deferrable === true) parts.push('DEFERRABLE');
+  return parts.join(' ');
+}
+
+function isolationOf(level: NonNullable<TransactionOptions['isolation']>): string {
+  const levels = {
+    'read committed': 'READ COMMITTED',
+    'repeatable read': 'REPEATABLE READ',
+    serializable: 'SERIALIZABLE',
+  };
+  const text = levels[level];
+  if (text === undefined)
+    throw new TypeError(`isolation is "${level}": it must be one of ${Object.keys(levels).join(', ')}`);
+  return text;
+}
+
+function readRetry(retry: TransactionOptions['retry']) {
+  const given: RetryOptions = retry === true ? {} : retry || { attempts: 1 };
+  const { attempts = 3, minDelayMillis = 20, maxDelayMillis = 1_000, codes = ['40001', '40P01'] } = given;
+  if (!Number.isInteger(attempts) || attempts < 1)
+    throw new TypeError(`retry.attempts is ${attempts}: it must be a whole number, 1 or more`);
+  return { attempts, minMs: minDelayMillis, maxMs: maxDelayMillis, codes };
+}
