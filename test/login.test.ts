@@ -37,7 +37,14 @@ beforeAll(async () => {
 async function emptyPassword(sluice: Sluice, authType: string): Promise<{ raw: RawClient; error: string }> {
   const raw = await RawClient.connect(sluice.host, sluice.port);
   raw.send(startupMessage({ major: 3, minor: 0, params: { user: 'login_user', database: 'postgres' } }));
-  if (authType !== 'md5') return { raw, error: await raw.authenticate('').then(() => 'let in', (error: Error) => error.message) };
+  if (authType !== 'md5')
+    return {
+      raw,
+      error: await raw.authenticate('').then(
+        () => 'let in',
+        (error: Error) => error.message,
+      ),
+    };
   const asked = (await raw.next())!;
   const hash = createHash('md5').update('login_user').digest('hex');
   const answer = createHash('md5').update(hash).update(asked.body.subarray(4)).digest('hex');

@@ -30,17 +30,29 @@ beforeAll(async () => {
   );
   chmodSync(hba, 0o644);
   postgres = await startEmbedded({ dataDir: join(dir, 'pg'), throwaway: true, settings: { hba_file: hba } });
-  const admin = new pg.Client({ host: postgres.host, port: postgres.port, user: postgres.user, password: postgres.password, database: 'postgres' });
+  const admin = new pg.Client({
+    host: postgres.host,
+    port: postgres.port,
+    user: postgres.user,
+    password: postgres.password,
+    database: 'postgres',
+  });
   await admin.connect();
   await admin.query("set password_encryption = 'md5'");
-  await admin.query(`create role by_md5 login password '${PASSWORD}'; create role by_md5_hash login password '${PASSWORD}'`);
+  await admin.query(
+    `create role by_md5 login password '${PASSWORD}'; create role by_md5_hash login password '${PASSWORD}'`,
+  );
   await admin.query("set password_encryption = 'scram-sha-256'");
-  for (const role of ['by_trust', 'by_password', 'by_scram', 'by_nothing', 'no_password']) await admin.query(`create role ${role} login password '${PASSWORD}'`);
+  for (const role of ['by_trust', 'by_password', 'by_scram', 'by_nothing', 'no_password'])
+    await admin.query(`create role ${role} login password '${PASSWORD}'`);
   await admin.end();
   const users = ['by_trust', 'by_password', 'by_scram', 'by_nothing'].map((user) => `"${user}" "${PASSWORD}"`);
   users.push(`"by_md5" "${md5Secret(nodeCrypto, 'by_md5', PASSWORD)}"`, '"no_password" ""');
   const { host, port, user, password, database } = postgres;
-  sluice = await startSluice({ host, port, user, password, database }, { settings: 'auth_type = trust', userlist: users.join('\n') });
+  sluice = await startSluice(
+    { host, port, user, password, database },
+    { settings: 'auth_type = trust', userlist: users.join('\n') },
+  );
 });
 
 afterAll(async () => {
@@ -67,7 +79,9 @@ test.each(['by_trust', 'by_password', 'by_md5', 'by_scram'])('%s', async (user) 
 });
 
 test('a server that refuses: the client hears its reason, and which server and user', async () => {
-  expect(await connect('by_nothing')).toMatch(/server 127\.0\.0\.1:\d+ refused the login of user "by_nothing": .*pg_hba\.conf rejects/);
+  expect(await connect('by_nothing')).toMatch(
+    /server 127\.0\.0\.1:\d+ refused the login of user "by_nothing": .*pg_hba\.conf rejects/,
+  );
 });
 
 test('no password for a server that wants one: the client hears what is missing and where to put it', async () => {

@@ -198,7 +198,8 @@ function dhParams({ prefix, dheparams }: Side): string | undefined {
     case 'none':
       return undefined;
     case 'auto':
-      return 'auto';
+      // BoringSSL has no such key exchange: there, automatic is none.
+      return process.versions.bun === undefined ? 'auto' : undefined;
     case 'legacy':
       return legacyDhParams();
     default:

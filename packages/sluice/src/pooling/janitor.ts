@@ -60,7 +60,7 @@ export class Janitor {
     }
     if (session.state === SessionState.Waiting) return;
     if (session.state === SessionState.Preparing && over(now, session.linkedAt, PREPARING_MS)) {
-      session.disconnect('the server did not apply the client\'s settings in time', '08006');
+      session.disconnect("the server did not apply the client's settings in time", '08006');
       return;
     }
     if (session.queryAt > 0 && over(now, session.queryAt, global.queryTimeoutMs)) session.disconnect('query_timeout');
