@@ -11,6 +11,8 @@ const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const PROGRAM = join(ROOT, 'packages', 'sluice', 'bin', 'sluice.js');
 /** Another runtime for the daemon: a path to node or bun. */
 const RUNTIME = process.env.SLUICE_TEST_RUNTIME ?? process.execPath;
+/** The daemon runs on Bun, whose TLS library has no choice of TLS 1.3 suites. */
+export const ON_BUN = /bun[^/]*$/.test(RUNTIME);
 
 export interface SluiceOptions {
   /** Lines of [databases]; default: `*` to the given server. */

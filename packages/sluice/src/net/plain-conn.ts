@@ -27,9 +27,12 @@ export class PlainConn implements Conn {
     socket.on('close', () => this.#finish(null));
   }
 
-  /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
+  /**
+   * For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. What
+   * is still queued leaves first, in plain: TLS writes through the same stream.
+   */
   surrender(rest: Uint8Array): Surrendered | null {
-    if (this.closed || this.queued > 0 || this.tls !== null) return null;
+    if (this.closed || this.tls !== null) return null;
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;

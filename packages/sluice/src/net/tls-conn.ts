@@ -171,10 +171,13 @@ function peerOf(socket: TLSSocket): X509Certificate | null {
   return certificate?.raw === undefined ? null : new X509Certificate(certificate.raw);
 }
 
-/** Why the client's certificate is not valid; null: it is. Node tells it for sockets of its own servers only, so this asks below. */
+/**
+ * Why the client's certificate is not valid; null: it is. Node tells it in `authorized` for sockets of its own servers
+ * only, and its handle knows for the others; Bun has no such handle and sets `authorized` always.
+ */
 function verifyError(socket: TLSSocket): string | null {
   const handle = (socket as unknown as { _handle: { verifyError?: () => Error | null } | null })._handle;
-  if (typeof handle?.verifyError !== 'function') return 'this runtime cannot verify it';
-  const error = handle.verifyError();
-  return error === null || error === undefined ? null : error.message;
+  if (typeof handle?.verifyError === 'function') return handle.verifyError()?.message ?? null;
+  if (process.versions.bun === undefined) return 'this runtime cannot verify it';
+  return socket.authorized === true ? null : String(socket.authorizationError ?? 'not verified');
 }

@@ -183,6 +183,11 @@ function cipherList(side: Side): string {
       `${side.prefix}13_ciphers`,
       `failed to set the TLSv1.3 cipher suites: ${side.prefix}13_ciphers has "${unknown}"; known are ${[...KNOWN_SUITES].join(', ')}`,
     );
+  if (side.suites && process.versions.bun !== undefined)
+    throw new TlsSetupError(
+      `${side.prefix}13_ciphers`,
+      `${side.prefix}13_ciphers cannot be chosen on Bun, whose TLS 1.3 has a fixed list: remove it, or run on Node`,
+    );
   const list = USUAL_CIPHERS.has(side.ciphers) ? [...USUAL_LIST] : side.ciphers.split(/[:, ]+/);
   if (side.curve === 'none') list.push('!kECDHE');
   // OpenSSL 3 lets the versions before 1.2 come about on its lowest security level only.

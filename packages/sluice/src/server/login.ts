@@ -55,11 +55,14 @@ export interface LoggedIn {
 /** The server refused: its own error. */
 export class ServerRefused extends Error {
   readonly fields: ErrorFields;
+  /** Before it asked for any proof: its rules (pg_hba.conf), its state, or its limits are against us. */
+  readonly outright: boolean;
 
-  constructor(fields: ErrorFields) {
+  constructor(fields: ErrorFields, outright: boolean) {
     super(fields.message);
     this.name = 'ServerRefused';
     this.fields = fields;
+    this.outright = outright;
   }
 }
 
@@ -88,39 +91,40 @@ function send(conn: Conn, message: Uint8Array): void {
   conn.write(message, 0, message.length);
 }
 
-async function next(reader: PacketReader): Promise<Packet> {
+async function next(reader: PacketReader, first = false): Promise<Packet> {
   for (let count = 0; count < MAX_LOGIN_MESSAGES; count++) {
     const packet = await reader.next();
-    if (packet.type === 0x45) throw new ServerRefused(parseErrorFields(packet.body, 0, packet.body.length));
+    if (packet.type === 0x45) throw new ServerRefused(parseErrorFields(packet.body, 0, packet.body.length), first);
     if (packet.type !== 0x4e) return packet;
   }
   throw new LoginImpossible('the server sends notices without end during login');
 }
 
 async function authenticate(conn: Conn, reader: PacketReader, request: LoginRequest): Promise<void> {
-  for (;;) {
-    const packet = await next(reader);
+  for (let asked = false; ; ) {
+    const packet = await next(reader, !asked);
     if (packet.type === 0x76) continue; // NegotiateProtocolVersion: we ask for 3.0 only
     if (packet.type !== 0x52)
       throw new LoginImpossible(
         `unexpected message of type 0x${packet.type.toString(16)} from the server during login`,
       );
-    const asked = parseAuthentication(packet.body, 0, packet.body.length);
-    switch (asked.kind) {
+    asked = true;
+    const wanted = parseAuthentication(packet.body, 0, packet.body.length);
+    switch (wanted.kind) {
       case 'ok':
         return;
       case 'cleartext':
         send(conn, passwordMessage(plainPassword(request.credentials)));
         break;
       case 'md5':
-        send(conn, passwordMessage(md5Answer(request, asked.salt)));
+        send(conn, passwordMessage(md5Answer(request, wanted.salt)));
         break;
       case 'sasl':
-        await scram(conn, reader, request, asked.mechanisms);
+        await scram(conn, reader, request, wanted.mechanisms);
         break;
       default:
         throw new LoginImpossible(
-          `the server asks for authentication "${asked.kind}", which is not supported; use scram-sha-256, md5, password or trust for this user in its pg_hba.conf`,
+          `the server asks for authentication "${wanted.kind}", which is not supported; use scram-sha-256, md5, password or trust for this user in its pg_hba.conf`,
         );
     }
   }

@@ -86,7 +86,9 @@ export class ServerOpening {
 
   #otherWayMayWork(tried: DialTls | null, error: unknown): boolean {
     const encrypted = this.#conn !== null && this.#conn.tls !== null;
-    if (error instanceof ServerRefused) return error.fields.code === NO_HBA_ENTRY && encrypted === (tried !== null);
+    // Not after a proof was asked for: "channel binding check failed" has the same code, and tells of one in the middle.
+    if (error instanceof ServerRefused)
+      return error.outright && error.fields.code === NO_HBA_ENTRY && encrypted === (tried !== null);
     const shakingHands = tried !== null && this.#conn === null;
     return shakingHands && (error instanceof TlsFailed || error instanceof ConnectionEnded);
   }
