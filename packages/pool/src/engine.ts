@@ -35,6 +35,11 @@ import { currentScope } from './scope.ts';
 import { Tally } from './tally.ts';
 import { Ticket } from './ticket.ts';
 
+/** Ended tickets kept for reuse: as many requests as may wait without an allocation. */
+const SPARE_TICKETS = 8_192;
+
+const itself = (_engine: Engine, conn: Conn): Conn => conn;
+
 export class Engine {
   readonly name: string;
   readonly options: PoolOptions;
@@ -56,8 +61,8 @@ export class Engine {
   onEmpty: (() => void) | null = null;
   /** Told of every failed dial. */
   readonly onDialFailed = new Set<(error: unknown) => void>();
-  /** A ticket that was not needed because a connection was free: used again. */
-  #spare: Ticket;
+  /** Tickets that have ended, for the next requests. */
+  readonly #spare: Ticket[] = [];
   readonly #owner = {
     served: (entry: Entry<Conn>, waiter: Waiter<Conn>) => this.#served(entry, waiter as Ticket),
     refused: (reason: Refusal, waiter: Waiter<Conn>) => this.#refused(reason, waiter as Ticket),
@@ -84,7 +89,6 @@ export class Engine {
       queue: this.#makeQueue(),
     });
     this.clock.onJump = (ms) => this.#jumped(ms);
-    this.#spare = new Ticket(this.#owner);
     if (this.core.policy.minSize > 0) {
       // After the constructor, so that listeners of 'connect' are there.
       queueMicrotask(() => this.tick());
@@ -123,15 +127,17 @@ export class Engine {
   /** A connection at once, or the ticket that waits for one, or has ended (`error`). */
   request(options: AcquireOptions | undefined): Conn | Ticket {
     const now = this.clock.refresh();
-    const ticket = this.#spare;
+    const ticket = this.#spare.pop() ?? new Ticket(this.#owner, itself);
     const patience = this.settings.connectionTimeoutMs;
     ticket.patienceMs = patience;
     ticket.deadline = patience > 0 ? now + patience : Number.POSITIVE_INFINITY;
     if (options !== undefined) this.#apply(ticket, options, now);
-    const entry = this.core.acquire(ticket);
-    if (entry !== null) return this.#hand(entry, ticket);
-    this.#spare = new Ticket(this.#owner);
-    if (ticket.entry !== null) return this.#hand(ticket.entry, ticket);
+    const entry = this.core.acquire(ticket) ?? ticket.entry;
+    if (entry !== null) {
+      const conn = this.#hand(entry, ticket);
+      this.#done(ticket);
+      return conn;
+    }
     if (ticket.waiting) this.#queued(ticket, options?.signal);
     return ticket;
   }
@@ -186,7 +192,15 @@ export class Engine {
     this.deadlocks.ended(ticket);
     ticket.unhook();
     this.tally.waitMs.note(this.clock.now - ticket.since);
-    ticket.resolve(this.#hand(entry, ticket));
+    const { resolve, shape } = ticket;
+    const conn = this.#hand(entry, ticket);
+    this.#done(ticket);
+    resolve(shape(this, conn));
+  }
+
+  #done(ticket: Ticket): void {
+    ticket.clear();
+    if (this.#spare.length < SPARE_TICKETS) this.#spare.push(ticket);
   }
 
   #refused(reason: Refusal, ticket: Ticket): void {
@@ -216,14 +230,10 @@ export class Engine {
     conn.priority = ticket.priority;
     conn.scope = ticket.scope ?? (this.settings.deadlocks === false ? null : currentScope(this));
     conn.trace = ticket.trace ?? (this.settings.leakMs > 0 ? new Error('acquired') : null);
-    ticket.scope = null;
-    ticket.trace = null;
-    ticket.tenant = '';
-    ticket.priority = 0;
     this.tally.acquires++;
     if (this.settings.allowExitOnIdle) conn.client.ref?.();
     if (this.settings.leakMs > 0) this.wake(this.clock.now + this.settings.leakMs);
-    this.events.emit('acquire', conn.client);
+    if (this.events.listenerCount('acquire') > 0) this.events.emit('acquire', conn.client);
     if (listened('acquire')) publish('acquire', { pool: this.name, client: conn.client });
     return conn;
   }
@@ -243,7 +253,7 @@ export class Engine {
     client._poolUseCount = entry.uses;
     if (conn.leakReported) this.leaks.cameBack(conn);
     conn.fresh = false;
-    this.events.emit('release', error, client);
+    if (this.events.listenerCount('release') > 0) this.events.emit('release', error, client);
     if (listened('release')) publish('release', { pool: this.name, client, heldMs });
     conn.letGo();
     this.#giveBack(conn, generation, error);

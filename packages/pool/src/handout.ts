@@ -8,7 +8,7 @@ import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { Lease } from './lease.ts';
 import { leaseClient } from './lease-client.ts';
-import { Ticket } from './ticket.ts';
+import { type Shape, Ticket } from './ticket.ts';
 
 export type Settle = (error: unknown, conn: Conn | null) => void;
 
@@ -18,35 +18,41 @@ export function obtain(engine: Engine, options: AcquireOptions | undefined, sett
   if (!(got instanceof Ticket)) finish(engine, got, options, settle);
   else if (!got.waiting) settle(got.error, null);
   else {
-    got.resolve = (conn) => finish(engine, conn, options, settle);
+    got.shape = itself;
+    got.resolve = (conn) => finish(engine, conn as Conn, options, settle);
     got.reject = (error) => settle(error, null);
   }
 }
 
-/** A promise form of `obtain` that makes no closure when a connection is free. */
+const itself: Shape = (_engine, conn) => conn;
+
+let resolveLast: (value: unknown) => void;
+let rejectLast: (error: unknown) => void;
+/** Hands a promise's functions out without a closure a promise. */
+const expose = (resolve: (value: unknown) => void, reject: (error: unknown) => void) => {
+  resolveLast = resolve;
+  rejectLast = reject;
+};
+
+/** `obtain` as a promise. Without hooks there is no closure of ours in it. */
 export function obtainAsync<T>(
   engine: Engine,
   Promised: PromiseConstructor,
   options: AcquireOptions | undefined,
   shape: (engine: Engine, conn: Conn) => T,
 ): Promise<T> {
-  const got = engine.request(options);
-  if (!(got instanceof Ticket)) {
-    if (!engine.hasHandoutHooks) return Promised.resolve(shape(engine, got));
-  } else if (!got.waiting) return Promised.reject(got.error);
-  else if (!engine.hasHandoutHooks)
+  if (engine.hasHandoutHooks)
     return new Promised((resolve, reject) => {
-      got.resolve = (conn) => resolve(shape(engine, conn));
-      got.reject = reject;
+      obtain(engine, options, (error, conn) => (conn === null ? reject(error) : resolve(shape(engine, conn))));
     });
-  return new Promised((resolve, reject) => {
-    const settle: Settle = (error, conn) => (conn === null ? reject(error) : resolve(shape(engine, conn)));
-    if (!(got instanceof Ticket)) finish(engine, got, options, settle);
-    else {
-      got.resolve = (conn) => finish(engine, conn, options, settle);
-      got.reject = reject;
-    }
-  });
+  const got = engine.request(options);
+  if (!(got instanceof Ticket)) return Promised.resolve(shape(engine, got));
+  if (!got.waiting) return Promised.reject(got.error);
+  const promise = new Promised<unknown>(expose);
+  got.shape = shape;
+  got.resolve = resolveLast;
+  got.reject = rejectLast;
+  return promise as Promise<T>;
 }
 
 function finish(engine: Engine, conn: Conn, options: AcquireOptions | undefined, settle: Settle): void {

@@ -1,11 +1,19 @@
-/** A request that waits: the core's waiter, with the promise or callback to settle. Owns nothing else. */
+/**
+ * A request that waits: the core's waiter, with the promise or callback to settle. Used again once it has ended, so nobody
+ * but the engine may keep one. Owns nothing else.
+ */
 import { type Entry, Waiter, type WaiterOwner } from '@sluice/core';
 import type { Conn } from './conn.ts';
+import type { Engine } from './engine.ts';
 import type { Scope } from './scope.ts';
+
+export type Shape = (engine: Engine, conn: Conn) => unknown;
 
 export class Ticket extends Waiter<Conn> {
   /** Settles the caller; null while `acquire` has not returned yet. */
-  resolve: ((conn: Conn) => void) | null = null;
+  resolve: ((value: unknown) => void) | null = null;
+  /** Makes of the connection what `resolve` gets. */
+  shape: Shape;
   reject: ((error: unknown) => void) | null = null;
   /** How it ended when that was before there was anybody to tell. */
   entry: Entry<Conn> | null = null;
@@ -19,8 +27,21 @@ export class Ticket extends Waiter<Conn> {
   signal: AbortSignal | null = null;
   onAbort: (() => void) | null = null;
 
-  constructor(owner: WaiterOwner<Conn>) {
+  constructor(owner: WaiterOwner<Conn>, shape: Shape) {
     super(owner);
+    this.shape = shape;
+  }
+
+  /** Forgets everything of the last request but its priority and tenant, which are always set. */
+  clear(): void {
+    this.resolve = null;
+    this.reject = null;
+    this.entry = null;
+    this.error = null;
+    this.scope = null;
+    this.trace = null;
+    this.priority = 0;
+    this.tenant = '';
   }
 
   /** Stops listening to the signal. */
