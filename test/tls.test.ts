@@ -308,10 +308,26 @@ test.skipIf(!OPENSSL)('sluice check names a file that is no good, where it is gi
   await checked.stop();
 });
 
-test.skipIf(!OPENSSL)('a certificate that is renewed in place is shown by the next start', async () => {
-  const pair = ours.issue('localhost', 'DNS:localhost');
-  renew(pair, strangers.issue('localhost', 'DNS:localhost'));
-  const sluice = await withTls(`client_tls_key_file = ${pair.key}\nclient_tls_cert_file = ${pair.cert}`);
-  expect(await ask(sluice, { ssl: { ca: readFileSync(strangers.ca), servername: 'localhost' } })).toBe('1');
-  expect(await ask(sluice, { ssl: trusted() })).toMatch(/unable to verify|self.signed|unable to get/);
-});
+test.skipIf(!OPENSSL)(
+  'a certificate that is renewed in place is shown after SIGHUP, and no client is dropped',
+  async () => {
+    const pair = ours.issue('localhost', 'DNS:localhost');
+    const sluice = await withTls(`client_tls_key_file = ${pair.key}\nclient_tls_cert_file = ${pair.cert}`);
+    const { user, password, database } = server;
+    const old = new pg.Client({ ...place(sluice), user, password, database, ssl: trusted() });
+    await old.connect();
+    renew(pair, strangers.issue('localhost', 'DNS:localhost'));
+    sluice.signal('SIGHUP');
+    await sluice.waitFor(/SIGHUP: TLS settings and files were read again/);
+    expect(await ask(sluice, { ssl: { ca: readFileSync(strangers.ca), servername: 'localhost' } })).toBe('1');
+    expect(await ask(sluice, { ssl: trusted() })).toMatch(/unable to verify|self.signed|unable to get/);
+    writeFileSync(pair.cert, 'half a file');
+    sluice.signal('SIGHUP');
+    await sluice.waitFor(
+      /client_tls_cert_file ".*" holds no certificate in PEM format; RELOAD failed, nothing was changed/,
+    );
+    expect(await ask(sluice, { ssl: { ca: readFileSync(strangers.ca), servername: 'localhost' } })).toBe('1');
+    expect((await old.query('select 1 as x')).rows).toEqual([{ x: 1 }]);
+    await old.end();
+  },
+);

@@ -25,7 +25,8 @@ export const start = {
 URL   postgres://user:password@host:port/database. Clients log in to the pooler with this
       user and password. Percent-encode special characters in the password. sslmode,
       sslrootcert, sslcert, sslkey and sslnegotiation mean what they mean to libpq.
-FILE  a configuration in pgbouncer.ini's format; \`sluice check FILE\` explains it.
+FILE  a configuration in pgbouncer.ini's format; \`sluice check FILE\` explains it. SIGHUP reads
+      the TLS settings and certificates again.
 
 Flags:
   --listen HOST:PORT   where clients connect (default 127.0.0.1:6432; nothing else is
@@ -156,7 +157,24 @@ async function startFile(path: string, verbose: number): Promise<void> {
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
   }
+  process.on('SIGHUP', () => rereadTls(path, daemon, log));
   await untilStopped(daemon);
+}
+
+/** TLS settings and their files are read again: for renewed certificates. Nothing changes when one of them is no good. */
+function rereadTls(path: string, daemon: Daemon, log: Log): void {
+  try {
+    const { config, problems } = parseConfig(readConfigFile(path), {
+      path,
+      readFile: (name) => readFileSync(name, 'utf8'),
+    });
+    const bad = problems.find(({ severity }) => severity === 'error');
+    if (bad !== undefined) throw new CliError(`${bad.file}:${bad.line}: ${bad.message}`);
+    daemon.applyTls(daemon.loadTls(config));
+    log.info('SIGHUP: TLS settings and files were read again; other settings need a restart');
+  } catch (error) {
+    log.error(`${(error as Error).message}; RELOAD failed, nothing was changed`);
+  }
 }
 
 function newDaemon(config: ConstructorParameters<typeof Daemon>[0]['config'], log: Log): Daemon {
