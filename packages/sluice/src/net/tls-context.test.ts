@@ -62,10 +62,20 @@ describe('contexts', () => {
     { clientTls13Ciphers: 'TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256' },
     { clientTlsEcdhcurve: 'prime256v1' },
     { clientTlsEcdhcurve: 'none' },
-    { clientTlsDheparams: 'legacy' },
     { clientTlsDheparams: 'none' },
   ] satisfies Partial<GlobalSettings>[])('are made with %o', (settings) => {
     expect(load({ ...CLIENT, ...settings }).client.context).not.toBeNull();
+  });
+
+  it('take the old parameters of 1024 bits where OpenSSL still has them, and name the setting where it refuses them', () => {
+    const make = () => load({ ...CLIENT, clientTlsDheparams: 'legacy' }).client.context;
+    let refusal: unknown = null;
+    try {
+      expect(make()).not.toBeNull();
+    } catch (error) {
+      refusal = error;
+    }
+    if (refusal !== null) expect(refusal).toMatchObject({ name: 'TlsSetupError', setting: 'client_tls_dheparams' });
   });
 });
 
