@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wri
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cancelRequest } from '@sluice/wire';
+import { cancelRequest, gssEncRequest, startupMessage } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { parseConfig } from '../packages/sluice/src/config/index.ts';
@@ -13,7 +13,7 @@ import { Log } from '../packages/sluice/src/telemetry/log.ts';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
 import type { Coordinates } from './support/global-setup.ts';
 import { ManInTheMiddle } from './support/man-in-the-middle.ts';
-import { RawClient } from './support/raw.ts';
+import { errorOf, RawClient } from './support/raw.ts';
 import { launch, ON_BUN, type Sluice, startSluice } from './support/sluice.ts';
 
 const plain = inject('postgres');
@@ -351,6 +351,16 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
     expect(await backend(held)).not.toBe(before);
     expect((await held.query(OVER)).rows[0].x).toBe('TLSv1.2');
     await held.end();
+  });
+
+  test('that requires TLS holds for a client that was connected and had not logged in', async () => {
+    daemon.applyTls(daemon.loadTls(read(`${SERVER}\nclient_tls_sslmode = allow`)));
+    const early = await RawClient.connect('127.0.0.1', daemon.listeners[0]!.port);
+    early.send(gssEncRequest());
+    expect(await early.byte()).toBe('N');
+    daemon.applyTls(daemon.loadTls(read(SERVER)));
+    early.send(startupMessage({ major: 3, minor: 0, params: { user: 'postgres' } }));
+    expect(errorOf(await early.until('E')).message).toBe('SSL required');
   });
 
   test('that cannot be done changes nothing', async () => {

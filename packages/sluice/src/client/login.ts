@@ -113,11 +113,11 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
 
 /** Reads up to the startup message; null when the connection was for something else. */
 async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | null> {
-  const tls = desk.clientTls;
-  const offered = tls.context !== null && !line.conn.remote.unix;
+  // Asked each time: a reload may come between two messages, and what it requires holds for this login too.
+  const offered = () => desk.clientTls.context !== null && !line.conn.remote.unix;
   if ((await line.reader.byte(false)) === TLS_HANDSHAKE) {
-    if (!offered) throw new TlsFailed('TLS was begun without being asked for, and client_tls_sslmode is disable');
-    await encrypt(line, tls, { direct: true, rest: line.reader.detach() });
+    if (!offered()) throw new TlsFailed('TLS was begun without being asked for, and client_tls_sslmode is disable');
+    await encrypt(line, desk.clientTls, { direct: true, rest: line.reader.detach() });
   }
   for (let asked = 0; ; asked++) {
     const { body } = await line.reader.startup();
@@ -126,16 +126,16 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
       case 'ssl':
       case 'gssenc':
         checkEncryptionRequest(line, message.kind, asked);
-        if (message.kind === 'ssl' && offered) {
+        if (message.kind === 'ssl' && offered()) {
           send(line.conn, Uint8Array.of(0x53));
-          await encrypt(line, tls, { direct: false, rest: new Uint8Array(0) });
+          await encrypt(line, desk.clientTls, { direct: false, rest: new Uint8Array(0) });
         } else send(line.conn, Uint8Array.of(0x4e));
         break;
       case 'cancel':
         desk.cancel(message.pid, Uint8Array.from(message.key), () => line.conn.end());
         return null;
       case 'startup':
-        if (line.conn.tls === null && !line.conn.remote.unix && requiresTls(tls))
+        if (line.conn.tls === null && !line.conn.remote.unix && requiresTls(desk.clientTls))
           throw new LoginRefused({
             message: 'SSL required',
             sqlState: '08P01',
