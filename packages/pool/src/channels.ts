@@ -3,7 +3,7 @@ import { type Channel, channel } from 'node:diagnostics_channel';
 
 /** Each message is an object with `pool` (its name) and what the event is about. */
 export const CHANNELS = {
-  /** { pool, client }: a client was handed out. */
+  /** { pool, client, waitMs }: a client was handed out. */
   acquire: 'sluice.pool.acquire',
   /** { pool, client, heldMs }: it came back. */
   release: 'sluice.pool.release',

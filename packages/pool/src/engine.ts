@@ -234,7 +234,10 @@ export class Engine {
     if (this.settings.allowExitOnIdle) conn.client.ref?.();
     if (this.settings.leakMs > 0) this.wake(this.clock.now + this.settings.leakMs);
     if (this.events.listenerCount('acquire') > 0) this.events.emit('acquire', conn.client);
-    if (listened('acquire')) publish('acquire', { pool: this.name, client: conn.client });
+    if (listened('acquire')) {
+      const waitMs = ticket.resolve === null ? 0 : this.clock.now - ticket.since;
+      publish('acquire', { pool: this.name, client: conn.client, waitMs });
+    }
     return conn;
   }
 

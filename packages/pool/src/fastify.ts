@@ -1,0 +1,60 @@
+/**
+ * The pool in Fastify (`@sluice/pool/fastify`): waits for it at start, answers a health check, gives each request a
+ * connection that surely comes back, and drains at `close`. Fastify is not a dependency.
+ */
+
+import type { PoolOptions } from './contract.ts';
+import type { Lease } from './lease.ts';
+import { Pool } from './pool.ts';
+import { health, RequestConnection, type WebOptions } from './web.ts';
+
+interface ReplyLike {
+  code(status: number): ReplyLike;
+  send(body: unknown): unknown;
+}
+
+/** What of a Fastify instance is used. */
+interface FastifyLike {
+  decorate(name: string, value: unknown): unknown;
+  decorateRequest(name: string, value: unknown): unknown;
+  addHook(name: string, hook: (...args: never[]) => unknown): unknown;
+  get(path: string, handler: (request: unknown, reply: ReplyLike) => unknown): unknown;
+}
+
+export interface FastifyPoolOptions extends WebOptions {
+  /** A pool, or what to make one with. One that was passed in is drained at `close` too. */
+  pool: Pool | PoolOptions;
+}
+
+/** On the request: `await request.db()` gives its own lease, the same each time, given back after the response. */
+export type RequestDb = () => Promise<Lease>;
+
+/** A Fastify plugin: `app.register(sluicePool, { pool })`; then `app.pool` and `request.db()`. */
+export async function sluicePool(app: unknown, options: FastifyPoolOptions): Promise<void> {
+  const fastify = app as FastifyLike;
+  const pool = options.pool instanceof Pool ? options.pool : new Pool(options.pool);
+  const { healthPath = '/health', healthTimeoutMillis, drainTimeoutMillis = 10_000 } = options;
+  const connections = new WeakMap<object, RequestConnection>();
+  fastify.decorate('pool', pool);
+  fastify.decorateRequest('db', function (this: object): Promise<Lease> {
+    let connection = connections.get(this);
+    if (connection === undefined) connections.set(this, (connection = new RequestConnection(pool)));
+    return connection.acquire();
+  });
+  const giveBack = async (request: object) => connections.get(request)?.end();
+  fastify.addHook('onResponse', giveBack);
+  fastify.addHook('onTimeout', giveBack);
+  fastify.addHook('onRequestAbort', giveBack);
+  fastify.addHook('onRequest', ((_request: object, _reply: unknown, done: () => void) => pool.scope(done)) as never);
+  fastify.addHook('onReady', async () => pool.wait());
+  fastify.addHook('onClose', async () => pool.drain({ timeoutMillis: drainTimeoutMillis }));
+  if (healthPath !== null)
+    fastify.get(healthPath, async (_request, reply) => {
+      const report = await health(pool, healthTimeoutMillis);
+      return reply.code(report.ok ? 200 : 503).send(report);
+    });
+}
+
+// Fastify keeps a plugin's decorations to itself unless it carries this mark (fastify-plugin sets the same one).
+Object.defineProperty(sluicePool, Symbol.for('skip-override'), { value: true });
+Object.defineProperty(sluicePool, Symbol.for('fastify.display-name'), { value: '@sluice/pool' });

@@ -1,0 +1,95 @@
+import { createServer } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { failure, makePool, outside, until } from './support.ts';
+
+const pidOf = async (pool: any) => (await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+
+describe('a signal', () => {
+  test('ends the waiting for a connection and leaves the queue in order', async () => {
+    const pool = makePool({ max: 1 });
+    const held = await pool.acquire();
+    const gone = new AbortController();
+    const aborted = pool.acquire({ signal: gone.signal });
+    const next = pool.acquire();
+    gone.abort(new Error('changed my mind'));
+    const error = await failure(aborted);
+    expect([error.code, error.cause.message]).toEqual(['SLUICE_ACQUIRE_ABORTED', 'changed my mind']);
+    held.release();
+    (await next).release();
+    expect((await failure(pool.acquire({ signal: gone.signal }))).code).toBe('SLUICE_ACQUIRE_ABORTED');
+  });
+
+  test('ends the waiting while the dial hangs in a black hole', async () => {
+    const hole = createServer(() => {}).listen(0, '127.0.0.1');
+    await new Promise((resolve) => hole.once('listening', resolve));
+    const pool = makePool({ port: (hole.address() as any).port, dialTimeoutMillis: 500 });
+    const gone = new AbortController();
+    const waiting = pool.acquire({ signal: gone.signal });
+    gone.abort();
+    expect((await failure(waiting)).code).toBe('SLUICE_ACQUIRE_ABORTED');
+    await pool.end();
+    hole.close();
+  });
+
+  test('cancels a query at the server, keeps the connection, and does not reach the next query', async () => {
+    const pool = makePool({ max: 1 });
+    const pid = await pidOf(pool);
+    for (let i = 0; i < 20; i++) {
+      const gone = new AbortController();
+      const query = pool.query({ text: 'SELECT pg_sleep(30)', signal: gone.signal });
+      await until(() => pool.holders().some((holder) => holder.sql.includes('pg_sleep')));
+      gone.abort();
+      expect((await failure(query)).code).toBe('SLUICE_QUERY_CANCELLED');
+      expect(await pidOf(pool)).toBe(pid);
+    }
+    expect(pool.stats().cancels).toBe(20);
+  });
+
+  test('that fires when the query is just ending never hits the next one', async () => {
+    const pool = makePool({ max: 1 });
+    const pid = await pidOf(pool);
+    for (let i = 0; i < 40; i++) {
+      const gone = new AbortController();
+      const query = pool.query({ text: 'SELECT pg_sleep(0.003)', signal: gone.signal }).catch((error) => error.code);
+      setTimeout(() => gone.abort(), 3);
+      expect([undefined, 'SLUICE_QUERY_CANCELLED']).toContain(
+        ((await query) as any)?.code ?? (await query)?.toString().match(/SLUICE\w+/)?.[0],
+      );
+      expect((await pool.query('SELECT 5 AS n')).rows[0].n).toBe(5);
+    }
+    expect(await pidOf(pool)).toBe(pid);
+  });
+
+  test('inside a transaction leaves a client that can be rolled back and used', async () => {
+    const pool = makePool({ max: 1 });
+    const gone = new AbortController();
+    const work = pool.transaction(async (tx) => {
+      const query = tx.query({ text: 'SELECT pg_sleep(30)', signal: gone.signal });
+      setImmediate(() => gone.abort());
+      await query;
+    });
+    expect((await failure(work)).code).toBe('SLUICE_QUERY_CANCELLED');
+    expect((await pool.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+    expect(pool.stats().opened).toBe(1);
+  });
+});
+
+describe('a time limit on queries', () => {
+  test('cancels at the server, with commandTimeoutMillis for all and timeoutMillis for one', async () => {
+    const pool = makePool({ max: 1, commandTimeoutMillis: 50 });
+    const error = await failure(pool.query('SELECT pg_sleep(30)'));
+    expect([error.code, error.reason]).toEqual(['SLUICE_QUERY_CANCELLED', 'timeout']);
+    await pool.query({ text: 'SELECT pg_sleep(0.1)', timeoutMillis: 10_000 });
+    const other = await outside();
+    const { rows } = await other.query(
+      "SELECT count(*)::int AS n FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(30)%' AND state = 'active'",
+    );
+    expect(rows[0].n).toBe(0);
+  });
+
+  test('works in the callback form', async () => {
+    const pool = makePool({ max: 1, commandTimeoutMillis: 30 });
+    const error: any = await new Promise((resolve) => pool.query('SELECT pg_sleep(30)', (thrown) => resolve(thrown)));
+    expect(error.code).toBe('SLUICE_QUERY_CANCELLED');
+  });
+});

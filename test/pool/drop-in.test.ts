@@ -1,0 +1,125 @@
+import pg from 'pg';
+import { describe, expect, test } from 'vitest';
+import { Pool } from '../../packages/pool/src/index.ts';
+import { failure, makePool, outside, until } from './support.ts';
+
+describe('in place of pg.Pool', () => {
+  test('it is one by instanceof, with options visible and the password not enumerable', () => {
+    const pool = makePool({ max: 3, password: 'secret' });
+    expect(pool).toBeInstanceOf(pg.Pool);
+    expect(pool.options.max).toBe(3);
+    expect(JSON.stringify(pool.options)).not.toContain('secret');
+    expect(pool.options.idleTimeoutMillis).toBe(10_000);
+  });
+
+  test('it can be subclassed, and the Client option is used', async () => {
+    class MyClient extends pg.Client {
+      mine = true;
+    }
+    class MyPool extends Pool {
+      override connect(...args: any[]): any {
+        return (super.connect as any)(...args);
+      }
+    }
+    const made = makePool({ Client: MyClient });
+    const client = await MyPool.prototype.connect.call(made);
+    expect(client.mine).toBe(true);
+    client.release();
+  });
+
+  test('the callback forms and the promise forms give the same', async () => {
+    const pool = makePool();
+    const byCallback = await new Promise((resolve, reject) => {
+      pool.query('SELECT $1::int AS n', [1], (error, result) => (error ? reject(error) : resolve(result.rows)));
+    });
+    expect(byCallback).toEqual((await pool.query('SELECT $1::int AS n', [1])).rows);
+    const n = await new Promise((resolve, reject) => {
+      pool.connect((error, client, done) => {
+        if (error) return reject(error);
+        client!.query('SELECT 2 AS n', (_: unknown, result: any) => {
+          done();
+          resolve(result.rows[0].n);
+        });
+      });
+    });
+    expect(n).toBe(2);
+  });
+
+  test('events come in the order connect, acquire, release, remove', async () => {
+    const pool = makePool({ max: 1 });
+    const seen: string[] = [];
+    for (const name of ['connect', 'acquire', 'release', 'remove'] as const) pool.on(name, () => seen.push(name));
+    await pool.query('SELECT 1');
+    await pool.end();
+    expect(seen).toEqual(['connect', 'acquire', 'release', 'remove']);
+  });
+
+  test('an SQL error does not cost the connection', async () => {
+    const pool = makePool({ max: 1 });
+    const first = (await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+    for (let i = 0; i < 5; i++) await failure(pool.query('SELECT 1/0'));
+    expect((await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid).toBe(first);
+  });
+
+  test("with compat: 'pg-pool' it does", async () => {
+    const pool = makePool({ max: 1, compat: 'pg-pool' });
+    const first = (await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+    await failure(pool.query('SELECT 1/0'));
+    expect((await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid).not.toBe(first);
+  });
+
+  test('a waiter is served by whatever becomes free, not by a dial of its own', async () => {
+    let dials = 0;
+    class Slow extends pg.Client {
+      override connect(callback?: any): any {
+        if (++dials === 1) return super.connect(callback);
+        // The second dial never ends.
+      }
+    }
+    const pool = makePool({ max: 2, Client: Slow, dialTimeoutMillis: 300 });
+    const first = await pool.connect();
+    const waiting = pool.connect();
+    first.release();
+    const second = await waiting;
+    expect(second).toBe(first);
+    second.release();
+  });
+
+  test('double release throws, and a released client refuses queries', async () => {
+    const pool = makePool({ max: 1 });
+    const client = await pool.connect();
+    client.release();
+    expect(() => client.release()).toThrow(/already been released/);
+    expect((await failure(client.query('SELECT 1'))).poolCode).toBe('SLUICE_STALE_HANDLE');
+  });
+
+  test('an idle connection that fails does not end a process that does not listen', async () => {
+    const pool = makePool({ max: 1 });
+    const { pid } = (await pool.query('SELECT pg_backend_pid() AS pid')).rows[0];
+    await (await outside()).query('SELECT pg_terminate_backend($1)', [pid]);
+    await until(() => pool.totalCount === 0);
+    expect((await pool.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+  });
+
+  test("with handles: 'lease' a stale client never reaches the next holder", async () => {
+    const pool = makePool({ max: 1, handles: 'lease' });
+    const first = await pool.connect();
+    expect(first).toBeInstanceOf(pg.Client);
+    first.release();
+    const second = await pool.connect();
+    await second.query('BEGIN');
+    expect((await failure(first.query('ROLLBACK'))).poolCode).toBe('SLUICE_STALE_HANDLE');
+    expect(() => first.release()).toThrow(/released/);
+    await second.query('COMMIT');
+    second.release();
+  });
+
+  test('end serves those who wait before it resolves', async () => {
+    const pool = makePool({ max: 1 });
+    const queries = [1, 2, 3].map((n) => pool.query('SELECT $1::int AS n', [n]));
+    await pool.end();
+    expect((await Promise.all(queries)).map((result) => result.rows[0].n)).toEqual([1, 2, 3]);
+    expect((await failure(pool.connect())).poolCode).toBe('SLUICE_POOL_CLOSED');
+    expect(pool.ended).toBe(true);
+  });
+});

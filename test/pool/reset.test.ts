@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest';
+import { failure, makePool } from './support.ts';
+
+const one = (options = {}) => makePool({ max: 1, ...options });
+
+describe('what a holder leaves behind', () => {
+  test('a clean connection is not reset', async () => {
+    const pool = one();
+    for (let i = 0; i < 3; i++) await pool.query('SELECT 1');
+    await pool.transaction((tx) => tx.query('SET LOCAL work_mem = 65536'));
+    expect(pool.stats().resets).toBe(0);
+  });
+
+  test('an open transaction is rolled back, and only that', async () => {
+    const pool = one();
+    const client = await pool.connect();
+    await client.query('BEGIN');
+    await client.query('CREATE TABLE left_open (n int)');
+    client.release();
+    expect((await pool.query("SELECT to_regclass('left_open') AS it")).rows[0].it).toBeNull();
+    expect(pool.stats().resets).toBe(1);
+  });
+
+  test('a failed transaction is rolled back', async () => {
+    const pool = one();
+    await pool.use(async (lease) => {
+      await lease.query('BEGIN');
+      await failure(lease.query('SELECT 1/0'));
+    });
+    expect((await pool.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+  });
+
+  test.each([
+    ['SET', "SET application_name = 'dirty'", "SELECT current_setting('application_name') = 'dirty' AS left"],
+    [
+      'set_config',
+      "SELECT set_config('work_mem', '65MB', false)",
+      "SELECT current_setting('work_mem') = '65MB' AS left",
+    ],
+    ['LISTEN', 'LISTEN news', 'SELECT count(*) > 0 AS left FROM pg_listening_channels()'],
+    ['a temporary table', 'CREATE TEMP TABLE mess (n int)', "SELECT to_regclass('pg_temp.mess') IS NOT NULL AS left"],
+    [
+      'an advisory lock',
+      'SELECT pg_advisory_lock(42)',
+      "SELECT count(*) > 0 AS left FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+    ],
+    ['SET ROLE', 'SET ROLE pg_monitor', "SELECT current_user = 'pg_monitor' AS left"],
+    [
+      'PREPARE',
+      'PREPARE plan AS SELECT 1',
+      "SELECT count(*) > 0 AS left FROM pg_prepared_statements WHERE name = 'plan'",
+    ],
+  ])('%s is undone', async (_, dirty, look) => {
+    const pool = one();
+    await pool.query(dirty);
+    expect((await pool.query(look)).rows[0].left).toBe(false);
+    expect(pool.stats().resets).toBe(1);
+    expect(pool.stats().opened).toBe(1);
+  });
+
+  test('what the connect hook and a connect listener have set survives', async () => {
+    const pool = one({ onConnect: (client: any) => client.query("SET search_path = 'pg_catalog'") });
+    pool.on('connect', (client) => void client.query("SET application_name = 'mine'"));
+    await pool.query("SET search_path = 'nowhere'");
+    await pool.query("SET application_name = 'other'");
+    const { rows } = await pool.query(
+      "SELECT current_setting('search_path') AS path, current_setting('application_name') AS app",
+    );
+    expect(rows[0]).toEqual({ path: 'pg_catalog', app: 'mine' });
+  });
+
+  test('named statements of pg survive a reset of settings, and are known to be gone after DEALLOCATE ALL', async () => {
+    const pool = one();
+    const named = { name: 'n', text: 'SELECT 7 AS n' };
+    await pool.query(named);
+    await pool.query("SET work_mem = '65MB'");
+    expect((await pool.query(named)).rows[0].n).toBe(7);
+    await pool.query('PREPARE other AS SELECT 1');
+    expect((await pool.query(named)).rows[0].n).toBe(7);
+  });
+
+  test('a query still running at the release is waited for', async () => {
+    const pool = one();
+    const client = await pool.connect();
+    const late = client.query("SELECT pg_sleep(0.05), 'late' AS it");
+    client.release();
+    expect((await pool.query("SELECT 'next' AS it")).rows[0].it).toBe('next');
+    expect((await late).rows[0].it).toBe('late');
+  });
+
+  test("reset: 'full' undoes what no tag tells, 'none' undoes nothing", async () => {
+    const hidden = "DO $$ BEGIN PERFORM pg_catalog.set_config('work_mem', '66MB', false); END $$";
+    const look = "SELECT current_setting('work_mem') AS it";
+    const full = one({ reset: 'full' });
+    await full.query(hidden);
+    expect((await full.query(look)).rows[0].it).not.toBe('66MB');
+    const none = one({ reset: 'none' });
+    await none.query("SET work_mem = '66MB'");
+    expect((await none.query(look)).rows[0].it).toBe('66MB');
+  });
+});
