@@ -147,6 +147,17 @@ describe('sluice check', () => {
     expect(text).toMatch(/simple\.ini:6: logfile has no effect/);
   });
 
+  test('settings of single databases and users that do nothing yet stop the start, too', async () => {
+    const path = file(
+      'entries.ini',
+      '[databases]\n* = host=localhost auth_user=x\n[users]\nbob = query_timeout=1\n[pgbouncer]\nlisten_addr = 127.0.0.1\nauth_type = any\n',
+    );
+    const { code, text } = await outcome(['start', path]);
+    expect(code).toBe(1);
+    expect(text).toMatch(/entries\.ini:2: auth_user of database \* is not supported/);
+    expect(text).toMatch(/entries\.ini:4: query_timeout of user bob is not supported/);
+  });
+
   test('sums a good file up', async () => {
     const path = file(
       'good.ini',

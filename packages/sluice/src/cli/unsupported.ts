@@ -73,12 +73,46 @@ export function unsupportedSettings(config: Config): Unsupported[] {
     else if (WITHOUT_EFFECT.has(name))
       found.push({ severity: 'warning', place, message: `${name} has no effect in this version` });
   }
-  for (const database of config.databases.values())
-    if (database.authUser || database.authQuery)
-      found.push({
-        severity: 'error',
-        place: { ...database.place, text: '' },
-        message: `auth_user and auth_query of database ${database.name} are not supported by this version; put its users into auth_file`,
-      });
+  for (const database of [...config.databases.values(), ...(config.fallback === undefined ? [] : [config.fallback])])
+    found.push(...without(`database ${database.name}`, database, DATABASE_FIELDS));
+  for (const user of config.users.values()) found.push(...without(`user ${user.name}`, user, USER_FIELDS));
+  for (const peer of config.peers.values())
+    found.push({
+      severity: 'error',
+      place: { ...peer.place, text: '' },
+      message: '[peers] is not supported by this version; remove it',
+    });
   return found;
+}
+
+/** Fields of a database's or user's entry that do nothing here, with the settings that they come from. */
+const DATABASE_FIELDS: Readonly<Record<string, string>> = {
+  authUser: 'auth_user',
+  authQuery: 'auth_query',
+  authDbname: 'auth_dbname',
+  maxDbClientConnections: 'max_db_client_connections',
+  queryWaitTimeoutMs: 'query_wait_timeout',
+};
+const USER_FIELDS: Readonly<Record<string, string>> = {
+  maxUserClientConnections: 'max_user_client_connections',
+  queryTimeoutMs: 'query_timeout',
+  queryWaitTimeoutMs: 'query_wait_timeout',
+  idleTransactionTimeoutMs: 'idle_transaction_timeout',
+  transactionTimeoutMs: 'transaction_timeout',
+  clientIdleTimeoutMs: 'client_idle_timeout',
+};
+
+function without(
+  what: string,
+  entry: { place: Omit<Given, 'text'> },
+  fields: Readonly<Record<string, string>>,
+): Unsupported[] {
+  const values = entry as unknown as Readonly<Record<string, unknown>>;
+  return Object.entries(fields)
+    .filter(([field]) => values[field] !== undefined && values[field] !== '')
+    .map(([, name]) => ({
+      severity: 'error',
+      place: { ...entry.place, text: '' },
+      message: `${name} of ${what} is not supported by this version; remove it, or set it in [pgbouncer] where it works for all`,
+    }));
 }

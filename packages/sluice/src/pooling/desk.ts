@@ -194,6 +194,12 @@ export class PoolerDesk implements LoginDesk {
   #refusedParameter(request: StartupRequest): ClientError | null {
     const { parameters } = this.#pooler.context;
     const ignored = this.#pooler.config.global.ignoreStartupParameters;
+    if (!/^(|0|off|no|false)$/i.test(request.params.get('replication') ?? ''))
+      return {
+        message: 'replication connections are not supported',
+        sqlState: '0A000',
+        hint: 'Connect to PostgreSQL itself for replication.',
+      };
     for (const name of request.params.keys()) {
       if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || ignored.includes(name)) continue;
       return {

@@ -30,6 +30,9 @@ export interface Database {
   readonly auto: boolean;
 }
 
+/** When the query of a client that is gone is cancelled. The backend's key makes the later ones harmless to anybody else. */
+const STOP_AFTER_MS = [0, 200, 2_000];
+
 export class Pooler implements ClientRegistry {
   config: Config;
   /** Secrets of the users in auth_file. */
@@ -184,8 +187,10 @@ export class Pooler implements ClientRegistry {
     this.log.error(`bug: ${error.stack ?? error.message}`);
   }
 
+  /** A cancel request that arrives before the query has begun does nothing: so there are three, at growing distance. */
   stopQuery(server: Server): void {
-    sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {});
+    for (const delay of STOP_AFTER_MS)
+      setTimeout(() => sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {}), delay).unref();
   }
 
   sessionClosed(_session: Session): void {}
