@@ -23,6 +23,8 @@ export interface Conn {
   write(buffer: Uint8Array, start: number, end: number): boolean;
   pause(): void;
   resume(): void;
+  /** While held nothing is read, whatever `pause` and `resume` say (SUSPEND); afterwards the last of them counts. */
+  hold(held: boolean): void;
   /** Sends what is queued, then closes; what still arrives is thrown away. `onClose` follows. */
   end(): void;
   /** Closes now. `onClose` follows. */

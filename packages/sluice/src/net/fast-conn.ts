@@ -38,6 +38,8 @@ export class FastConn implements Conn {
   #handle: SocketHandle | null;
   #fd: number;
   #over = false;
+  #wantsPause = false;
+  #held = false;
   #local: Address | null = null;
   #remote: Address | null = null;
   readonly #unixPort: number;
@@ -117,11 +119,19 @@ export class FastConn implements Conn {
   }
 
   pause(): void {
+    this.#wantsPause = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#wantsPause = false;
+    if (!this.#held) this.#socket.resume();
+  }
+
+  hold(held: boolean): void {
+    this.#held = held;
+    if (held) this.#socket.pause();
+    else if (!this.#wantsPause) this.#socket.resume();
   }
 
   end(): void {

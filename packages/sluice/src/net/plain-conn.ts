@@ -12,6 +12,8 @@ export class PlainConn implements Conn {
   readonly #socket: Socket;
   readonly #unixPort: number;
   #over = false;
+  #wantsPause = false;
+  #held = false;
   #local: Address | null = null;
   #remote: Address | null = null;
 
@@ -61,11 +63,19 @@ export class PlainConn implements Conn {
   }
 
   pause(): void {
+    this.#wantsPause = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#wantsPause = false;
+    if (!this.#held) this.#socket.resume();
+  }
+
+  hold(held: boolean): void {
+    this.#held = held;
+    if (held) this.#socket.pause();
+    else if (!this.#wantsPause) this.#socket.resume();
   }
 
   end(): void {

@@ -15,6 +15,7 @@ import type { Server } from '../server/server.ts';
 import { StatementStore } from '../server/statements.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Log } from '../telemetry/log.ts';
+import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { poolMode, poolPolicy } from './policy.ts';
@@ -27,8 +28,24 @@ export interface Database {
   readonly limit: Limit;
   readonly traffic: Traffic;
   /** Made from the '*' entry for a name that has none of its own. */
-  readonly auto: boolean;
+  auto: boolean;
+  /** PAUSE or KILL of this database alone: its pools hand nothing out. */
+  paused: boolean;
+  /** DISABLE: new clients are refused. */
+  disabled: boolean;
+  /** Clients logged in to it. */
+  clients: number;
+  /** Clock milliseconds at which it was last seen in use; for autodb_idle_timeout. */
+  usedAt: number;
 }
+
+/** What all pools together are doing (PAUSE, SUSPEND). */
+export type PauseMode = 'active' | 'paused' | 'suspended';
+
+/** How the process is about to end, if it is (SHUTDOWN). */
+export type ShutdownMode = 'none' | 'wait for clients' | 'wait for servers';
+
+export const SHUTTING_DOWN: ClientError = { message: 'server shutting down', sqlState: '57P01' };
 
 /** When the query of a client that is gone is cancelled. The backend's key makes the later ones harmless to anybody else. */
 const STOP_AFTER_MS = [0, 200, 2_000];
@@ -47,9 +64,16 @@ export class Pooler implements ClientRegistry {
   readonly sessions = new Map<number, Session>();
   /** Connections that have not logged in yet. */
   loggingIn = 0;
-  /** New clients are refused and those without a transaction are told to go. */
-  shuttingDown = false;
+  pauseMode: PauseMode = 'active';
+  /** New clients are refused; with 'wait for servers' nobody gets a server any more. */
+  shutdown: ShutdownMode = 'none';
+  /** Clients logged in, by user: for max_user_client_connections. */
+  readonly userClients = new Map<string, number>();
+  readonly periods: Periods;
+  /** Commands of the console, which count as traffic too. */
+  readonly consoleTraffic = new Traffic();
   #processIds = 0;
+  #connectionIds = 0;
   readonly #scramKeys = new Map<string, ScramKeys>();
 
   constructor(config: Config, secrets: ReadonlyMap<string, Secret>, clock: Clock, log: Log, tls: TlsContexts) {
@@ -58,6 +82,7 @@ export class Pooler implements ClientRegistry {
     this.clock = clock;
     this.log = log;
     this.statements = new StatementStore();
+    this.periods = new Periods(clock.now);
     this.context = {
       clock,
       log,
@@ -67,7 +92,14 @@ export class Pooler implements ClientRegistry {
       parameters: new Parameters(new ParameterNames(config.global.trackExtraParameters)),
       random: Math.random,
       tls,
+      nextConnectionId: () => this.nextConnectionId(),
     };
+    for (const name of config.databases.keys()) this.database(name);
+  }
+
+  /** Connections of clients and servers are numbered in one row, as they come. */
+  nextConnectionId(): number {
+    return ++this.#connectionIds;
   }
 
   get maxPacketSize(): number {
@@ -87,6 +119,10 @@ export class Pooler implements ClientRegistry {
       limit: new Limit(`max_db_connections of ${name}`, config.maxDbConnections ?? this.config.global.maxDbConnections),
       traffic: new Traffic(),
       auto: own === undefined,
+      paused: false,
+      disabled: false,
+      clients: 0,
+      usedAt: this.clock.now,
     };
     if (database.auto) this.log.info(`registered new auto-database: db=${name}`);
     this.databases.set(name, database);
@@ -107,7 +143,8 @@ export class Pooler implements ClientRegistry {
       [database.limit, this.#userLimit(role)],
       database.traffic,
     );
-    this.pools.set(key, pool);
+    this.pools.set(pool.key, pool);
+    if (this.pauseMode !== 'active' || database.paused || this.shutdown === 'wait for servers') pool.pool.pause(true);
     return pool;
   }
 
@@ -160,12 +197,17 @@ export class Pooler implements ClientRegistry {
   // The registry of sessions.
 
   add(session: Session): void {
-    this.sessions.set(session.identity.processId, session);
-    (session.home as ServerPool).clients++;
+    const { processId, user, database } = session.identity;
+    this.sessions.set(processId, session);
+    (session.home as ServerPool).clientEnters();
+    this.userClients.set(user, (this.userClients.get(user) ?? 0) + 1);
+    const entry = this.databases.get(database);
+    if (entry !== undefined) entry.clients++;
+    session.home.traffic.logins++;
   }
 
   refuseWork(_session: Session): ClientError | null {
-    return this.shuttingDown ? { message: 'server shutting down', sqlState: '57P01' } : null;
+    return this.shutdown === 'wait for servers' ? SHUTTING_DOWN : null;
   }
 
   sessionWaits(_session: Session): void {}
@@ -175,8 +217,14 @@ export class Pooler implements ClientRegistry {
   }
 
   sessionEnds(session: Session, reason: string): void {
-    this.sessions.delete(session.identity.processId);
-    (session.home as ServerPool).clients--;
+    const { processId, user, database } = session.identity;
+    this.sessions.delete(processId);
+    (session.home as ServerPool).clientLeaves();
+    const left = (this.userClients.get(user) ?? 1) - 1;
+    if (left === 0) this.userClients.delete(user);
+    else this.userClients.set(user, left);
+    const entry = this.databases.get(database);
+    if (entry !== undefined) entry.clients--;
     if (this.config.global.logDisconnections) {
       const age = Math.floor((this.clock.now - session.connectedAt) / 1000);
       this.log.info(`closing because: ${reason} (age=${age}s)`, this.describe(session));

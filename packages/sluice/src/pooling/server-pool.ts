@@ -38,6 +38,7 @@ export interface PoolingContext {
   readonly random: () => number;
   /** Replaced by a reload: for connections that come later. */
   tls: TlsContexts;
+  readonly nextConnectionId: () => number;
 }
 
 /** Which settings a pool takes from where; a new one comes with RELOAD. */
@@ -85,8 +86,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   readonly user: PoolUser;
   shape: PoolShape;
   welcome: Welcome | null = null;
-  /** Sessions that belong here. */
-  clients = 0;
+  readonly database: string;
+  /** Its place in the pooler's map. */
+  readonly key: string;
+  #clients = 0;
   readonly #openings = new Map<Entry<Server>, ServerOpening>();
   #nextHost = 0;
 
@@ -95,10 +98,12 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.shape = shape;
     this.user = user;
     this.traffic = traffic;
+    this.database = shape.databaseName;
+    this.key = `${shape.databaseName}\0${user.name}`;
     const { clock, set, random } = context;
     this.pool = new Pool<Server>({
       name: `${shape.databaseName}/${user.name}`,
-      policy: shape.policy,
+      policy: this.#policy(),
       port: this,
       env: { now: () => clock.now, random },
       limits,
@@ -112,6 +117,31 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   get mode(): PoolingMode {
     return this.shape.mode;
+  }
+
+  /** Sessions that belong here. */
+  get clients(): number {
+    return this.#clients;
+  }
+
+  clientEnters(): void {
+    if (this.#clients++ === 0) this.pool.setPolicy(this.#policy());
+  }
+
+  clientLeaves(): void {
+    if (--this.#clients === 0) this.pool.setPolicy(this.#policy());
+  }
+
+  /** New settings (RELOAD, SET). What is open and no longer fits is the caller's business. */
+  setShape(shape: PoolShape): void {
+    this.shape = shape;
+    this.pool.setPolicy(this.#policy());
+  }
+
+  /** The minimum is kept for a forced user, and else only while somebody is connected, as in PgBouncer. */
+  #policy(): PoolShape['policy'] {
+    const { policy, database } = this.shape;
+    return database.user !== undefined || this.#clients > 0 ? policy : { ...policy, minSize: 0 };
   }
 
   get maxPrepared(): number {
@@ -194,7 +224,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   describe(server: Server): string {
     const { address, port } = server.conn.remote;
-    return `S-0x${server.entry.id.toString(16)}: ${this.name}@${address}:${port}`;
+    return `S-0x${server.identity.id.toString(16)}: ${this.name}@${address}:${port}`;
   }
 
   log(message: string, server: Server): void {
@@ -207,6 +237,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   async #connect(entry: Entry<Server>): Promise<Server> {
     const { shape, user, context } = this;
+    const id = context.nextConnectionId();
     const host = this.#pickHost();
     const { port, sslnegotiation } = shape.database;
     const direct = sslnegotiation === 'direct';
@@ -221,7 +252,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.#openings.set(entry, opening);
     const { conn, loggedIn, tls } = await opening.opened;
     this.welcome = { reported: loggedIn.reported, parameters: loggedIn.parameters };
-    const identity = { processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port, tls };
+    const identity = { id, processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port, tls };
     return new Server(conn, entry, identity, loggedIn.parameters, this, context.statements, context.clock.update());
   }
 

@@ -42,6 +42,8 @@ export interface ServerWatcher {
 }
 
 export interface ServerIdentity {
+  /** Number in the log and in SHOW SERVERS; clients and servers are numbered in one row. */
+  id: number;
   processId: number;
   cancelKey: Uint8Array;
   /** Where a cancel request for it must go. */

@@ -1,0 +1,85 @@
+/**
+ * The console's commands: a row each, with what it takes and what it does. Texts of errors are PgBouncer's where it has
+ * them: scripts match on them.
+ */
+import { type Operator, OperatorError } from '../pooling/operator.ts';
+
+/** What only the daemon can do: files and the process. */
+export interface ConsoleHost {
+  /** Reads the configuration again; throws an OperatorError when it is no good, and nothing was changed then. */
+  reload(): void;
+  /** SET: returns warnings; throws an OperatorError when it was refused. */
+  set(name: string, value: string): readonly string[];
+  /** Ends the process, now or when the last client, or the last server in use, is gone. */
+  shutDown(mode: 'now' | 'wait for clients' | 'wait for servers'): void;
+  log(message: string): void;
+}
+
+export interface CommandContext {
+  readonly operator: Operator;
+  readonly host: ConsoleHost;
+}
+
+export interface Command {
+  /** Whether it takes the name of a database or the like. */
+  readonly argument: 'none' | 'optional' | 'required';
+  /** Resolves when the command is done; 'silent' leaves the client without an answer, as the process is about to end. */
+  run(context: CommandContext, arg: string): Promise<'silent' | undefined> | 'silent' | undefined;
+}
+
+/** PgBouncer's SQLSTATE for a RELOAD that failed (config_file_error). */
+export class ReloadError extends OperatorError {
+  readonly sqlState = 'F0000';
+}
+
+function simple(argument: Command['argument'], act: (context: CommandContext, arg: string) => void): Command {
+  return {
+    argument,
+    run(context, arg) {
+      act(context, arg);
+      return undefined;
+    },
+  };
+}
+
+async function done(work: Promise<void>): Promise<undefined> {
+  await work;
+}
+
+function shutDown({ host }: CommandContext, arg: string): 'silent' | undefined {
+  switch (arg.toUpperCase()) {
+    case '':
+      host.shutDown('now');
+      return 'silent';
+    case 'WAIT_FOR_CLIENTS':
+      host.shutDown('wait for clients');
+      return undefined;
+    case 'WAIT_FOR_SERVERS':
+      host.shutDown('wait for servers');
+      return undefined;
+    default:
+      throw new SyntaxError(`SHUTDOWN ${arg}`);
+  }
+}
+
+function killClient({ operator }: CommandContext, arg: string): void {
+  if (!/^[0-9]{1,15}$/.test(arg)) throw new OperatorError('invalid client pointer supplied');
+  if (!operator.killClient(Number(arg))) throw new OperatorError('client not found');
+}
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  disable: simple('required', ({ operator }, arg) => operator.disable(arg)),
+  enable: simple('required', ({ operator }, arg) => operator.enable(arg)),
+  kill: simple('optional', ({ operator }, arg) => operator.kill(arg)),
+  kill_client: simple('optional', killClient),
+  pause: {
+    argument: 'optional',
+    run: ({ operator }, arg) => done(arg === '' ? operator.pause() : operator.pauseDatabase(arg)),
+  },
+  reconnect: simple('optional', ({ operator }, arg) => operator.reconnect(arg)),
+  reload: simple('none', ({ host }) => host.reload()),
+  resume: simple('optional', ({ operator }, arg) => (arg === '' ? operator.resume() : operator.resumeDatabase(arg))),
+  shutdown: { argument: 'optional', run: shutDown },
+  suspend: { argument: 'none', run: ({ operator }) => done(operator.suspend()) },
+  wait_close: { argument: 'optional', run: ({ operator }, arg) => done(operator.waitClose(arg)) },
+};

@@ -1,0 +1,121 @@
+/**
+ * The admin console: the database `pgbouncer`. Owns its open sessions and who may do what; the login itself is the login
+ * desk's. Commands are in commands.ts, views in views.ts.
+ */
+import type { Column } from '@sluice/wire';
+import type { Conn } from '../net/conn.ts';
+import type { ConsoleAccess, ConsoleClient, ConsoleDoor } from '../pooling/desk.ts';
+import { Operator } from '../pooling/operator.ts';
+import type { Pooler } from '../pooling/pooler.ts';
+import { Snapshot } from '../pooling/snapshot.ts';
+import type { ConsoleHost } from './commands.ts';
+import { type Answer, columnsOf, type InterpreterContext, interpret } from './interpreter.ts';
+import { ConsoleSession } from './session.ts';
+import { type ConsoleRow, CONSOLE as NAMES } from './view.ts';
+
+interface Open {
+  readonly client: ConsoleClient;
+  readonly conn: Conn;
+  readonly session: ConsoleSession;
+  readonly connectedAt: Date;
+}
+
+export class Console implements ConsoleDoor {
+  readonly operator: Operator;
+  readonly #pooler: Pooler;
+  readonly #host: ConsoleHost;
+  readonly #version: string;
+  readonly #open = new Set<Open>();
+
+  /** `version`: as `--version` prints it. */
+  constructor(pooler: Pooler, operator: Operator, host: ConsoleHost, version: string) {
+    this.#pooler = pooler;
+    this.operator = operator;
+    this.#host = host;
+    this.#version = version;
+  }
+
+  /** admin_users may do everything, stats_users may look. */
+  access(user: string): ConsoleAccess | null {
+    const { adminUsers, statsUsers } = this.#pooler.config.global;
+    if (adminUsers.includes(user)) return 'admin';
+    return statsUsers.includes(user) ? 'stats' : null;
+  }
+
+  get reported(): ReadonlyMap<string, string> {
+    return new Map([
+      ['server_version', `${this.#version.replace(/^\D*/, '').split(' ')[0]}/bouncer`],
+      ['client_encoding', 'UTF8'],
+      ['server_encoding', 'UTF8'],
+      ['DateStyle', 'ISO'],
+      ['TimeZone', 'GMT'],
+      ['standard_conforming_strings', 'on'],
+      ['is_superuser', 'on'],
+    ]);
+  }
+
+  enter(conn: Conn, client: ConsoleClient, rest: Buffer): void {
+    const session = new ConsoleSession(this, conn, client.access === 'admin');
+    const open: Open = { client, conn, session, connectedAt: new Date() };
+    this.#open.add(open);
+    this.#pooler.consoleTraffic.logins++;
+    void session.serve(rest).then((reason) => {
+      this.#open.delete(open);
+      client.left(reason);
+      // Nobody is left who could resume.
+      if (this.#open.size === 0 && this.#pooler.pauseMode === 'suspended' && this.#pooler.shutdown === 'none') {
+        this.#host.log('admin disappeared when suspended, doing RESUME');
+        this.operator.resume();
+      }
+    });
+  }
+
+  /** Ctrl-C in a console that waits for PAUSE or SUSPEND: the pooler runs again. */
+  cancel(): void {
+    if (this.#pooler.shutdown === 'none' && this.#pooler.pauseMode !== 'active') this.operator.resume();
+  }
+
+  endAll(reason: string): void {
+    for (const { session } of this.#open) session.end(reason);
+  }
+
+  run(sql: string, admin: boolean): Promise<Answer> {
+    const traffic = this.#pooler.consoleTraffic;
+    traffic.queries++;
+    traffic.transactions++;
+    const context: InterpreterContext = {
+      operator: this.operator,
+      host: this.#host,
+      view: () => ({
+        snapshot: new Snapshot(this.#pooler),
+        config: this.#pooler.config,
+        consoles: [...this.#open].map(consoleRow),
+        version: this.#version,
+      }),
+    };
+    return interpret(sql, admin, context);
+  }
+
+  columnsOf(sql: string): readonly Column[] | null {
+    return columnsOf(sql);
+  }
+
+  report(message: string): void {
+    this.#pooler.log.error(message);
+  }
+}
+
+function consoleRow({ client, conn, session, connectedAt }: Open): ConsoleRow {
+  return {
+    id: client.id,
+    user: client.access === 'admin' && client.own ? NAMES.user : client.user,
+    address: conn.remote.address,
+    port: conn.remote.port,
+    localAddress: conn.local.address,
+    localPort: conn.local.port,
+    connectedAt,
+    requestedAt: session.requestedAt,
+    tls: conn.tls?.description ?? '',
+    applicationName: client.applicationName,
+  };
+}

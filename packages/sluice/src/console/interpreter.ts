@@ -1,0 +1,100 @@
+/** What one command of the console comes to: finds the view or the command, checks rights and arguments, runs it. */
+import type { Column } from '@sluice/wire';
+import { OperatorError } from '../pooling/operator.ts';
+import { COMMANDS, type CommandContext } from './commands.ts';
+import { type Parsed, parseCommand } from './grammar.ts';
+import type { Table } from './table.ts';
+import type { ViewContext } from './view.ts';
+import { findView, HELP, isFakeParameter } from './views.ts';
+
+export interface ConsoleNotice {
+  readonly message: string;
+  readonly detail?: string;
+}
+
+export type Answer =
+  | { kind: 'done'; tag: string; table: Table | null; notices: readonly ConsoleNotice[] }
+  | { kind: 'empty' }
+  /** No answer: the process is about to end. */
+  | { kind: 'silent' };
+
+export interface InterpreterContext extends CommandContext {
+  view(): ViewContext;
+}
+
+/** Throws an OperatorError that the client is told. */
+export async function interpret(sql: string, admin: boolean, context: InterpreterContext): Promise<Answer> {
+  const parsed = parseCommand(sql);
+  switch (parsed.kind) {
+    case 'empty':
+      return { kind: 'empty' };
+    case 'invalid':
+      throw invalid(sql);
+    case 'set':
+      return set(parsed, admin, context);
+    case 'command':
+      return command(sql, parsed, admin, context);
+  }
+}
+
+/** The columns of what a command would return, or null: for Describe. */
+export function columnsOf(sql: string): readonly Column[] | null {
+  const parsed = parseCommand(sql);
+  if (parsed.kind !== 'command' || !isShow(parsed.name)) return null;
+  return findView(parsed.arg)?.columns ?? null;
+}
+
+function isShow(name: string): boolean {
+  return /^(?:show|select)$/i.test(name);
+}
+
+async function command(
+  sql: string,
+  { name, arg }: Extract<Parsed, { kind: 'command' }>,
+  admin: boolean,
+  context: InterpreterContext,
+): Promise<Answer> {
+  if (isShow(name)) return show(sql, arg, context);
+  const key = name.toLowerCase();
+  const found = Object.hasOwn(COMMANDS, key) ? COMMANDS[key]! : null;
+  if (found === null || (found.argument === 'none' && arg !== '')) throw invalid(sql);
+  if (!admin) throw new OperatorError('admin access needed');
+  if (found.argument === 'required' && arg === '') throw new OperatorError('a database is required');
+  const tag = key.toUpperCase();
+  context.host.log(`${tag} ${arg === '' ? '' : `'${arg}' `}command issued`);
+  try {
+    if ((await found.run(context, arg)) === 'silent') return { kind: 'silent' };
+  } catch (error) {
+    if (error instanceof SyntaxError) throw invalid(sql);
+    throw error;
+  }
+  return { kind: 'done', tag, table: null, notices: [] };
+}
+
+function show(sql: string, name: string, context: InterpreterContext): Answer {
+  if (name.toLowerCase() === 'help')
+    return { kind: 'done', tag: 'SHOW', table: null, notices: [{ message: 'Console usage', detail: HELP }] };
+  const view = findView(name);
+  if (view === null) throw invalid(sql);
+  return {
+    kind: 'done',
+    tag: 'SHOW',
+    table: { columns: view.columns, rows: view.rows(context.view()) },
+    notices: [],
+  };
+}
+
+function set(
+  { key, value }: Extract<Parsed, { kind: 'set' }>,
+  admin: boolean,
+  { host }: InterpreterContext,
+): Answer {
+  if (isFakeParameter(key)) return { kind: 'done', tag: 'SET', table: null, notices: [{ message: 'SET ignored' }] };
+  if (!admin) throw new OperatorError('admin access needed');
+  const warnings = host.set(key, value);
+  return { kind: 'done', tag: `SET ${key}=${value}`, table: null, notices: warnings.map((message) => ({ message })) };
+}
+
+function invalid(sql: string): OperatorError {
+  return new OperatorError(`invalid command '${sql.slice(0, 200)}', use SHOW HELP;`);
+}

@@ -1,0 +1,36 @@
+/** What a SHOW view is: fixed columns, and rows made from a snapshot. */
+import type { Column } from '@sluice/wire';
+import type { Config } from '../config/index.ts';
+import type { Snapshot } from '../pooling/snapshot.ts';
+import type { Cell } from './table.ts';
+
+/** What views may look at. */
+export interface ViewContext {
+  readonly snapshot: Snapshot;
+  readonly config: Config;
+  /** The consoles that are open, as clients of the database `pgbouncer`. */
+  readonly consoles: readonly ConsoleRow[];
+  /** As `--version` prints it. */
+  readonly version: string;
+}
+
+export interface ConsoleRow {
+  readonly id: number;
+  readonly user: string;
+  readonly address: string;
+  readonly port: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly connectedAt: Date;
+  readonly requestedAt: Date;
+  readonly tls: string;
+  readonly applicationName: string;
+}
+
+export interface View {
+  readonly columns: readonly Column[];
+  rows(context: ViewContext): (readonly Cell[])[];
+}
+
+/** The console's database, its user and pool, as they stand in the views. */
+export const CONSOLE = { database: 'pgbouncer', user: 'pgbouncer', poolSize: 2, mode: 'statement' } as const;
