@@ -18,6 +18,7 @@ class FakeConn implements Conn {
   queued = 0;
   closed = false;
   tls = null;
+  readonly fd = -1;
   remote = { address: '127.0.0.1', port: 1, unix: false };
   local = { address: '127.0.0.1', port: 2, unix: false };
   readonly written: number[] = [];
