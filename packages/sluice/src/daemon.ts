@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { parseSecret, type Secret } from '@sluice/wire';
 import { receive } from './client/login.ts';
-import { type Config, parseUserlist } from './config/index.ts';
+import { type Access, type Config, formatProblem, loadAccess, parseUserlist } from './config/index.ts';
 import type { Conn } from './net/conn.ts';
 import { type Listener, listen } from './net/listen.ts';
 import { loadTls, type TlsContexts } from './net/tls-context.ts';
@@ -22,6 +22,14 @@ export interface DaemonOptions {
   log: Log;
 }
 
+/** The rules of auth_hba_file or the maps of auth_ident_file are not usable. A line for each reason. */
+export class AccessError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'AccessError';
+  }
+}
+
 export class Daemon {
   readonly pooler: Pooler;
   readonly log: Log;
@@ -35,6 +43,7 @@ export class Daemon {
     this.log = log;
     const tls = this.loadTls(config);
     this.pooler = new Pooler(config, options.secrets ?? readSecrets(config, log), new Clock(), log, tls);
+    this.pooler.access = this.loadAccess(config);
     this.#desk = new PoolerDesk(this.pooler);
     this.#janitor = new Janitor(this.pooler);
   }
@@ -61,6 +70,15 @@ export class Daemon {
    */
   loadTls(config: Config): TlsContexts {
     return loadTls(config.global, (path) => readFileSync(path, 'utf8'));
+  }
+
+  /** Reads the rules of auth_type hba, and changes nothing. Throws an AccessError that names the bad lines. */
+  loadAccess(config: Config): Access {
+    const { access, problems } = loadAccess(config, (path) => readFileSync(path, 'utf8'));
+    for (const problem of problems) if (problem.severity === 'warning') this.log.warn(formatProblem(problem));
+    const errors = problems.filter(({ severity }) => severity === 'error');
+    if (errors.length > 0) throw new AccessError(errors.map(formatProblem).join('\n'));
+    return access;
   }
 
   /**

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parseSecret, type Secret } from '@sluice/wire';
 import { hasErrors, parseConfig, parseDatabaseUrl, quoteValue, redactUrl } from '../config/index.ts';
-import { Daemon } from '../daemon.ts';
+import { AccessError, Daemon } from '../daemon.ts';
 import { TlsSetupError } from '../net/tls-context.ts';
 import { Log } from '../telemetry/log.ts';
 import { CliError, explainListen, readFlags, readListen, untilStopped } from './common.ts';
@@ -181,7 +181,7 @@ function newDaemon(config: ConstructorParameters<typeof Daemon>[0]['config'], lo
   try {
     return new Daemon({ config, log });
   } catch (error) {
-    if (error instanceof TlsSetupError) throw new CliError(error.message);
+    if (error instanceof TlsSetupError || error instanceof AccessError) throw new CliError(error.message);
     throw new CliError(`auth_file ${config.global.authFile} cannot be read: ${(error as Error).message}`);
   }
 }

@@ -12,9 +12,7 @@ export interface Unsupported {
 
 /** Without these, somebody would be let in, or data sent, otherwise than the file says. */
 const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
-  auth_type: (text) => ['cert', 'hba', 'peer', 'ldap', 'pam'].includes(text.toLowerCase()),
-  auth_hba_file: (text) => text !== '',
-  auth_user: (text) => text !== '',
+  auth_type: (text) => ['ldap', 'pam'].includes(text.toLowerCase()),
   max_db_client_connections: (text) => Number(text) > 0,
   max_user_client_connections: (text) => Number(text) > 0,
   disable_pqexec: (text) => text !== '0',
@@ -23,7 +21,6 @@ const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
 const WITHOUT_EFFECT = new Set([
   'admin_users',
   'application_name_add_host',
-  'auth_ident_file',
   'auth_ldap_options',
   'autodb_idle_timeout',
   'dns_max_ttl',
@@ -87,9 +84,6 @@ export function unsupportedSettings(config: Config): Unsupported[] {
 
 /** Fields of a database's or user's entry that do nothing here, with the settings that they come from. */
 const DATABASE_FIELDS: Readonly<Record<string, string>> = {
-  authUser: 'auth_user',
-  authQuery: 'auth_query',
-  authDbname: 'auth_dbname',
   maxDbClientConnections: 'max_db_client_connections',
   queryWaitTimeoutMs: 'query_wait_timeout',
 };

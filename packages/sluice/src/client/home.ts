@@ -26,6 +26,8 @@ export interface ClientError {
   sqlState: string;
   detail?: string;
   hint?: string;
+  /** What the log says instead of the message: something that the client must not learn. */
+  logged?: string;
 }
 
 export interface ClientRegistry {

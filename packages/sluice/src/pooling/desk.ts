@@ -2,11 +2,6 @@
  * The login desk: who may come in, how they prove who they are, which pool they get, what they are greeted with. The
  * configured rules, on top of the pooler; the exchange itself is client/login.ts and auth/.
  */
-import type { Secret } from '@sluice/wire';
-import { authenticateMd5 } from '../auth/md5.ts';
-import type { AuthRequest, AuthResult } from '../auth/method.ts';
-import { authenticatePlain } from '../auth/plain.ts';
-import { authenticateScram } from '../auth/scram.ts';
 import type { ClientError } from '../client/home.ts';
 import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
@@ -14,7 +9,8 @@ import type { Conn } from '../net/conn.ts';
 import type { PacketReader } from '../net/packet-reader.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import { describeRefusal } from './exhaustion.ts';
-import type { Database, Pooler } from './pooler.ts';
+import { Gate } from './gate.ts';
+import type { Pooler } from './pooler.ts';
 import type { ServerPool, Welcome } from './server-pool.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
@@ -24,12 +20,14 @@ const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
 const NOT_SETTINGS = new Set(['user', 'database', 'replication']);
 
 interface Login {
-  database: Database;
+  /** The user that the client is now: auth_type any and auth_query may give another name than the client does. */
+  user: string;
   pool: ServerPool;
 }
 
 export class PoolerDesk implements LoginDesk {
   readonly #pooler: Pooler;
+  readonly #gate: Gate;
   readonly #logins = new WeakMap<Conn, Login>();
   /** Connections past the startup message that are not sessions yet; counted against max_client_conn. */
   readonly #admitted = new Set<Conn>();
@@ -37,6 +35,7 @@ export class PoolerDesk implements LoginDesk {
 
   constructor(pooler: Pooler) {
     this.#pooler = pooler;
+    this.#gate = new Gate(pooler);
   }
 
   get loginTimeoutMs(): number {
@@ -71,58 +70,22 @@ export class PoolerDesk implements LoginDesk {
     if (this.#admitted.delete(conn)) this.#pooler.loggingIn--;
   }
 
-  async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<AuthResult | ClientError> {
+  async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void> {
     const pooler = this.#pooler;
-    const { authType, scramIterations } = pooler.config.global;
-    const secret = pooler.secrets.get(request.user) ?? null;
-    const asked: AuthRequest = {
-      conn,
-      reader,
-      crypto: pooler.context.crypto,
-      user: request.user,
-      secret,
-      scramIterations,
-    };
-    const result = await this.#prove(authType, asked, secret);
-    if (!result.ok) {
-      pooler.log.warn(
-        `login failed: ${result.reason ?? 'wrong password'}`,
-        `${request.database}/${request.user}@${conn.remote.address}:${conn.remote.port}`,
-      );
-      return { message: `password authentication failed for user "${request.user}"`, sqlState: '28P01' };
-    }
-    if (result.scramKeys !== undefined) pooler.learnScramKeys(request.user, result.scramKeys);
+    const about = describeVisitor(request, conn);
+    const user = await this.#gate.examine({ request, conn, reader, about });
+    // Not before: names that somebody makes up register no databases.
     const database = pooler.database(request.database);
     if (database === null)
-      return {
+      throw new LoginRefused({
         message: `no such database: ${request.database}`,
         sqlState: '3D000',
         hint: 'Add it to [databases], or a "*" entry for all names.',
-      };
-    this.#logins.set(conn, { database, pool: pooler.poolFor(database, request.user) });
-    return result;
+      });
+    this.#logins.set(conn, { user, pool: pooler.poolFor(database, user) });
   }
 
-  #prove(authType: string, asked: AuthRequest, secret: Secret | null): Promise<AuthResult> | AuthResult {
-    switch (authType) {
-      case 'any':
-        return { ok: true };
-      case 'trust':
-        return secret === null && !this.#pooler.secrets.has(asked.user)
-          ? { ok: false, reason: 'no such user' }
-          : { ok: true };
-      case 'plain':
-        return authenticatePlain(asked);
-      case 'md5':
-        return secret?.kind === 'scram' ? authenticateScram(asked) : authenticateMd5(asked);
-      case 'scram-sha-256':
-        return authenticateScram(asked);
-      default:
-        return { ok: false, reason: `auth_type ${authType} is not supported` };
-    }
-  }
-
-  async greet(request: StartupRequest, _auth: AuthResult, conn: Conn, timeoutMs: number): Promise<Greeting> {
+  async greet(request: StartupRequest, conn: Conn, timeoutMs: number): Promise<Greeting> {
     const pooler = this.#pooler;
     const { pool } = this.#logins.get(conn)!;
     const { now } = pooler.clock;
@@ -150,7 +113,7 @@ export class PoolerDesk implements LoginDesk {
 
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
     const pooler = this.#pooler;
-    const { pool } = this.#logins.get(conn)!;
+    const { pool, user } = this.#logins.get(conn)!;
     this.#logins.delete(conn);
     this.#leaves(conn);
     pooler.clock.update();
@@ -158,7 +121,7 @@ export class PoolerDesk implements LoginDesk {
       conn,
       {
         id: ++this.#sessionIds,
-        user: request.user,
+        user,
         database: request.database,
         processId: greeting.processId,
         cancelKey: greeting.cancelKey,
@@ -169,11 +132,6 @@ export class PoolerDesk implements LoginDesk {
       pooler.clock,
     );
     pooler.add(session);
-    if (pooler.config.global.logConnections)
-      pooler.log.info(
-        `login attempt: db=${request.database} user=${request.user} tls=${conn.tls?.description ?? 'no'}`,
-        pooler.describe(session),
-      );
     session.begin(rest);
   }
 
@@ -182,12 +140,14 @@ export class PoolerDesk implements LoginDesk {
     this.#pooler.cancel(processId, key, done);
   }
 
-  failed(conn: Conn, request: StartupRequest | null, reason: string): void {
+  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void {
     const pooler = this.#pooler;
     this.#leaves(conn);
-    if (!pooler.config.global.logPoolerErrors) return;
-    const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
-    pooler.log.warn(`pooler error: ${reason}`, `${who}@${conn.remote.address}:${conn.remote.port}`);
+    this.#logins.delete(conn);
+    const about = describeVisitor(request, conn);
+    const { logDisconnections, logPoolerErrors } = pooler.config.global;
+    if (logDisconnections) pooler.log.info(`closing because: ${reason} (age=${Math.floor(ageMs / 1000)}s)`, about);
+    if (logPoolerErrors) pooler.log.warn(`pooler error: ${reason}`, about);
   }
 
   /** Startup parameters that are neither followed nor ignored are refused by name. */
@@ -210,4 +170,10 @@ export class PoolerDesk implements LoginDesk {
     }
     return null;
   }
+}
+
+/** Names a client that is no session yet, in the log. */
+function describeVisitor(request: StartupRequest | null, conn: Conn): string {
+  const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
+  return `${who}@${conn.remote.address}:${conn.remote.port}`;
 }

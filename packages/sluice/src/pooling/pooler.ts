@@ -8,7 +8,7 @@ import { ParameterNames, Parameters, parseSecret, type ScramKeys, type Secret } 
 import { nodeCrypto } from '../auth/crypto.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
-import type { Config, DatabaseConfig, UserConfig } from '../config/index.ts';
+import { type Access, type Config, type DatabaseConfig, NO_ACCESS, type UserConfig } from '../config/index.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
@@ -16,6 +16,7 @@ import { StatementStore } from '../server/statements.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Traffic } from '../telemetry/traffic.ts';
+import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { poolMode, poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, ServerPool } from './server-pool.ts';
@@ -35,8 +36,9 @@ const STOP_AFTER_MS = [0, 200, 2_000];
 
 export class Pooler implements ClientRegistry {
   config: Config;
-  /** Secrets of the users in auth_file. */
-  secrets: ReadonlyMap<string, Secret>;
+  /** The rules of auth_hba_file; replaced by a reload. */
+  access: Access = NO_ACCESS;
+  readonly credentials: Credentials;
   readonly context: PoolingContext;
   readonly clock: Clock;
   readonly log: Log;
@@ -50,11 +52,10 @@ export class Pooler implements ClientRegistry {
   /** New clients are refused and those without a transaction are told to go. */
   shuttingDown = false;
   #processIds = 0;
-  readonly #scramKeys = new Map<string, ScramKeys>();
 
   constructor(config: Config, secrets: ReadonlyMap<string, Secret>, clock: Clock, log: Log, tls: TlsContexts) {
     this.config = config;
-    this.secrets = secrets;
+    this.credentials = new Credentials(secrets);
     this.clock = clock;
     this.log = log;
     this.statements = new StatementStore();
@@ -70,8 +71,23 @@ export class Pooler implements ClientRegistry {
     };
   }
 
+  /** Secrets of the users in auth_file. */
+  get secrets(): ReadonlyMap<string, Secret> {
+    return this.credentials.users;
+  }
+
+  set secrets(users: ReadonlyMap<string, Secret>) {
+    this.credentials.replace(users);
+    for (const pool of this.pools.values()) this.#refreshCredentials(pool);
+  }
+
   get maxPacketSize(): number {
     return this.config.global.maxPacketSize;
+  }
+
+  /** What the configuration has for a database of this name, which is not registered by asking. */
+  databaseConfig(name: string): DatabaseConfig | null {
+    return this.config.databases.get(name) ?? this.config.fallback ?? null;
   }
 
   /** The database of this name, or of the '*' entry, or null. */
@@ -79,8 +95,8 @@ export class Pooler implements ClientRegistry {
     const known = this.databases.get(name);
     if (known !== undefined) return known;
     const own = this.config.databases.get(name);
-    const config = own ?? this.config.fallback;
-    if (config === undefined) return null;
+    const config = this.databaseConfig(name);
+    if (config === null) return null;
     const database: Database = {
       name,
       config,
@@ -95,14 +111,17 @@ export class Pooler implements ClientRegistry {
 
   /** The pool of a database for a client's user; a forced user of the database takes the client's place. */
   poolFor(database: Database, user: string): ServerPool {
-    const forced = database.config.user;
-    const role = forced ?? user;
+    return this.poolOf(database, database.config.user ?? user);
+  }
+
+  /** The pool of a database for a role on the server. */
+  poolOf(database: Database, role: string): ServerPool {
     const key = `${database.name}\0${role}`;
     const known = this.pools.get(key);
     if (known !== undefined) return known;
     const pool = new ServerPool(
       this.context,
-      this.#shape(database, user),
+      this.#shape(database, role),
       this.#serverUser(database, role),
       [database.limit, this.#userLimit(role)],
       database.traffic,
@@ -120,10 +139,30 @@ export class Pooler implements ClientRegistry {
     }
   }
 
-  /** Remembers what a SCRAM login proved, for logging in to servers with it. */
+  // What logins teach about users, for logging in to servers.
+
   learnScramKeys(user: string, keys: ScramKeys): void {
-    this.#scramKeys.set(user, keys);
-    for (const pool of this.pools.values()) if (pool.user.name === user) pool.user.scramKeys = keys;
+    if (this.credentials.learnScramKeys(user, keys)) this.#refreshRole(user);
+  }
+
+  learnPassword(database: string, user: string, proven: ProvenPassword): void {
+    if (this.credentials.learnPassword(database, user, proven)) this.#refreshRole(user);
+  }
+
+  learnAnswer(database: string, user: string, secret: Secret | null): void {
+    if (this.credentials.learnAnswer(database, user, secret)) this.#refreshRole(user);
+  }
+
+  #refreshRole(role: string): void {
+    for (const pool of this.pools.values()) if (pool.user.name === role) this.#refreshCredentials(pool);
+  }
+
+  #refreshCredentials(pool: ServerPool): void {
+    const database = this.databases.get(pool.shape.databaseName);
+    if (database === undefined) return;
+    const { secret, scramKeys } = this.#serverUser(database, pool.user.name);
+    pool.user.secret = secret;
+    pool.user.scramKeys = scramKeys;
   }
 
   nextProcessId(): number {
@@ -215,14 +254,16 @@ export class Pooler implements ClientRegistry {
 
   #serverUser(database: Database, role: string): PoolUser {
     const { user, password } = database.config;
-    const own = user !== undefined && password !== undefined ? parseSecret(password) : null;
-    return { name: role, secret: own ?? this.secrets.get(role) ?? null, scramKeys: this.#scramKeys.get(role) ?? null };
+    const own = user === role && password !== undefined ? parseSecret(password) : null;
+    const secret = own ?? this.credentials.secretFor(database.name, role);
+    return { name: role, secret, scramKeys: this.credentials.keysFor(role, secret) };
   }
 
-  #shape(database: Database, user: string): PoolShape {
+  /** A pool goes by the [users] entry of its role: with a forced user, not by that of whoever came first. */
+  #shape(database: Database, role: string): PoolShape {
     const { config } = this;
     const { global } = config;
-    const userConfig: UserConfig | undefined = config.users.get(user);
+    const userConfig: UserConfig | undefined = config.users.get(role);
     return {
       database: database.config,
       databaseName: database.name,
