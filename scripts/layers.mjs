@@ -25,6 +25,8 @@ export const ROOMS = [
   'pooling',
   'console',
   'http',
+  'version',
+  'host',
   'daemon',
   'index',
   'cli',

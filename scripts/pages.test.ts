@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { unsupportedSettings } from '../packages/sluice/src/cli/unsupported.ts';
 import { parseConfig } from '../packages/sluice/src/config/index.ts';
+import { unsupportedSettings } from '../packages/sluice/src/host/unsupported.ts';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const pages = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {

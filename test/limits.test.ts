@@ -154,7 +154,7 @@ describe('waiting too long', () => {
   test('query_timeout and idle_transaction_timeout end the session, and the server is not handed on', async () => {
     await begin({ settings: 'default_pool_size = 1\nquery_timeout = 1\nidle_transaction_timeout = 1' });
     const slow = await clients.pg();
-    await expect(slow.query('select pg_sleep(30)')).rejects.toMatchObject({ message: 'query_timeout' });
+    await expect(slow.query('select pg_sleep(30)')).rejects.toMatchObject({ message: 'query timeout' });
     const idle = await holding();
     await new Promise((resolve) => idle.once('end', resolve));
     const next = await clients.pg();

@@ -75,23 +75,28 @@ describe.each([
     expect(await attempt(sluice, 'login_user', PASSWORD)).toBe('login_user');
   });
 
+  const refused = (user: string) =>
+    authType === 'scram-sha-256' || _kind === 'scram'
+      ? 'SASL authentication failed'
+      : `password authentication failed for user "${user}"`;
+
   test.each([
     ['wrong', 'wrong'],
     ['truncated', PASSWORD.slice(0, -1)],
     ['longer', `${PASSWORD}x`],
     ['very long', 'x'.repeat(65_000)],
   ])('a %s password does not', async (_, password) => {
-    expect(await attempt(sluice, 'login_user', password)).toBe('password authentication failed for user "login_user"');
+    expect(await attempt(sluice, 'login_user', password)).toBe(refused('login_user'));
   });
 
   test('a user that does not exist and one without a password are told the same', async () => {
-    expect(await attempt(sluice, 'nobody', 'x')).toBe('password authentication failed for user "nobody"');
-    expect(await attempt(sluice, 'empty', 'x')).toBe('password authentication failed for user "empty"');
+    expect(await attempt(sluice, 'nobody', 'x')).toBe(refused('nobody'));
+    expect(await attempt(sluice, 'empty', 'x')).toBe(refused('empty'));
   });
 
   test('an empty password does not', async () => {
     expect(await attempt(sluice, 'login_user', '')).toMatch(
-      /password authentication failed|must be a (non-empty )?string|SASL/,
+      /password authentication failed|empty password returned by client|must be a (non-empty )?string|SASL/,
     );
   });
 });
@@ -117,7 +122,7 @@ describe('other combinations', () => {
     for (const authType of ['md5', 'plain', 'scram-sha-256']) {
       const sluice = await startSluice(server, { settings: `auth_type = ${authType}`, userlist: '"login_user" ""\n' });
       const { raw, error } = await emptyPassword(sluice, authType);
-      expect(error).toMatch(/password authentication failed/);
+      expect(error).toMatch(/^(password|SASL) authentication failed|^empty password returned by client$/);
       raw.end();
       await sluice.stop();
     }
@@ -129,7 +134,7 @@ describe('other combinations', () => {
       userlist: `"login_user" ${quote(PASSWORD)}\n`,
     });
     expect(await attempt(sluice, 'login_user', 'whatever')).toBe('login_user');
-    expect(await attempt(sluice, 'stranger', 'whatever')).toMatch(/no such user|authentication failed/);
+    expect(await attempt(sluice, 'stranger', 'whatever')).toBe('"trust" authentication failed');
     await sluice.stop();
   });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { cancelRequest, gssEncRequest, startupMessage } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { parseConfig } from '../packages/sluice/src/config/index.ts';
+import { type Config, parseConfig } from '../packages/sluice/src/config/index.ts';
 import { Daemon } from '../packages/sluice/src/daemon.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { Log } from '../packages/sluice/src/telemetry/log.ts';
@@ -294,6 +294,7 @@ describe.skipIf(!OPENSSL)('sluice start URL', () => {
 describe.skipIf(!OPENSSL)('a reload', () => {
   const lines: string[] = [];
   let daemon: Daemon;
+  let current: Config;
   let site: Pair;
   const read = (settings: string) => {
     const text = `[databases]\n* = host=localhost port=${server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = 0
@@ -309,7 +310,8 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
     site = ours.issue('localhost', 'DNS:localhost');
     writeFileSync(join(dir, 'users'), `"postgres" "${server.password}"\n`);
     const log = new Log([{ write: (line) => lines.push(line) }], { format: 'text', verbose: 0 });
-    daemon = new Daemon({ config: read(SERVER), log });
+    current = read(SERVER);
+    daemon = new Daemon({ config: current, log, reread: () => current });
     await daemon.start();
   });
   afterAll(() => daemon?.stop());
@@ -333,7 +335,8 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
     const old = await client(ours);
     const before = await backend(old);
     renew(site, strangers.issue('localhost', 'DNS:localhost'));
-    daemon.applyTls(daemon.loadTls(read(SERVER)));
+    current = read(SERVER);
+    daemon.reload();
     await expect(client(ours)).rejects.toThrow(/self.signed|unable to/);
     const next = await client(strangers);
     expect(await backend(next)).toBe(before);
@@ -345,7 +348,8 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
     const held = await client(strangers);
     await held.query('begin');
     const before = await backend(held);
-    daemon.applyTls(daemon.loadTls(read(`${SERVER}\nserver_tls_protocols = tlsv1.2`)));
+    current = read(`${SERVER}\nserver_tls_protocols = tlsv1.2`);
+    daemon.reload();
     expect(await backend(held)).toBe(before);
     await held.query('commit');
     expect(await backend(held)).not.toBe(before);
@@ -354,19 +358,24 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
   });
 
   test('that requires TLS holds for a client that was connected and had not logged in', async () => {
-    daemon.applyTls(daemon.loadTls(read(`${SERVER}\nclient_tls_sslmode = allow`)));
+    current = read(`${SERVER}\nclient_tls_sslmode = allow`);
+    daemon.reload();
     const early = await RawClient.connect('127.0.0.1', daemon.listeners[0]!.port);
     early.send(gssEncRequest());
     expect(await early.byte()).toBe('N');
-    daemon.applyTls(daemon.loadTls(read(SERVER)));
+    current = read(SERVER);
+    daemon.reload();
     early.send(startupMessage({ major: 3, minor: 0, params: { user: 'postgres' } }));
     expect(errorOf(await early.until('E')).message).toBe('SSL required');
   });
 
   test('that cannot be done changes nothing', async () => {
-    expect(() => daemon.loadTls(read(`${SERVER}\nserver_tls_ca_file = ${dir}/missing`))).toThrow(
+    current = read(`${SERVER}\nserver_tls_ca_file = ${dir}/missing`);
+    expect(() => daemon.reload()).toThrow('RELOAD failed, see logs for additional details');
+    expect(lines.join('\n')).toMatch(
       /TLS setup failed: cannot read server_tls_ca_file ".*missing": No such file or directory/,
     );
+    current = read(SERVER);
     const still = await client(strangers);
     expect(await backend(still)).toBeGreaterThan(0);
     await still.end();

@@ -318,7 +318,7 @@ test.skipIf(!OPENSSL)(
     await old.connect();
     renew(pair, strangers.issue('localhost', 'DNS:localhost'));
     sluice.signal('SIGHUP');
-    await sluice.waitFor(/SIGHUP: TLS settings and files were read again/);
+    await sluice.waitFor(/RELOAD: the configuration and the files that it names were read again/);
     expect(await ask(sluice, { ssl: { ca: readFileSync(strangers.ca), servername: 'localhost' } })).toBe('1');
     expect(await ask(sluice, { ssl: trusted() })).toMatch(/unable to verify|self.signed|unable to get/);
     writeFileSync(pair.cert, 'half a file');

@@ -1,109 +1,207 @@
 /**
- * Wires the parts together: configuration, listeners, pooler, ticking, shutdown. The only file that knows them all, and the only
- * one that opens files and catches signals.
+ * Wires the parts together: configuration, listeners, pooler, console, ticking, reload, shutdown. The only file that knows
+ * them all; what it needs of the machine beside sockets is in host/.
  */
 import { readFileSync } from 'node:fs';
 import { parseSecret, type Secret } from '@sluice/wire';
 import { receive } from './client/login.ts';
-import { type Config, parseUserlist } from './config/index.ts';
-import type { Conn } from './net/conn.ts';
-import { type Listener, listen } from './net/listen.ts';
+import {
+  type Access,
+  afterReload,
+  type Config,
+  formatProblem,
+  loadAccess,
+  parseUserlist,
+  setSetting,
+} from './config/index.ts';
+import { type ConsoleHost, ReloadError } from './console/commands.ts';
+import { Console } from './console/console.ts';
+import { groupId } from './host/groups.ts';
+import { type Listener, type ListenTarget, listen } from './net/listen.ts';
+import { setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts } from './net/tls-context.ts';
 import { PoolerDesk } from './pooling/desk.ts';
 import { Janitor } from './pooling/janitor.ts';
+import { Operator, OperatorError } from './pooling/operator.ts';
 import { Pooler } from './pooling/pooler.ts';
+import { reconfigure } from './pooling/reconfigure.ts';
 import { Clock } from './telemetry/clock.ts';
 import type { Log } from './telemetry/log.ts';
+import { VERSION_TEXT } from './version.ts';
 
 export interface DaemonOptions {
   config: Config;
   /** Secrets beside auth_file's, for a daemon that was started from a URL. */
   secrets?: ReadonlyMap<string, Secret>;
   log: Log;
+  /** Reads the configuration again, for RELOAD; throws when it is no good, and the log has the reasons. Absent: nothing to read. */
+  reread?: () => Config;
+  /** Called when a new configuration is in force: where the log goes may have changed. */
+  reconfigured?: (config: Config) => void;
 }
 
-export class Daemon {
+/** The rules of auth_hba_file or the maps of auth_ident_file are not usable. A line for each reason. */
+export class AccessError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'AccessError';
+  }
+}
+
+/** What the files that a configuration names come to. */
+interface Loaded {
+  readonly tls: TlsContexts;
+  readonly access: Access;
+  readonly secrets: ReadonlyMap<string, Secret>;
+}
+
+export class Daemon implements ConsoleHost {
   readonly pooler: Pooler;
-  readonly log: Log;
+  readonly operator: Operator;
+  readonly console: Console;
   readonly listeners: Listener[] = [];
+  /** Resolves when everything is closed. */
+  readonly ended: Promise<void>;
+  readonly #options: DaemonOptions;
   readonly #janitor: Janitor;
   readonly #desk: PoolerDesk;
-  #stopped: Promise<void> | null = null;
+  #end!: () => void;
+  #stopped = false;
 
   constructor(options: DaemonOptions) {
+    this.#options = options;
     const { config, log } = options;
-    this.log = log;
-    const tls = this.loadTls(config);
-    this.pooler = new Pooler(config, options.secrets ?? readSecrets(config, log), new Clock(), log, tls);
+    const { tls, access, secrets } = this.#load(config);
+    this.pooler = new Pooler(config, secrets, new Clock(), log, tls);
+    this.pooler.access = access;
+    this.operator = new Operator(this.pooler);
+    this.console = new Console(this.pooler, this.operator, this, VERSION_TEXT);
     this.#desk = new PoolerDesk(this.pooler);
-    this.#janitor = new Janitor(this.pooler);
+    this.#desk.console = this.console;
+    this.#janitor = new Janitor(this.pooler, this.operator);
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
   }
 
   /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
   async start(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog, unixSocketDir, unixSocketMode } = this.pooler.config.global;
-    for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog: listenBacklog });
-    if (unixSocketDir !== '' && listenPort > 0)
+    const { listenAddr, listenPort, listenBacklog: backlog, ...global } = this.pooler.config.global;
+    for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog });
+    if (global.unixSocketDir !== '' && listenPort > 0)
       await this.#listen({
-        host: `${unixSocketDir}/.s.PGSQL.${listenPort}`,
+        host: `${global.unixSocketDir}/.s.PGSQL.${listenPort}`,
         port: listenPort,
         unix: true,
-        backlog: listenBacklog,
-        mode: unixSocketMode,
+        backlog,
+        mode: global.unixSocketMode,
+        ...(global.unixSocketGroup === '' ? {} : { group: groupId(global.unixSocketGroup) }),
       });
     this.pooler.warmUp();
     this.#janitor.start();
   }
 
-  /**
-   * Makes the TLS contexts of a configuration from the files that it names, and changes nothing. Throws a TlsSetupError
-   * that names setting, file and reason.
-   */
-  loadTls(config: Config): TlsContexts {
-    return loadTls(config.global, (path) => readFileSync(path, 'utf8'));
+  // What the console and signals ask for.
+
+  /** Reads everything again. When anything is wrong nothing changes, and the log says what. */
+  reload(): void {
+    const { reread } = this.#options;
+    if (reread === undefined) throw new ReloadError('RELOAD failed: the pooler was started from a URL, without a file');
+    try {
+      this.#apply(afterReload(this.pooler.config, reread()));
+      this.log('RELOAD: the configuration and the files that it names were read again');
+    } catch (error) {
+      this.log(`${(error as Error).message}; RELOAD failed, nothing was changed`, 'ERROR');
+      throw new ReloadError('RELOAD failed, see logs for additional details');
+    }
   }
 
-  /**
-   * New connections get the new contexts, those that are there go on with theirs. When anything changed towards servers,
-   * their connections are replaced as they come free, so that none keeps weaker settings (PgBouncer does the same).
-   */
-  applyTls(tls: TlsContexts): void {
-    const { context, pools } = this.pooler;
-    const changed = tls.serverFingerprint !== context.tls.serverFingerprint;
-    context.tls = tls;
-    if (changed) for (const pool of pools.values()) pool.pool.retireAll('retired');
+  set(name: string, value: string): readonly string[] {
+    const result = setSetting(this.pooler.config, name, value);
+    if (!result.ok) throw new OperatorError(`SET failed: ${result.message}`);
+    try {
+      this.#apply(result.config);
+    } catch (error) {
+      throw new OperatorError(`SET failed: ${(error as Error).message}`);
+    }
+    return result.problems.map(({ message }) => message);
+  }
+
+  shutDown(mode: 'now' | 'wait for clients' | 'wait for servers'): void {
+    if (mode === 'now') {
+      this.stop();
+      return;
+    }
+    for (const listener of this.listeners) if (!listener.target.unix) listener.close();
+    void this.operator.shutDown(mode).then(() => {
+      this.log(`${mode === 'wait for clients' ? 'client' : 'server'} connections dropped, exiting`);
+      this.stop();
+    });
   }
 
   /** Refuses new clients, waits until those in a transaction have ended it, then closes everything. */
   drain(): Promise<void> {
-    this.#stopped ??= this.#drain();
-    return this.#stopped;
+    this.log('draining: no new clients; waiting for transactions to end');
+    for (const listener of this.listeners) listener.close();
+    this.shutDown('wait for servers');
+    return this.ended;
   }
 
   /** Closes everything at once. */
   stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
     this.#janitor.stop();
-    for (const listener of this.listeners.splice(0)) listener.close();
+    for (const listener of this.listeners) listener.close();
+    this.console.endAll('server shutting down');
     for (const session of [...this.pooler.sessions.values()]) session.disconnect('server shutting down', '57P01');
     for (const pool of this.pooler.pools.values()) pool.pool.shut();
+    this.#end();
   }
 
-  async #listen(target: Parameters<typeof listen>[0]): Promise<void> {
-    const listener = await listen(target, (conn) => this.#accept(conn));
+  log(message: string, level: 'LOG' | 'ERROR' = 'LOG'): void {
+    this.#options.log.write(level, '', message);
+  }
+
+  /** Files first, which may fail; then everything at once, which may not. */
+  #apply(config: Config): void {
+    const { tls, access, secrets } = this.#load(config);
+    const { pooler } = this;
+    const serversChanged = tls.serverFingerprint !== pooler.context.tls.serverFingerprint;
+    // New connections get the new contexts, those that are there go on with theirs. When anything changed towards servers,
+    // they are replaced as they come free, so that none keeps weaker settings (PgBouncer does the same).
+    pooler.context.tls = tls;
+    pooler.access = access;
+    reconfigure(pooler, this.operator, config);
+    pooler.secrets = secrets;
+    if (serversChanged) this.operator.reconnect('');
+    this.#options.reconfigured?.(config);
+  }
+
+  /** Throws a TlsSetupError, an AccessError or an error that names auth_file. */
+  #load(config: Config): Loaded {
+    const read = (path: string) => readFileSync(path, 'utf8');
+    const tls = loadTls(config.global, read);
+    const { access, problems } = loadAccess(config, read);
+    const { log } = this.#options;
+    for (const problem of problems) if (problem.severity === 'warning') log.warn(formatProblem(problem));
+    const errors = problems.filter(({ severity }) => severity === 'error');
+    if (errors.length > 0) throw new AccessError(errors.map(formatProblem).join('\n'));
+    return { tls, access, secrets: this.#options.secrets ?? readSecrets(config, log) };
+  }
+
+  async #listen(target: ListenTarget): Promise<void> {
+    const listener = await listen(target, (conn) => {
+      setSocketOptions(conn, this.pooler.config.global);
+      void receive(conn, this.#desk);
+    });
     this.listeners.push(listener);
-    this.log.info(`listening on ${target.unix ? `unix:${target.host}` : `${target.host}:${listener.port}`}`);
+    this.log(`listening on ${target.unix ? `unix:${target.host}` : `${shownHost(target.host)}:${listener.port}`}`);
   }
+}
 
-  #accept(conn: Conn): void {
-    void receive(conn, this.#desk);
-  }
-
-  async #drain(): Promise<void> {
-    this.log.info('draining: no new clients; waiting for transactions to end');
-    for (const listener of this.listeners.splice(0)) listener.close();
-    await this.#janitor.drained();
-    this.stop();
-  }
+function shownHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** Throws when auth_file cannot be read; lines that make no sense are logged with their place. */
@@ -111,7 +209,13 @@ function readSecrets(config: Config, log: Log): Map<string, Secret> {
   const secrets = new Map<string, Secret>();
   const { authFile } = config.global;
   if (authFile === '') return secrets;
-  const { users, problems } = parseUserlist(readFileSync(authFile, 'utf8'), authFile);
+  let text: string;
+  try {
+    text = readFileSync(authFile, 'utf8');
+  } catch (error) {
+    throw new Error(`auth_file ${authFile} cannot be read: ${(error as Error).message}`);
+  }
+  const { users, problems } = parseUserlist(text, authFile);
   for (const problem of problems) log.warn(`${problem.file}:${problem.line}: ${problem.message}`);
   for (const { name, secret } of users.values()) secrets.set(name, parseSecret(secret));
   return secrets;

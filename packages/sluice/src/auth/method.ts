@@ -2,6 +2,7 @@
 import type { CryptoPort, ScramKeys, Secret } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import type { PacketReader } from '../net/packet-reader.ts';
+import type { Failure } from './failures.ts';
 
 export interface AuthRequest {
   readonly conn: Conn;
@@ -10,28 +11,38 @@ export interface AuthRequest {
   readonly user: string;
   /** What is known of the user; null for one that does not exist or has no password: the exchange is the same. */
   readonly secret: Secret | null;
-  /** Iterations offered to users with a plain password and to unknown ones (scram_iterations). */
+  /** Iterations offered to users with a plain password (scram_iterations). */
   readonly scramIterations: number;
+  /** What most users have: one that does not exist is given the same to do. */
+  readonly usual: UsualSecret;
 }
 
-export interface AuthResult {
-  ok: boolean;
-  /** Why not, for the log only: the client is told no more than that it failed. */
-  reason?: string;
+export interface UsualSecret {
+  readonly kind: Secret['kind'];
+  /** Of SCRAM secrets; scram_iterations where there are none. */
+  readonly iterations: number;
+}
+
+export interface Proven {
+  readonly ok: true;
   /** What a SCRAM login proved; good for logging in to a server with the same secret. */
-  scramKeys?: ScramKeys;
+  readonly scramKeys?: ScramKeys;
   /** The password, where the client sent it in plain. */
-  password?: string;
+  readonly password?: string;
 }
 
-/** Where secrets come from. Implemented by pooling/, which also knows auth_query. */
-export interface CredentialSource {
-  /** The secret of a user, or null. */
-  secretOf(user: string): Promise<Secret | null> | Secret | null;
+export interface NotProven {
+  readonly ok: false;
+  readonly failure: Failure;
+  /** More of the reason, for the log only: the client is told no more than the failure's text. */
+  readonly reason?: string;
 }
 
-/** Longest password message accepted, in bytes; passwords of 65,534 characters exist in the field. */
-export const PASSWORD_BYTES = 65_536 + 16;
+export type AuthResult = Proven | NotProven;
+
+export function failed(failure: Failure, reason?: string): NotProven {
+  return reason === undefined ? { ok: false, failure } : { ok: false, failure, reason };
+}
 
 const PASSWORD_MESSAGE = 0x70;
 
@@ -41,10 +52,18 @@ export async function passwordPacket(reader: PacketReader): Promise<Uint8Array |
   return packet.type === PASSWORD_MESSAGE ? packet.body : null;
 }
 
-/** A password message's text without its NUL, or null when it is malformed or empty. */
+/** A password message's text without its NUL: may be empty; null when it is malformed. */
 export function passwordBytes(body: Uint8Array): Uint8Array | null {
   const end = body.indexOf(0);
-  return end === body.length - 1 && end > 0 ? body.subarray(0, end) : null;
+  return end === body.length - 1 ? body.subarray(0, end) : null;
+}
+
+/** The password that the client sends next, or why it is none. */
+export async function receivePassword(reader: PacketReader): Promise<Uint8Array | NotProven> {
+  const body = await passwordPacket(reader);
+  const given = body === null ? null : passwordBytes(body);
+  if (given === null) return failed('unexpected message');
+  return given.length === 0 ? failed('empty password') : given;
 }
 
 export function sendMessage(conn: Conn, message: Uint8Array): void {

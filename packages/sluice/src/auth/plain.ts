@@ -1,18 +1,28 @@
-/** The password in clear text (auth_type plain). Compared with whatever kind of secret is known. */
+/**
+ * The password in clear text (auth_type plain). Compared with whatever kind of secret is known, in a time that tells
+ * neither the kind nor whether there is one: each answer takes the hashing that a SCRAM secret takes.
+ */
 import { authenticationCleartextPassword, verifyPlainPassword } from '@sluice/wire';
-import { type AuthRequest, type AuthResult, passwordBytes, passwordPacket, sendMessage } from './method.ts';
+import { type AuthRequest, type AuthResult, failed, receivePassword, sendMessage } from './method.ts';
 
-/** Stands in for the secret of a user that does not exist, so that the comparison takes as long. */
+/** Stands in for the secret of a user that does not exist. */
 const NOBODY = { kind: 'plain', password: 'no such user' } as const;
+const SALT = new Uint8Array(16);
 
 export async function authenticatePlain(request: AuthRequest): Promise<AuthResult> {
   sendMessage(request.conn, authenticationCleartextPassword());
-  const body = await passwordPacket(request.reader);
-  const given = body === null ? null : passwordBytes(body);
-  if (given === null) return { ok: false, reason: 'empty password returned by client' };
+  const given = await receivePassword(request.reader);
+  if ('ok' in given) return given;
   const text = new TextDecoder('utf-8').decode(given);
   const { crypto, user, secret } = request;
-  const matches = await verifyPlainPassword(crypto, user, secret ?? NOBODY, text);
-  if (secret === null || !matches) return { ok: false, reason: 'wrong password' };
-  return { ok: true, password: text };
+  const usable = secret !== null && !(secret.kind === 'plain' && secret.password === '');
+  const [matches] = await Promise.all([
+    verifyPlainPassword(crypto, user, usable ? secret : NOBODY, text),
+    sameWork(request, given),
+  ]);
+  return usable && matches ? { ok: true, password: text } : failed('password');
+}
+
+async function sameWork({ crypto, secret, usual }: AuthRequest, password: Uint8Array): Promise<void> {
+  if (secret?.kind !== 'scram') await crypto.pbkdf2Sha256(password, SALT, usual.iterations);
 }

@@ -19,10 +19,12 @@ export async function scramSecretFor({
   user,
   secret,
   scramIterations,
+  usual,
 }: AuthRequest): Promise<{ secret: ScramSecret; doomed: boolean }> {
   if (secret?.kind === 'scram') return { secret, doomed: false };
   const known = secret?.kind === 'plain' && secret.password !== '';
-  // For nobody the same work is done as for somebody: a password that cannot be guessed, derived and kept alike.
+  // For nobody the same work is done as for most: either none, or a password that cannot be guessed, derived and kept.
+  if (!known && usual.kind === 'scram') return { secret: mockSecret(crypto, user, usual.iterations), doomed: true };
   const password = known ? secret.password : toHex(mockSalt(crypto, `${user}\0password`));
   return { secret: await derive(crypto, user, password, scramIterations), doomed: !known };
 }
@@ -36,6 +38,12 @@ async function derive(crypto: CryptoPort, user: string, password: string, iterat
     derived.set(key, made);
   }
   return made;
+}
+
+function mockSecret(crypto: CryptoPort, user: string, iterations: number): ScramSecret {
+  const salt = mockSalt(crypto, user);
+  const key = crypto.hmacSha256(mockKey!, salt);
+  return { kind: 'scram', iterations, salt, storedKey: key, serverKey: key };
 }
 
 function mockSalt(crypto: CryptoPort, user: string): Uint8Array {

@@ -4,9 +4,10 @@ import {
   authenticationSaslContinue,
   authenticationSaslFinal,
   parseSaslInitialResponse,
+  ScramError,
   ScramServer,
 } from '@sluice/wire';
-import { type AuthRequest, type AuthResult, passwordPacket, sendMessage } from './method.ts';
+import { type AuthRequest, type AuthResult, failed, passwordPacket, sendMessage } from './method.ts';
 import { scramSecretFor } from './scram-secrets.ts';
 
 export async function authenticateScram(request: AuthRequest): Promise<AuthResult> {
@@ -15,17 +16,21 @@ export async function authenticateScram(request: AuthRequest): Promise<AuthResul
   const mechanisms = endPoint === null ? ['SCRAM-SHA-256'] : ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256'];
   sendMessage(conn, authenticationSasl(mechanisms));
   const first = await passwordPacket(reader);
-  if (first === null) return { ok: false, reason: 'client broke off SASL' };
+  if (first === null) return failed('sasl', 'client broke off SASL');
   const initial = parseSaslInitialResponse(first, 0, first.length);
-  if (!mechanisms.includes(initial.mechanism))
-    return { ok: false, reason: 'client selected an invalid SASL authentication mechanism' };
+  if (!mechanisms.includes(initial.mechanism)) return failed('mechanism');
   const { secret, doomed } = await scramSecretFor(request);
   const server = new ScramServer(crypto, secret, { mechanism: initial.mechanism, endPoint, doomed });
-  sendMessage(conn, authenticationSaslContinue(server.first(initial.data ?? new Uint8Array(0))));
+  try {
+    sendMessage(conn, authenticationSaslContinue(server.first(initial.data ?? new Uint8Array(0))));
+  } catch (error) {
+    if (error instanceof ScramError) return failed('sasl', error.message);
+    throw error;
+  }
   const answer = await passwordPacket(reader);
-  if (answer === null) return { ok: false, reason: 'client broke off SASL' };
+  if (answer === null) return failed('sasl', 'client broke off SASL');
   const final = server.final(answer);
-  if (!final.ok) return { ok: false, reason: final.reason };
+  if (!final.ok) return failed('sasl', final.reason === 'wrong password' ? undefined : final.reason);
   sendMessage(conn, authenticationSaslFinal(final.message));
   return { ok: true, scramKeys: final.keys };
 }

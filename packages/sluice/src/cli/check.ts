@@ -1,10 +1,10 @@
 /** `sluice check`: reads a configuration, says what is wrong with it and where, changes nothing. */
 import { readFileSync } from 'node:fs';
 import { type Config, hasErrors, parseConfig } from '../config/index.ts';
+import { readConfigText } from '../host/config-file.ts';
+import { unsupportedSettings } from '../host/unsupported.ts';
 import { loadTls, TlsSetupError } from '../net/tls-context.ts';
 import { CliError, readFlags } from './common.ts';
-import { readConfigFile } from './start.ts';
-import { unsupportedSettings } from './unsupported.ts';
 
 export const check = {
   usage: 'check FILE',
@@ -17,7 +17,7 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     const { positionals } = readFlags(args, {});
     const [path] = positionals;
     if (path === undefined || positionals.length > 1) throw new CliError('check takes one configuration file', 2);
-    const { config, problems } = parseConfig(readConfigFile(path), {
+    const { config, problems } = parseConfig(readConfigText(path), {
       path,
       readFile: (name) => readFileSync(name, 'utf8'),
     });

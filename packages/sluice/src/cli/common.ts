@@ -1,7 +1,5 @@
-/** What the commands share: the error that ends a command, flag reading, how a running daemon is stopped. */
-import { readFileSync } from 'node:fs';
+/** What the commands share: the error that ends a command, flag reading. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import type { Daemon } from '../daemon.ts';
 
 /** A failure told in one line; no stack. */
 export class CliError extends Error {
@@ -13,10 +11,6 @@ export class CliError extends Error {
     this.exitCode = exitCode;
   }
 }
-
-export const VERSION: string = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 
 type Flags<T extends NonNullable<ParseArgsConfig['options']>> = ReturnType<
   typeof parseArgs<{ args: string[]; options: T; allowPositionals: true }>
@@ -61,23 +55,4 @@ export function explainListen(error: NodeJS.ErrnoException, where: string): CliE
       `cannot listen on ${where}: this machine has no such address; use 127.0.0.1, ::1, 0.0.0.0 or * (listen_addr)`,
     );
   return new CliError(`cannot listen on ${where}: ${error.message}`);
-}
-
-/** Ctrl-C (or TERM) drains, a second one stops at once. Resolves when the daemon has stopped. */
-export function untilStopped(daemon: Daemon, cleanUp: () => Promise<void> = async () => {}): Promise<void> {
-  return new Promise<void>((resolve) => {
-    let asked = 0;
-    const finish = async () => {
-      await cleanUp();
-      if (asked > 1) process.exit(130);
-      resolve();
-    };
-    const onSignal = () => {
-      asked++;
-      if (asked === 1) void daemon.drain().then(finish);
-      else daemon.stop();
-    };
-    process.on('SIGINT', onSignal);
-    process.on('SIGTERM', onSignal);
-  }).then(() => process.exit(0));
 }

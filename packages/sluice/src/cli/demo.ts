@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { startEmbedded } from '../embedded/postgres.ts';
 import { stateDir } from '../embedded/state-dir.ts';
-import { CliError, readFlags, readListen, untilStopped } from './common.ts';
+import { CliError, readFlags, readListen } from './common.ts';
+import { serveUntilStopped } from './signals.ts';
 import { runPooler } from './start.ts';
 
 const FLAGS = {
@@ -55,7 +56,7 @@ PostgreSQL ${postgres.version.split('-')[0]} is running, and Sluice pools it.
   Stop:        Ctrl-C (drains; a second one stops at once)
 
 `);
-      await untilStopped(daemon, () => postgres.stop());
+      await serveUntilStopped(daemon, { termWaitsForClients: false, cleanUp: () => postgres.stop() });
     } catch (error) {
       await postgres.stop();
       throw error;

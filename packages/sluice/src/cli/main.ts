@@ -1,8 +1,11 @@
 /** The command line: finds the command, prints help and version, turns a failure into one line and an exit code. */
 
+import { ConfigFileError } from '../host/config-file.ts';
+import { VERSION } from '../version.ts';
 import { check } from './check.ts';
-import { CliError, VERSION } from './common.ts';
+import { CliError } from './common.ts';
 import { demo } from './demo.ts';
+import { pgbouncer } from './pgbouncer.ts';
 import { start } from './start.ts';
 
 interface Command {
@@ -16,12 +19,19 @@ export const COMMANDS: Readonly<Record<string, Command>> = { start, demo, check 
 
 /** Never throws; ends the process with code 1 after an error, 2 after a wrong call. */
 export function main(args: readonly string[]): void {
-  run(args).catch((error: unknown) => {
-    const code = error instanceof CliError ? error.exitCode : 1;
-    const text = error instanceof CliError ? error.message : `unexpected error: ${(error as Error)?.stack ?? error}`;
-    process.stderr.write(`sluice: ${text}\n`);
-    process.exit(code);
-  });
+  run(args).catch((error: unknown) => fail('sluice', error));
+}
+
+/** The same for PgBouncer's command line. */
+export function mainPgbouncer(args: readonly string[]): void {
+  pgbouncer(args).catch((error: unknown) => fail('pgbouncer', error));
+}
+
+function fail(program: string, error: unknown): void {
+  const known = error instanceof CliError || error instanceof ConfigFileError;
+  const text = known ? error.message : `unexpected error: ${(error as Error)?.stack ?? error}`;
+  process.stderr.write(`${program}: ${text}\n`);
+  process.exit(known ? error.exitCode : 1);
 }
 
 async function run(args: readonly string[]): Promise<void> {

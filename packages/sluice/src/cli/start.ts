@@ -1,13 +1,14 @@
 /** `sluice start`: runs the pooler for a URL or from a configuration file. */
-import { readFileSync, statSync } from 'node:fs';
 import { parseSecret, type Secret } from '@sluice/wire';
-import { hasErrors, parseConfig, parseDatabaseUrl, quoteValue, redactUrl } from '../config/index.ts';
+import { parseConfig, parseDatabaseUrl, quoteValue, redactUrl } from '../config/index.ts';
 import { Daemon } from '../daemon.ts';
-import { TlsSetupError } from '../net/tls-context.ts';
+import { readConfig } from '../host/config-file.ts';
+import { LogTarget } from '../host/log-target.ts';
 import { Log } from '../telemetry/log.ts';
-import { CliError, explainListen, readFlags, readListen, untilStopped } from './common.ts';
+import { CliError, explainListen, readFlags, readListen } from './common.ts';
+import { newDaemon } from './pgbouncer.ts';
 import { probe } from './probe.ts';
-import { unsupportedSettings } from './unsupported.ts';
+import { serveUntilStopped } from './signals.ts';
 import { type TlsOfUrl, tlsSettings } from './url-tls.ts';
 
 const FLAGS = {
@@ -26,7 +27,7 @@ URL   postgres://user:password@host:port/database. Clients log in to the pooler 
       user and password. Percent-encode special characters in the password. sslmode,
       sslrootcert, sslcert, sslkey and sslnegotiation mean what they mean to libpq.
 FILE  a configuration in pgbouncer.ini's format; \`sluice check FILE\` explains it. SIGHUP reads
-      the TLS settings and certificates again.
+      it again; TERM waits for clients to leave.
 
 Flags:
   --listen HOST:PORT   where clients connect (default 127.0.0.1:6432; nothing else is
@@ -46,7 +47,7 @@ Ctrl-C drains: no new clients, transactions under way may end. A second Ctrl-C s
     if (extra.length > 0) throw new CliError(`start takes one URL or file, not also "${extra[0]}"`, 2);
     const verbose = values.verbose ? 1 : 0;
     if (/^postgres(ql)?:/i.test(target)) await startUrl(target, { ...values, verbose });
-    else await startFile(target, verbose);
+    else await startFile(target, { verbose, quiet: false });
   },
 };
 
@@ -68,7 +69,7 @@ async function startUrl(text: string, flags: UrlFlags): Promise<void> {
   await probe(url);
   const { daemon } = await runPooler(url, listen, flags);
   if (!flags.quiet) greet(daemon, url, listen.host);
-  await untilStopped(daemon);
+  await serveUntilStopped(daemon, { termWaitsForClients: false });
 }
 
 /** What the pooler needs to know of a database given by URL. */
@@ -134,67 +135,19 @@ Pooling ${shown}
 `);
 }
 
-async function startFile(path: string, verbose: number): Promise<void> {
-  const text = readConfigFile(path);
-  const { config, problems } = parseConfig(text, { path, readFile: (name) => readFileSync(name, 'utf8') });
-  const log = consoleLog(Math.max(verbose, config.global.verbose), config.global.logFormat);
-  for (const problem of problems) {
-    const line = `${problem.file}:${problem.line}: ${problem.message}`;
-    if (problem.severity === 'error') log.error(line);
-    else log.warn(line);
+async function startFile(path: string, flags: { verbose: number; quiet: boolean }): Promise<void> {
+  const target = new LogTarget(flags);
+  const config = readConfig(path, target.log);
+  try {
+    target.apply(config);
+  } catch (error) {
+    throw new CliError((error as Error).message);
   }
-  const unsupported = unsupportedSettings(config);
-  for (const { severity, place, message } of unsupported) {
-    const line = `${place.file}:${place.line}: ${message}`;
-    if (severity === 'error') log.error(line);
-    else log.warn(line);
-  }
-  if (hasErrors(problems) || unsupported.some(({ severity }) => severity === 'error'))
-    throw new CliError(`${path} has errors; mend the lines named above`);
-  const daemon = newDaemon(config, log);
+  const daemon = newDaemon(path, config, target);
   try {
     await daemon.start();
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
   }
-  process.on('SIGHUP', () => rereadTls(path, daemon, log));
-  await untilStopped(daemon);
-}
-
-/** TLS settings and their files are read again: for renewed certificates. Nothing changes when one of them is no good. */
-function rereadTls(path: string, daemon: Daemon, log: Log): void {
-  try {
-    const { config, problems } = parseConfig(readConfigFile(path), {
-      path,
-      readFile: (name) => readFileSync(name, 'utf8'),
-    });
-    const bad = problems.find(({ severity }) => severity === 'error');
-    if (bad !== undefined) throw new CliError(`${bad.file}:${bad.line}: ${bad.message}`);
-    daemon.applyTls(daemon.loadTls(config));
-    log.info('SIGHUP: TLS settings and files were read again; other settings need a restart');
-  } catch (error) {
-    log.error(`${(error as Error).message}; RELOAD failed, nothing was changed`);
-  }
-}
-
-function newDaemon(config: ConstructorParameters<typeof Daemon>[0]['config'], log: Log): Daemon {
-  try {
-    return new Daemon({ config, log });
-  } catch (error) {
-    if (error instanceof TlsSetupError) throw new CliError(error.message);
-    throw new CliError(`auth_file ${config.global.authFile} cannot be read: ${(error as Error).message}`);
-  }
-}
-
-export function readConfigFile(path: string): string {
-  try {
-    if (statSync(path).isDirectory())
-      throw new CliError(`${path} is a directory; name the configuration file in it`, 2);
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (error instanceof CliError) throw error;
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-      throw new CliError(`there is no file "${path}"; give a configuration file or a postgres:// URL`, 2);
-    throw new CliError(`cannot read ${path}: ${(error as Error).message}`);
-  }
+  await serveUntilStopped(daemon, { termWaitsForClients: true });
 }

@@ -16,8 +16,8 @@ export interface ClientHome {
   readonly maxPrepared: number;
   /** Reset after every transaction (server_reset_query_always). */
   readonly resetAlways: boolean;
-  /** Clock milliseconds at which a wait that begins now is given up; Infinity: never. */
-  waitDeadline(now: number): number;
+  /** Clock milliseconds at which a wait of this user that begins now is given up; Infinity: never. */
+  waitDeadline(now: number, user?: string): number;
 }
 
 /** An error for a client, with its SQLSTATE. */
@@ -26,12 +26,16 @@ export interface ClientError {
   sqlState: string;
   detail?: string;
   hint?: string;
+  /** What the log says instead of the message: something that the client must not learn. */
+  logged?: string;
 }
 
 export interface ClientRegistry {
   readonly statements: StatementStore;
   /** Bytes of the largest message accepted (max_packet_size). */
   readonly maxPacketSize: number;
+  /** Simple queries are refused (disable_pqexec). */
+  readonly refusesSimple: boolean;
   /** Why this client may not begin anything now (shutdown, database gone), or null. */
   refuseWork(session: Session): ClientError | null;
   /** The session is queued for a server. */

@@ -146,6 +146,13 @@ export class Intake {
         this.#refuseMessage(buffer[at]!, size);
         return;
       }
+      if (what === Front.Query && this.#session.registry.refusesSimple) {
+        this.#send(buffer, from, at);
+        this.#session.disconnect('PQexec disallowed', '08P01', {
+          hint: 'disable_pqexec is set: use the extended query protocol.',
+        });
+        return;
+      }
       if (this.#session.state !== SessionState.Linked && !this.#mayProceed(what, buffer, at, end)) {
         if (this.#session.state !== SessionState.Idle) return;
         // Not for any server: skipped, as PostgreSQL skips copy data outside of a copy.

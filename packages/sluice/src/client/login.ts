@@ -8,13 +8,13 @@ import {
   concat,
   errorResponse,
   negotiateProtocolVersion,
+  noticeResponse,
   type Parameters,
   ProtocolError,
   parameterStatus,
   parseStartup,
   readyForQuery,
 } from '@sluice/wire';
-import type { AuthResult } from '../auth/method.ts';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
 import { type AcceptOptions, acceptTls, TlsFailed } from '../net/tls-conn.ts';
@@ -43,6 +43,8 @@ export interface Greeting {
   parameters: Parameters;
   processId: number;
   cancelKey: Uint8Array;
+  /** Told to the client as a notice before it may begin (login_notify_message); '' is nothing. */
+  notice?: string;
 }
 
 /** What the login asks of the rooms above. */
@@ -53,15 +55,16 @@ export interface LoginDesk {
   readonly clientTls: ClientTls;
   /** May a connection come in at all? (max_client_conn, shutdown) Asked with the startup message in hand. */
   admit(request: StartupRequest, conn: Conn): ClientError | null;
-  authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<AuthResult | ClientError>;
+  /** Rejects with a LoginRefused. */
+  authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void>;
   /** After authentication: finds the pool and waits for a greeting of its server. Rejects with a LoginRefused. */
-  greet(request: StartupRequest, auth: AuthResult, conn: Conn, deadline: number): Promise<Greeting>;
+  greet(request: StartupRequest, conn: Conn, deadline: number): Promise<Greeting>;
   /** The greeting was sent: the connection becomes a session. `rest`: what arrived behind the login. */
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
   cancel(processId: number, key: Uint8Array, done: () => void): void;
-  /** The login failed. */
-  failed(conn: Conn, request: StartupRequest | null, reason: string): void;
+  /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log. */
+  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void;
 }
 
 export class LoginRefused extends Error {
@@ -84,6 +87,7 @@ interface Line {
 export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
   const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES) };
   const deadline = desk.loginTimeoutMs;
+  const began = performance.now();
   let request: StartupRequest | null = null;
   const timer =
     deadline > 0
@@ -96,16 +100,15 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     const refusal = desk.admit(request, conn);
     if (refusal !== null) throw new LoginRefused(refusal);
     reader.limit = LOGIN_BYTES;
-    const auth = await desk.authenticate(request, conn, reader);
-    if ('sqlState' in auth) throw new LoginRefused(auth);
-    const greeting = await desk.greet(request, auth, conn, deadline);
+    await desk.authenticate(request, conn, reader);
+    const greeting = await desk.greet(request, conn, deadline);
     clearTimeout(timer);
     if (conn.closed) throw new ConnectionEnded(null);
     send(conn, welcome(greeting));
     desk.enter(request, greeting, conn, reader.detach());
   } catch (error) {
     const reason = settle(line.conn, error as Error);
-    desk.failed(line.conn, request, reason);
+    desk.failed(line.conn, request, reason, performance.now() - began);
   } finally {
     clearTimeout(timer);
   }
@@ -220,6 +223,7 @@ function welcome(greeting: Greeting): Uint8Array {
     parts.push(parameterStatus(name, (index < 0 ? null : values[index]) ?? value));
     told.add(name.toLowerCase());
   }
+  if (greeting.notice) parts.push(noticeResponse({ severity: 'NOTICE', code: '00000', message: greeting.notice }));
   parts.push(backendKeyData(greeting.processId, greeting.cancelKey), readyForQuery(0x49));
   return concat(...parts);
 }
@@ -231,7 +235,7 @@ function settle(conn: Conn, error: Error): string {
   else if (error instanceof TlsFailed && error.tellable) refuse(conn, { message: error.message, sqlState: '28000' });
   else if (error instanceof ConnectionEnded || error instanceof TlsFailed) conn.destroy();
   else refuse(conn, { message: `login failed: ${error.message}`, sqlState: '08006' });
-  return error.message;
+  return (error instanceof LoginRefused ? error.error.logged : undefined) ?? error.message;
 }
 
 function refuse(conn: Conn, { message, sqlState, detail, hint }: ClientError): void {

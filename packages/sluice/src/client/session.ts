@@ -131,7 +131,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       this.disconnect(refusal.message, refusal.sqlState);
       return false;
     }
-    this.waiter.deadline = this.home.waitDeadline(this.clock.now);
+    this.waiter.deadline = this.home.waitDeadline(this.clock.now, this.identity.user);
     this.state = SessionState.Waiting;
     this.waitNotified = false;
     const entry = this.pool.acquire(this.waiter);
@@ -210,6 +210,12 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     );
     this.conn.write(answer, 0, answer.length);
     this.intake.proceed();
+  }
+
+  notifyWaiting(notice: Uint8Array): void {
+    if (this.waitNotified || this.state !== SessionState.Waiting) return;
+    this.waitNotified = true;
+    this.conn.write(notice, 0, notice.length);
   }
 
   // The server's side.

@@ -59,6 +59,8 @@ export interface Session {
   disconnect(reason: string, sqlState?: string, extra?: { detail?: string; hint?: string }): void;
   /** Ends the session without a word. */
   drop(reason: string): void;
+  /** Sends this notice, once a wait (query_wait_notify). */
+  notifyWaiting(notice: Uint8Array): void;
   /** Answers the first exchange of a waiting session as cancelled. */
   cancelWaiting(): void;
 }

@@ -18,6 +18,7 @@ class FakeConn implements Conn {
   queued = 0;
   closed = false;
   tls = null;
+  readonly fd = -1;
   remote = { address: '127.0.0.1', port: 1, unix: false };
   local = { address: '127.0.0.1', port: 2, unix: false };
   readonly written: number[] = [];
@@ -27,6 +28,7 @@ class FakeConn implements Conn {
   }
   pause(): void {}
   resume(): void {}
+  hold(): void {}
   end(): void {
     this.closed = true;
   }
@@ -36,7 +38,7 @@ class FakeConn implements Conn {
 }
 
 const names = new wire.ParameterNames();
-const identity = { processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1, tls: null };
+const identity = { id: 1, processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1, tls: null };
 
 class Collector implements ServerHolder {
   readonly got: number[] = [];

@@ -1,4 +1,5 @@
 /** The configuration room: the settings table, and the readers of pgbouncer.ini and its companions. Opens no files. */
+export { type Access, type AccessResult, loadAccess, NO_ACCESS } from './access.ts';
 export { type AddressBytes, inNetwork, type Network, parseAddress, parseClientAddress } from './address.ts';
 export { checkConfig } from './checks.ts';
 export { formatConnstr, type Pair, type ParsedConnstr, parseConnstr, quoteValue } from './connstr.ts';

@@ -5,7 +5,7 @@
 import type { Column } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import type { ConsoleAccess, ConsoleClient, ConsoleDoor } from '../pooling/desk.ts';
-import { Operator } from '../pooling/operator.ts';
+import type { Operator } from '../pooling/operator.ts';
 import type { Pooler } from '../pooling/pooler.ts';
 import { Snapshot } from '../pooling/snapshot.ts';
 import type { ConsoleHost } from './commands.ts';

@@ -84,11 +84,7 @@ function show(sql: string, name: string, context: InterpreterContext): Answer {
   };
 }
 
-function set(
-  { key, value }: Extract<Parsed, { kind: 'set' }>,
-  admin: boolean,
-  { host }: InterpreterContext,
-): Answer {
+function set({ key, value }: Extract<Parsed, { kind: 'set' }>, admin: boolean, { host }: InterpreterContext): Answer {
   if (isFakeParameter(key)) return { kind: 'done', tag: 'SET', table: null, notices: [{ message: 'SET ignored' }] };
   if (!admin) throw new OperatorError('admin access needed');
   const warnings = host.set(key, value);

@@ -123,7 +123,8 @@ export class ConsoleSession {
       }
       case 'B': {
         const { portal, statement, values } = parseBind(body, 0, body.length);
-        if (values.length > 0) throw new OperatorError('the console takes no parameters; write the value into the command');
+        if (values.length > 0)
+          throw new OperatorError('the console takes no parameters; write the value into the command');
         this.#remember(this.#portals, portal, this.#find(this.#statements, statement, 'prepared statement'));
         this.#send(BIND_COMPLETE);
         return true;

@@ -50,6 +50,7 @@ function timeText(time: Date): string {
 
 function zone(time: Date): string {
   if (time.getTimezoneOffset() === 0) return 'UTC';
-  return new Intl.DateTimeFormat('en', { timeZoneName: 'short' }).formatToParts(time).find((p) => p.type === 'timeZoneName')!
-    .value;
+  return new Intl.DateTimeFormat('en', { timeZoneName: 'short' })
+    .formatToParts(time)
+    .find((p) => p.type === 'timeZoneName')!.value;
 }

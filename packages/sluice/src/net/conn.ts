@@ -31,6 +31,8 @@ export interface Conn {
   destroy(error?: Error): void;
   readonly remote: Address;
   readonly local: Address;
+  /** The descriptor, for what the system knows of the connection; -1 when closed, or where there is none to be had. */
+  readonly fd: number;
   /** TLS facts, or null on a plain connection. */
   readonly tls: TlsFacts | null;
 }

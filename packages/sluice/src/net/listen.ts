@@ -1,5 +1,5 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
-import { chmodSync, existsSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
@@ -12,8 +12,9 @@ export interface ListenTarget {
   unix: boolean;
   /** Length of the kernel's queue of connections not yet accepted (PgBouncer listen_backlog). */
   backlog: number;
-  /** Permissions of a Unix socket's file (unix_socket_mode). */
+  /** Permissions and group of a Unix socket's file (unix_socket_mode, unix_socket_group). */
   mode?: number;
+  group?: number;
   /** A listening descriptor that exists already (socket activation, take-over) instead of a new one. */
   fd?: number;
 }
@@ -75,7 +76,10 @@ function listenOn(
     server.once('error', reject);
     server.once('listening', () => {
       server.removeListener('error', reject);
-      if (target.unix && target.mode !== undefined) chmodSync(target.host, target.mode);
+      if (target.unix && !target.host.startsWith('\0')) {
+        if (target.group !== undefined) chownSync(target.host, -1, target.group);
+        if (target.mode !== undefined) chmodSync(target.host, target.mode);
+      }
       server.on('error', () => {});
       const handle = (server as unknown as { _handle?: ListeningHandle })._handle;
       if (fastConnsWork && handle !== undefined && typeof handle.onconnection === 'function')

@@ -1,7 +1,7 @@
 /** Any duplex stream the ordinary way: TLS sockets, and every socket on runtimes without the fast way. */
 import type { Socket } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
-import { addressOf, type Surrendered, surrendered } from './fast-conn.ts';
+import { addressOf, type RawSocket, type Surrendered, surrendered } from './fast-conn.ts';
 
 export class PlainConn implements Conn {
   handler: ConnHandler;
@@ -49,6 +49,10 @@ export class PlainConn implements Conn {
   get local(): Address {
     this.#local ??= addressOf(this.#socket.localAddress, this.#socket.localPort, this.#unixPort);
     return this.#local;
+  }
+
+  get fd(): number {
+    return (this.#socket as RawSocket)._handle?.fd ?? -1;
   }
 
   write(buffer: Uint8Array, start: number, end: number): boolean {

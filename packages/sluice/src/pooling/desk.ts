@@ -2,19 +2,18 @@
  * The login desk: who may come in, how they prove who they are, which pool they get, what they are greeted with. The
  * configured rules, on top of the pooler; the exchange itself is client/login.ts and auth/.
  */
-import type { Secret } from '@sluice/wire';
-import { authenticateMd5 } from '../auth/md5.ts';
-import type { AuthRequest, AuthResult } from '../auth/method.ts';
-import { authenticatePlain } from '../auth/plain.ts';
-import { authenticateScram } from '../auth/scram.ts';
+import type { Parameters as ClientParameters } from '@sluice/wire';
 import type { ClientError } from '../client/home.ts';
 import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
+import { CONSOLE_DATABASE } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
-import type { PacketReader } from '../net/packet-reader.ts';
+import { ConnectionEnded, type PacketReader } from '../net/packet-reader.ts';
+import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import { describeRefusal } from './exhaustion.ts';
-import type { Database, Pooler } from './pooler.ts';
+import { Gate } from './gate.ts';
+import { type Database, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool, Welcome } from './server-pool.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
@@ -23,20 +22,61 @@ const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
 /** Startup parameters that are not settings. */
 const NOT_SETTINGS = new Set(['user', 'database', 'replication']);
 
+/** Consoles that may log in beside max_client_conn: an operator must get in when the pooler is full. */
+const CONSOLE_SPARE = 20;
+
+/** Who may log in to the console over the Unix socket without a password, when the process is the daemon's own user's. */
+const CONSOLE_USER = 'pgbouncer';
+
+/** What a console may do: everything, or only look. */
+export type ConsoleAccess = 'admin' | 'stats';
+
+/** A client of the console. */
+export interface ConsoleClient {
+  readonly id: number;
+  readonly user: string;
+  readonly access: ConsoleAccess;
+  /** Let in by the Unix socket's credentials. */
+  readonly own: boolean;
+  readonly applicationName: string;
+  /** Its connection is over. */
+  left(reason: string): void;
+}
+
+/** The console, as the login desk sees it. */
+export interface ConsoleDoor {
+  /** What a user may do in the console; null: nothing. */
+  access(user: string): ConsoleAccess | null;
+  /** The parameters that a console's client is greeted with. */
+  readonly reported: ReadonlyMap<string, string>;
+  enter(conn: Conn, client: ConsoleClient, rest: Buffer): void;
+  cancel(): void;
+}
+
 interface Login {
-  database: Database;
-  pool: ServerPool;
+  readonly id: number;
+  /** Counted against the limits on clients of a database and of a user; the console is not. */
+  readonly database: string | null;
+  /** The user that the client is now: auth_type any and auth_query may give another name than the client does. */
+  readonly user: string;
+  /** Null: the console. */
+  readonly pool: ServerPool | null;
+  readonly access: ConsoleAccess;
+  readonly own: boolean;
 }
 
 export class PoolerDesk implements LoginDesk {
   readonly #pooler: Pooler;
+  readonly #gate: Gate;
   readonly #logins = new WeakMap<Conn, Login>();
-  /** Connections past the startup message that are not sessions yet; counted against max_client_conn. */
-  readonly #admitted = new Set<Conn>();
-  #sessionIds = 0;
+  /** Connections past the startup message that are not sessions yet, with their numbers; counted against max_client_conn. */
+  readonly #admitted = new Map<Conn, number>();
+  /** Set by whoever has a console to offer. */
+  console: ConsoleDoor | null = null;
 
   constructor(pooler: Pooler) {
     this.#pooler = pooler;
+    this.#gate = new Gate(pooler);
   }
 
   get loginTimeoutMs(): number {
@@ -50,18 +90,20 @@ export class PoolerDesk implements LoginDesk {
   admit(request: StartupRequest, conn: Conn): ClientError | null {
     const pooler = this.#pooler;
     const { global } = pooler.config;
-    if (pooler.shuttingDown) return { message: 'server shutting down', sqlState: '57P01' };
-    if (pooler.sessions.size + pooler.loggingIn >= global.maxClientConn)
+    const forConsole = request.database === CONSOLE_DATABASE;
+    if (pooler.shutdown !== 'none' && !forConsole) return SHUTTING_DOWN;
+    const clients = pooler.sessions.size + pooler.consoles.size + pooler.loggingIn;
+    if (clients >= global.maxClientConn + (forConsole ? CONSOLE_SPARE : 0))
       return {
         message: 'no more connections allowed (max_client_conn)',
         sqlState: '53300',
-        detail: `${pooler.sessions.size + pooler.loggingIn} clients are connected, and max_client_conn is ${global.maxClientConn}.`,
+        detail: `${clients} clients are connected, and max_client_conn is ${global.maxClientConn}.`,
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
     const refused = this.#refusedParameter(request);
     if (refused === null) {
       pooler.loggingIn++;
-      this.#admitted.add(conn);
+      this.#admitted.set(conn, pooler.nextConnectionId());
     }
     return refused;
   }
@@ -71,60 +113,90 @@ export class PoolerDesk implements LoginDesk {
     if (this.#admitted.delete(conn)) this.#pooler.loggingIn--;
   }
 
-  async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<AuthResult | ClientError> {
+  async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void> {
     const pooler = this.#pooler;
-    const { authType, scramIterations } = pooler.config.global;
-    const secret = pooler.secrets.get(request.user) ?? null;
-    const asked: AuthRequest = {
-      conn,
-      reader,
-      crypto: pooler.context.crypto,
-      user: request.user,
-      secret,
-      scramIterations,
-    };
-    const result = await this.#prove(authType, asked, secret);
-    if (!result.ok) {
-      pooler.log.warn(
-        `login failed: ${result.reason ?? 'wrong password'}`,
-        `${request.database}/${request.user}@${conn.remote.address}:${conn.remote.port}`,
-      );
-      return { message: `password authentication failed for user "${request.user}"`, sqlState: '28P01' };
+    const id = this.#admitted.get(conn)!;
+    if (request.database === CONSOLE_DATABASE && this.console !== null) {
+      this.#logins.set(conn, { id, database: null, pool: null, ...(await this.#consoleLogin(request, conn, reader)) });
+      return;
     }
-    if (result.scramKeys !== undefined) pooler.learnScramKeys(request.user, result.scramKeys);
+    const about = describeVisitor(request, conn);
+    const user = await this.#gate.examine({ request, conn, reader, about });
+    // Not before: names that somebody makes up register no databases.
     const database = pooler.database(request.database);
     if (database === null)
-      return {
+      throw new LoginRefused({
         message: `no such database: ${request.database}`,
         sqlState: '3D000',
         hint: 'Add it to [databases], or a "*" entry for all names.',
-      };
-    this.#logins.set(conn, { database, pool: pooler.poolFor(database, request.user) });
-    return result;
+      });
+    this.#checkDatabase(database, user);
+    if (conn.closed) throw new ConnectionEnded(null);
+    pooler.clientEnters(database.name, user);
+    this.#logins.set(conn, {
+      id,
+      database: database.name,
+      user,
+      pool: pooler.poolFor(database, user),
+      access: 'stats',
+      own: false,
+    });
   }
 
-  #prove(authType: string, asked: AuthRequest, secret: Secret | null): Promise<AuthResult> | AuthResult {
-    switch (authType) {
-      case 'any':
-        return { ok: true };
-      case 'trust':
-        return secret === null && !this.#pooler.secrets.has(asked.user)
-          ? { ok: false, reason: 'no such user' }
-          : { ok: true };
-      case 'plain':
-        return authenticatePlain(asked);
-      case 'md5':
-        return secret?.kind === 'scram' ? authenticateScram(asked) : authenticateMd5(asked);
-      case 'scram-sha-256':
-        return authenticateScram(asked);
-      default:
-        return { ok: false, reason: `auth_type ${authType} is not supported` };
+  /** The daemon's own user comes in over the Unix socket as `pgbouncer`; everybody else proves who they are. */
+  async #consoleLogin(
+    request: StartupRequest,
+    conn: Conn,
+    reader: PacketReader,
+  ): Promise<Pick<Login, 'user' | 'access' | 'own'>> {
+    const { log, config } = this.#pooler;
+    const about = describeVisitor(request, conn);
+    if (request.user === CONSOLE_USER && conn.remote.unix && peerUid(conn) === process.getuid?.()) {
+      if (config.global.logConnections) log.info('pgbouncer access from unix socket', about);
+      return { user: request.user, access: 'admin', own: true };
     }
+    const user = await this.#gate.examine({ request, conn, reader, about });
+    const access = this.console!.access(user);
+    if (access === null)
+      throw new LoginRefused({
+        message: 'not allowed',
+        sqlState: '08P01',
+        hint: 'The console is for admin_users and stats_users.',
+      });
+    return { user, access, own: false };
   }
 
-  async greet(request: StartupRequest, _auth: AuthResult, conn: Conn, timeoutMs: number): Promise<Greeting> {
+  /** DISABLE, and the limits on clients of one database and of one user. */
+  #checkDatabase(database: Database, user: string): void {
+    const { config, userClients } = this.#pooler;
+    if (database.disabled)
+      throw new LoginRefused({ message: `database "${database.name}" is disabled`, sqlState: '08P01' });
+    const perDatabase = database.config.maxDbClientConnections ?? config.global.maxDbClientConnections;
+    if (perDatabase > 0 && database.clients >= perDatabase)
+      throw new LoginRefused({
+        message: 'client connections exceeded (max_db_client_connections)',
+        sqlState: '53300',
+        detail: `${database.clients} clients are connected to ${database.name}, and max_db_client_connections is ${perDatabase}.`,
+      });
+    const perUser = config.users.get(user)?.maxUserClientConnections ?? config.global.maxUserClientConnections;
+    if (perUser > 0 && (userClients.get(user) ?? 0) >= perUser)
+      throw new LoginRefused({
+        message: 'client connections exceeded (max_user_client_connections)',
+        sqlState: '53300',
+        detail: `${userClients.get(user)} clients are connected as ${user}, and max_user_client_connections is ${perUser}.`,
+      });
+  }
+
+  async greet(request: StartupRequest, conn: Conn, timeoutMs: number): Promise<Greeting> {
     const pooler = this.#pooler;
     const { pool } = this.#logins.get(conn)!;
+    const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
+    const identity = () => ({
+      processId: pooler.nextProcessId(),
+      cancelKey: pooler.context.crypto.randomBytes(keyBytes),
+    });
+    if (pool === null)
+      return { reported: this.console!.reported, parameters: pooler.context.parameters, ...identity() };
     const { now } = pooler.clock;
     const deadline = Math.min(timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY, pool.waitDeadline(now));
     let welcome: Welcome;
@@ -139,26 +211,27 @@ export class PoolerDesk implements LoginDesk {
       const index = parameters.names.indexOf(name);
       if (index >= 0) parameters = parameters.with(index, value);
     }
-    const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
-    return {
-      reported: welcome.reported,
-      parameters,
-      processId: pooler.nextProcessId(),
-      cancelKey: pooler.context.crypto.randomBytes(keyBytes),
-    };
+    const { loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
+    if (applicationNameAddHost) parameters = withHost(parameters, conn);
+    return { reported: welcome.reported, parameters, notice, ...identity() };
   }
 
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
     const pooler = this.#pooler;
-    const { pool } = this.#logins.get(conn)!;
+    const login = this.#logins.get(conn)!;
+    const { id, pool, user } = login;
     this.#logins.delete(conn);
     this.#leaves(conn);
     pooler.clock.update();
+    if (pool === null) {
+      this.#enterConsole(login, request, greeting, conn, rest);
+      return;
+    }
     const session = new ClientSession(
       conn,
       {
-        id: ++this.#sessionIds,
-        user: request.user,
+        id,
+        user,
         database: request.database,
         processId: greeting.processId,
         cancelKey: greeting.cancelKey,
@@ -169,12 +242,20 @@ export class PoolerDesk implements LoginDesk {
       pooler.clock,
     );
     pooler.add(session);
-    if (pooler.config.global.logConnections)
-      pooler.log.info(
-        `login attempt: db=${request.database} user=${request.user} tls=${conn.tls?.description ?? 'no'}`,
-        pooler.describe(session),
-      );
     session.begin(rest);
+  }
+
+  #enterConsole(login: Login, request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
+    const { consoles, log, config } = this.#pooler;
+    const { processId, cancelKey } = greeting;
+    const about = `C-0x${login.id.toString(16)}: ${describeVisitor(request, conn)}`;
+    consoles.set(processId, { cancelKey, cancel: () => this.console!.cancel() });
+    const left = (reason: string) => {
+      consoles.delete(processId);
+      if (config.global.logDisconnections) log.info(`closing because: ${reason}`, about);
+    };
+    const applicationName = request.params.get('application_name') ?? '';
+    this.console!.enter(conn, { ...login, applicationName, left }, rest);
   }
 
   cancel(processId: number, key: Uint8Array, done: () => void): void {
@@ -182,12 +263,16 @@ export class PoolerDesk implements LoginDesk {
     this.#pooler.cancel(processId, key, done);
   }
 
-  failed(conn: Conn, request: StartupRequest | null, reason: string): void {
+  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void {
     const pooler = this.#pooler;
     this.#leaves(conn);
-    if (!pooler.config.global.logPoolerErrors) return;
-    const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
-    pooler.log.warn(`pooler error: ${reason}`, `${who}@${conn.remote.address}:${conn.remote.port}`);
+    const login = this.#logins.get(conn);
+    if (login !== undefined && login.database !== null) pooler.clientLeaves(login.database, login.user);
+    this.#logins.delete(conn);
+    const about = describeVisitor(request, conn);
+    const { logDisconnections, logPoolerErrors } = pooler.config.global;
+    if (logDisconnections) pooler.log.info(`closing because: ${reason} (age=${Math.floor(ageMs / 1000)}s)`, about);
+    if (logPoolerErrors) pooler.log.warn(`pooler error: ${reason}`, about);
   }
 
   /** Startup parameters that are neither followed nor ignored are refused by name. */
@@ -210,4 +295,18 @@ export class PoolerDesk implements LoginDesk {
     }
     return null;
   }
+}
+
+/** application_name_add_host: where the client comes from stands behind its name. */
+function withHost(parameters: ClientParameters, conn: Conn): ClientParameters {
+  const { address, port, unix } = conn.remote;
+  const name = parameters.get('application_name') || 'app';
+  const host = unix ? `unix:${port}` : `${address}:${port}`;
+  return parameters.with(parameters.names.indexOf('application_name'), `${name} - ${host}`.slice(-63));
+}
+
+/** Names a client that is no session yet, in the log. */
+function describeVisitor(request: StartupRequest | null, conn: Conn): string {
+  const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
+  return `${who}@${conn.remote.address}:${conn.remote.port}`;
 }

@@ -133,7 +133,9 @@ export class Operator {
   waitClose(name: string): Promise<void> {
     const database = name === '' ? null : this.find(name, 'wait in');
     return this.#wait(() =>
-      (database === null ? [...this.#pooler.pools.values()] : this.poolsOf(database)).every((pool) => !hasCondemned(pool)),
+      (database === null ? [...this.#pooler.pools.values()] : this.poolsOf(database)).every(
+        (pool) => !hasCondemned(pool),
+      ),
     );
   }
 

@@ -8,7 +8,7 @@ import { ParameterNames, Parameters, parseSecret, type ScramKeys, type Secret } 
 import { nodeCrypto } from '../auth/crypto.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
-import type { Config, DatabaseConfig, UserConfig } from '../config/index.ts';
+import { type Access, type Config, type DatabaseConfig, NO_ACCESS, type UserConfig } from '../config/index.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
@@ -17,6 +17,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
+import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { poolMode, poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, ServerPool } from './server-pool.ts';
@@ -52,8 +53,9 @@ const STOP_AFTER_MS = [0, 200, 2_000];
 
 export class Pooler implements ClientRegistry {
   config: Config;
-  /** Secrets of the users in auth_file. */
-  secrets: ReadonlyMap<string, Secret>;
+  /** The rules of auth_hba_file; replaced by a reload. */
+  access: Access = NO_ACCESS;
+  readonly credentials: Credentials;
   readonly context: PoolingContext;
   readonly clock: Clock;
   readonly log: Log;
@@ -64,24 +66,27 @@ export class Pooler implements ClientRegistry {
   readonly sessions = new Map<number, Session>();
   /** Connections that have not logged in yet. */
   loggingIn = 0;
+  refusesSimple: boolean;
   pauseMode: PauseMode = 'active';
   /** New clients are refused; with 'wait for servers' nobody gets a server any more. */
   shutdown: ShutdownMode = 'none';
   /** Clients logged in, by user: for max_user_client_connections. */
   readonly userClients = new Map<string, number>();
   readonly periods: Periods;
+  /** Open consoles, by process id: they can be cancelled like any session. */
+  readonly consoles = new Map<number, { readonly cancelKey: Uint8Array; cancel(): void }>();
   /** Commands of the console, which count as traffic too. */
   readonly consoleTraffic = new Traffic();
   #processIds = 0;
   #connectionIds = 0;
-  readonly #scramKeys = new Map<string, ScramKeys>();
 
   constructor(config: Config, secrets: ReadonlyMap<string, Secret>, clock: Clock, log: Log, tls: TlsContexts) {
     this.config = config;
-    this.secrets = secrets;
+    this.credentials = new Credentials(secrets);
     this.clock = clock;
     this.log = log;
     this.statements = new StatementStore();
+    this.refusesSimple = config.global.disablePqexec;
     this.periods = new Periods(clock.now);
     this.context = {
       clock,
@@ -92,6 +97,7 @@ export class Pooler implements ClientRegistry {
       parameters: new Parameters(new ParameterNames(config.global.trackExtraParameters)),
       random: Math.random,
       tls,
+      tcp: config.global,
       nextConnectionId: () => this.nextConnectionId(),
     };
     for (const name of config.databases.keys()) this.database(name);
@@ -102,8 +108,23 @@ export class Pooler implements ClientRegistry {
     return ++this.#connectionIds;
   }
 
+  /** Secrets of the users in auth_file. */
+  get secrets(): ReadonlyMap<string, Secret> {
+    return this.credentials.users;
+  }
+
+  set secrets(users: ReadonlyMap<string, Secret>) {
+    this.credentials.replace(users);
+    for (const pool of this.pools.values()) this.#refreshCredentials(pool);
+  }
+
   get maxPacketSize(): number {
     return this.config.global.maxPacketSize;
+  }
+
+  /** What the configuration has for a database of this name, which is not registered by asking. */
+  databaseConfig(name: string): DatabaseConfig | null {
+    return this.config.databases.get(name) ?? this.config.fallback ?? null;
   }
 
   /** The database of this name, or of the '*' entry, or null. */
@@ -111,8 +132,8 @@ export class Pooler implements ClientRegistry {
     const known = this.databases.get(name);
     if (known !== undefined) return known;
     const own = this.config.databases.get(name);
-    const config = own ?? this.config.fallback;
-    if (config === undefined) return null;
+    const config = this.databaseConfig(name);
+    if (config === null) return null;
     const database: Database = {
       name,
       config,
@@ -131,14 +152,17 @@ export class Pooler implements ClientRegistry {
 
   /** The pool of a database for a client's user; a forced user of the database takes the client's place. */
   poolFor(database: Database, user: string): ServerPool {
-    const forced = database.config.user;
-    const role = forced ?? user;
+    return this.poolOf(database, database.config.user ?? user);
+  }
+
+  /** The pool of a database for a role on the server. */
+  poolOf(database: Database, role: string): ServerPool {
     const key = `${database.name}\0${role}`;
     const known = this.pools.get(key);
     if (known !== undefined) return known;
     const pool = new ServerPool(
       this.context,
-      this.#shape(database, user),
+      this.#shape(database, role),
       this.#serverUser(database, role),
       [database.limit, this.#userLimit(role)],
       database.traffic,
@@ -157,21 +181,51 @@ export class Pooler implements ClientRegistry {
     }
   }
 
-  /** Remembers what a SCRAM login proved, for logging in to servers with it. */
+  // What logins teach about users, for logging in to servers.
+
   learnScramKeys(user: string, keys: ScramKeys): void {
-    this.#scramKeys.set(user, keys);
-    for (const pool of this.pools.values()) if (pool.user.name === user) pool.user.scramKeys = keys;
+    if (this.credentials.learnScramKeys(user, keys)) this.#refreshRole(user);
+  }
+
+  learnPassword(database: string, user: string, proven: ProvenPassword): void {
+    if (this.credentials.learnPassword(database, user, proven)) this.#refreshRole(user);
+  }
+
+  learnAnswer(database: string, user: string, secret: Secret | null): void {
+    if (this.credentials.learnAnswer(database, user, secret)) this.#refreshRole(user);
+  }
+
+  #refreshRole(role: string): void {
+    for (const pool of this.pools.values()) if (pool.user.name === role) this.#refreshCredentials(pool);
+  }
+
+  /** A pool takes its settings from the configuration as it is now. */
+  refresh(pool: ServerPool): void {
+    const database = this.databases.get(pool.database);
+    if (database === undefined) return;
+    pool.setShape(this.#shape(database, pool.user.name));
+    this.#refreshCredentials(pool);
+  }
+
+  #refreshCredentials(pool: ServerPool): void {
+    const database = this.databases.get(pool.shape.databaseName);
+    if (database === undefined) return;
+    const { secret, scramKeys } = this.#serverUser(database, pool.user.name);
+    pool.user.secret = secret;
+    pool.user.scramKeys = scramKeys;
   }
 
   nextProcessId(): number {
     do this.#processIds = (this.#processIds + 1) & 0x7fff_ffff;
-    while (this.#processIds === 0 || this.sessions.has(this.#processIds));
+    while (this.#processIds === 0 || this.sessions.has(this.#processIds) || this.consoles.has(this.#processIds));
     return this.#processIds;
   }
 
   /** Carries a client's cancel request to the server that runs its query; one that runs nothing is let be. */
   cancel(processId: number, key: Uint8Array, done: () => void): void {
     const session = this.sessions.get(processId);
+    const console = this.consoles.get(processId);
+    if (console !== undefined && this.context.crypto.timingSafeEqual(console.cancelKey, key)) console.cancel();
     if (session === undefined || !this.context.crypto.timingSafeEqual(session.identity.cancelKey, key)) {
       this.log.noise('cancel request with an unknown key');
       done();
@@ -197,13 +251,24 @@ export class Pooler implements ClientRegistry {
   // The registry of sessions.
 
   add(session: Session): void {
-    const { processId, user, database } = session.identity;
-    this.sessions.set(processId, session);
+    this.sessions.set(session.identity.processId, session);
     (session.home as ServerPool).clientEnters();
+    session.home.traffic.logins++;
+  }
+
+  /** A client of this database and user is past its authentication: it counts against their limits until `clientLeaves`. */
+  clientEnters(database: string, user: string): void {
     this.userClients.set(user, (this.userClients.get(user) ?? 0) + 1);
     const entry = this.databases.get(database);
     if (entry !== undefined) entry.clients++;
-    session.home.traffic.logins++;
+  }
+
+  clientLeaves(database: string, user: string): void {
+    const left = (this.userClients.get(user) ?? 1) - 1;
+    if (left === 0) this.userClients.delete(user);
+    else this.userClients.set(user, left);
+    const entry = this.databases.get(database);
+    if (entry !== undefined) entry.clients--;
   }
 
   refuseWork(_session: Session): ClientError | null {
@@ -220,11 +285,7 @@ export class Pooler implements ClientRegistry {
     const { processId, user, database } = session.identity;
     this.sessions.delete(processId);
     (session.home as ServerPool).clientLeaves();
-    const left = (this.userClients.get(user) ?? 1) - 1;
-    if (left === 0) this.userClients.delete(user);
-    else this.userClients.set(user, left);
-    const entry = this.databases.get(database);
-    if (entry !== undefined) entry.clients--;
+    this.clientLeaves(database, user);
     if (this.config.global.logDisconnections) {
       const age = Math.floor((this.clock.now - session.connectedAt) / 1000);
       this.log.info(`closing because: ${reason} (age=${age}s)`, this.describe(session));
@@ -263,14 +324,23 @@ export class Pooler implements ClientRegistry {
 
   #serverUser(database: Database, role: string): PoolUser {
     const { user, password } = database.config;
-    const own = user !== undefined && password !== undefined ? parseSecret(password) : null;
-    return { name: role, secret: own ?? this.secrets.get(role) ?? null, scramKeys: this.#scramKeys.get(role) ?? null };
+    const own = user === role && password !== undefined ? parseSecret(password) : null;
+    const secret = own ?? this.credentials.secretFor(database.name, role);
+    return { name: role, secret, scramKeys: this.credentials.keysFor(role, secret) };
   }
 
-  #shape(database: Database, user: string): PoolShape {
+  /** A pool goes by the [users] entry of its role: with a forced user, not by that of whoever came first. */
+  #userWaits(): ReadonlyMap<string, number> {
+    const waits = new Map<string, number>();
+    for (const { name, queryWaitTimeoutMs } of this.config.users.values())
+      if (queryWaitTimeoutMs !== undefined) waits.set(name, queryWaitTimeoutMs);
+    return waits;
+  }
+
+  #shape(database: Database, role: string): PoolShape {
     const { config } = this;
     const { global } = config;
-    const userConfig: UserConfig | undefined = config.users.get(user);
+    const userConfig: UserConfig | undefined = config.users.get(role);
     return {
       database: database.config,
       databaseName: database.name,
@@ -282,7 +352,8 @@ export class Pooler implements ClientRegistry {
       checkQuery: global.serverCheckQuery,
       connectQuery: database.config.connectQuery ?? '',
       connectTimeoutMs: global.serverConnectTimeoutMs,
-      queryWaitTimeoutMs: global.queryWaitTimeoutMs,
+      queryWaitTimeoutMs: database.config.queryWaitTimeoutMs ?? global.queryWaitTimeoutMs,
+      userWaitTimeouts: this.#userWaits(),
       unixSocketDir: global.unixSocketDir,
       logConnections: global.logConnections,
       logDisconnections: global.logDisconnections,

@@ -16,6 +16,7 @@ import {
 import { type CryptoPort, type ErrorFields, type Parameters, query, type ScramKeys, type Secret } from '@sluice/wire';
 import type { ClientHome, PoolingMode } from '../client/home.ts';
 import type { DatabaseConfig } from '../config/index.ts';
+import { setSocketOptions, type TcpSettings } from '../net/socket-options.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
@@ -38,6 +39,7 @@ export interface PoolingContext {
   readonly random: () => number;
   /** Replaced by a reload: for connections that come later. */
   tls: TlsContexts;
+  tcp: TcpSettings;
   readonly nextConnectionId: () => number;
 }
 
@@ -55,6 +57,8 @@ export interface PoolShape {
   connectQuery: string;
   connectTimeoutMs: number;
   queryWaitTimeoutMs: number;
+  /** query_wait_timeout of single users, in milliseconds. */
+  userWaitTimeouts: ReadonlyMap<string, number>;
   unixSocketDir: string;
   logConnections: boolean;
   logDisconnections: boolean;
@@ -87,6 +91,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   shape: PoolShape;
   welcome: Welcome | null = null;
   readonly database: string;
+  /** Clock milliseconds at which it was last seen in use; for pool_idle_timeout. */
+  usedAt: number;
   /** Its place in the pooler's map. */
   readonly key: string;
   #clients = 0;
@@ -101,6 +107,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.database = shape.databaseName;
     this.key = `${shape.databaseName}\0${user.name}`;
     const { clock, set, random } = context;
+    this.usedAt = clock.now;
     this.pool = new Pool<Server>({
       name: `${shape.databaseName}/${user.name}`,
       policy: this.#policy(),
@@ -152,9 +159,11 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     return this.shape.resetAlways;
   }
 
-  waitDeadline(now: number): number {
-    const { queryWaitTimeoutMs } = this.shape;
-    return queryWaitTimeoutMs > 0 ? now + queryWaitTimeoutMs : Number.POSITIVE_INFINITY;
+  waitDeadline(now: number, user = ''): number {
+    const { queryWaitTimeoutMs, userWaitTimeouts } = this.shape;
+    const timeoutMs =
+      userWaitTimeouts.size === 0 ? queryWaitTimeoutMs : (userWaitTimeouts.get(user) ?? queryWaitTimeoutMs);
+    return timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY;
   }
 
   /** What the server says of itself, from the first connection on. Rejects with why there is none. */
@@ -164,7 +173,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const promise = new Promise<Welcome>((resolve, reject) => {
       const waiter = new Waiter<Server>({
         served: (entry) => {
-          this.pool.release(entry, entry.generation);
+          this.#releaseUnused(entry);
           resolve(this.welcome!);
         },
         refused: (reason) => reject(new Error(reason)),
@@ -173,10 +182,16 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       abort = () => this.pool.cancel(waiter);
       const entry = this.pool.acquire(waiter);
       if (entry === null) return;
-      this.pool.release(entry, entry.generation);
+      this.#releaseUnused(entry);
       resolve(this.welcome!);
     });
     return { promise, abort };
+  }
+
+  /** Only its welcome was wanted: a server that may be used once (server_lifetime 0) has that use before it. */
+  #releaseUnused(entry: Entry<Server>): void {
+    entry.uses--;
+    this.pool.release(entry, entry.generation);
   }
 
   // The core's port.
@@ -251,6 +266,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     }));
     this.#openings.set(entry, opening);
     const { conn, loggedIn, tls } = await opening.opened;
+    setSocketOptions(conn, context.tcp);
     this.welcome = { reported: loggedIn.reported, parameters: loggedIn.parameters };
     const identity = { id, processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port, tls };
     return new Server(conn, entry, identity, loggedIn.parameters, this, context.statements, context.clock.update());

@@ -3,6 +3,7 @@
  * objects; each list is made when it is asked for. Changes nothing.
  */
 import { type Entry, EntryState } from '@sluice/core';
+import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import type { Config, DatabaseConfig } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
@@ -267,7 +268,7 @@ export class Snapshot {
   }
 
   #holderOf(server: Server): Session | null {
-    return server.holder === null ? null : (server.holder as unknown as Session);
+    return server.holder instanceof ClientSession ? server.holder : null;
   }
 
   #database({ name, config, limit, clients, paused, disabled }: Database): DatabaseRow {

@@ -6,8 +6,8 @@
 export type LogLevel = 'FATAL' | 'ERROR' | 'WARNING' | 'LOG' | 'NOISE' | 'DEBUG';
 
 export interface LogSink {
-  /** A whole line without its newline. */
-  write(line: string): void;
+  /** A whole line without its newline; its level and its text without time and process, for a service that adds its own. */
+  write(line: string, level?: LogLevel, body?: string): void;
 }
 
 export interface LogOptions {
@@ -37,7 +37,8 @@ export class Log {
     if (!this.wants(level)) return;
     const now = new Date();
     const line = this.options.format === 'json' ? json(now, level, about, message) : text(now, level, about, message);
-    for (const sink of this.sinks) sink.write(line);
+    const body = about === '' ? message : `${about} ${message}`;
+    for (const sink of this.sinks) sink.write(line, level, body);
   }
 
   info(message: string, about = ''): void {

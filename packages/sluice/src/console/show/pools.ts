@@ -48,6 +48,12 @@ export const PEERS: View = {
 };
 
 export const PEER_POOLS: View = {
-  columns: columns('iiiii', ['peer_id', 'cl_active_cancel_req', 'cl_waiting_cancel_req', 'sv_active_cancel', 'sv_login']),
+  columns: columns('iiiii', [
+    'peer_id',
+    'cl_active_cancel_req',
+    'cl_waiting_cancel_req',
+    'sv_active_cancel',
+    'sv_login',
+  ]),
   rows: ({ config }) => [...config.peers.values()].map((peer) => [peer.id, 0, 0, 0, 0]),
 };

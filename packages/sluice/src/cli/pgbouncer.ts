@@ -1,0 +1,146 @@
+/** The command line of PgBouncer: `pgbouncer [-d] [-R] [-q] [-v] [-u user] [-V] [-h] config.ini`. */
+import { spawn } from 'node:child_process';
+import { isAbsolute, resolve } from 'node:path';
+import type { Config } from '../config/index.ts';
+import { AccessError, Daemon } from '../daemon.ts';
+import { ConfigFileError, readConfig } from '../host/config-file.ts';
+import { userIds } from '../host/groups.ts';
+import { LogTarget } from '../host/log-target.ts';
+import { checkPidFile, removePidFile, writePidFile } from '../host/pid-file.ts';
+import { TlsSetupError } from '../net/tls-context.ts';
+import { VERSION_TEXT } from '../version.ts';
+import { CliError, explainListen, readFlags } from './common.ts';
+import { serveUntilStopped } from './signals.ts';
+
+const FLAGS = {
+  daemon: { type: 'boolean', short: 'd' },
+  reboot: { type: 'boolean', short: 'R' },
+  quiet: { type: 'boolean', short: 'q' },
+  verbose: { type: 'boolean', short: 'v', multiple: true },
+  user: { type: 'string', short: 'u' },
+  version: { type: 'boolean', short: 'V' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const HELP = `Sluice in PgBouncer's place: a connection pooler for PostgreSQL.
+
+Usage:
+  pgbouncer [OPTION]... CONFIG_FILE
+
+Options:
+  -d, --daemon         run in the background (as a daemon)
+  -q, --quiet          run quietly: nothing on standard error
+  -R, --reboot         take over from a running pooler
+  -u, --user=USERNAME  assume the identity of USERNAME
+  -v, --verbose        increase verbosity
+  -V, --version        show the version, then exit
+  -h, --help           show this help, then exit
+
+Signals: HUP reloads; INT waits for servers, TERM for clients, a second one of either ends at
+once, and so does QUIT; USR1 pauses, USR2 resumes.
+`;
+
+/** Set in the child that -d starts. */
+const CHILD = 'SLUICE_DAEMON_CHILD';
+
+export async function pgbouncer(args: readonly string[]): Promise<void> {
+  const { values, positionals } = readFlags(args, FLAGS);
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  if (values.version) {
+    process.stdout.write(`${VERSION_TEXT}\nNode.js ${process.version}\n`);
+    return;
+  }
+  const [file, ...extra] = positionals;
+  if (file === undefined || extra.length > 0)
+    throw new CliError('give one configuration file; `pgbouncer --help` shows the options', 2);
+  if (values.reboot)
+    throw new CliError(
+      '-R (take over from a running pooler) is not supported by this version; use SHUTDOWN, then start',
+    );
+  const path = isAbsolute(file) ? file : resolve(file);
+  const target = new LogTarget({ quiet: values.quiet ?? false, verbose: values.verbose?.length ?? 0 });
+  const config = readConfig(path, target.log);
+  becomeUser(values.user ?? config.global.user);
+  if (values.daemon && process.env[CHILD] === undefined) {
+    await intoBackground(args);
+    return;
+  }
+  await serve(path, config, target);
+}
+
+async function serve(path: string, config: Config, target: LogTarget): Promise<void> {
+  const { pidfile, listenPort } = config.global;
+  try {
+    if (pidfile !== '') checkPidFile(pidfile);
+    target.apply(config);
+  } catch (error) {
+    throw new CliError((error as Error).message);
+  }
+  const daemon = newDaemon(path, config, target);
+  try {
+    await daemon.start();
+    if (pidfile !== '') writePidFile(pidfile);
+  } catch (error) {
+    throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
+  }
+  daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
+  process.send?.('up');
+  process.disconnect?.();
+  await serveUntilStopped(daemon, {
+    termWaitsForClients: true,
+    cleanUp: () => (pidfile === '' ? undefined : removePidFile(pidfile)),
+  });
+}
+
+export function newDaemon(path: string, config: Config, target: LogTarget): Daemon {
+  try {
+    return new Daemon({
+      config,
+      log: target.log,
+      reread: () => readConfig(path, target.log),
+      reconfigured: (changed) => target.apply(changed),
+    });
+  } catch (error) {
+    if (error instanceof TlsSetupError || error instanceof AccessError || error instanceof ConfigFileError)
+      throw new CliError(error.message);
+    throw new CliError((error as Error).message);
+  }
+}
+
+/** As PgBouncer: never as root; who starts as root names a user, on the command line or in the file. */
+function becomeUser(name: string): void {
+  const root = process.getuid?.() === 0;
+  if (name === '') {
+    if (root) throw new CliError('must not run as root: name a user with -u USERNAME or the setting user');
+    return;
+  }
+  try {
+    const { uid, gid } = userIds(name);
+    if (process.getuid?.() === uid) return;
+    (process as { initgroups?: (user: string, group: number) => void }).initgroups?.(name, gid);
+    process.setgid?.(gid);
+    process.setuid?.(uid);
+  } catch (error) {
+    throw new CliError(`cannot become user "${name}": ${(error as Error).message}`);
+  }
+}
+
+/** Starts the same again, detached, and ends when the child serves or has failed. */
+async function intoBackground(args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    env: { ...process.env, [CHILD]: '1' },
+  });
+  const up = await new Promise<boolean>((settle) => {
+    child.once('message', () => settle(true));
+    child.once('exit', () => settle(false));
+  });
+  if (!up) throw new CliError('the background process did not start; its log says why');
+  child.disconnect();
+  child.unref();
+  process.exit(0);
+}

@@ -1,0 +1,66 @@
+/** What signals do to a running daemon, as PgBouncer has it, and what the end of the process is. */
+import { constants } from 'node:os';
+import type { Daemon } from '../daemon.ts';
+
+export interface SignalOptions {
+  /** TERM waits for clients, as PgBouncer from 1.23 on; otherwise it does what Ctrl-C does. */
+  termWaitsForClients: boolean;
+  /** Runs after the daemon has ended, before the process does. */
+  cleanUp?: () => Promise<void> | void;
+}
+
+/**
+ * INT waits until servers are free, TERM until clients are gone; a second one of either ends at once, QUIT does so
+ * always. HUP reloads, USR1 pauses, USR2 resumes. Ends the process when the daemon has ended.
+ */
+export async function serveUntilStopped(daemon: Daemon, options: SignalOptions): Promise<never> {
+  let asked = 0;
+  const stop = (name: string, mode: 'wait for clients' | 'wait for servers') => {
+    if (asked++ > 0) {
+      daemon.log(`got ${name} while shutting down, fast exit`);
+      daemon.stop();
+    } else {
+      daemon.log(
+        `got ${name}, shutting down, waiting for all ${mode.slice(9)} ${mode.endsWith('servers') ? 'to be released' : 'to disconnect'}`,
+      );
+      daemon.shutDown(mode);
+    }
+  };
+  process.on('SIGINT', () => stop('SIGINT', 'wait for servers'));
+  process.on('SIGTERM', () => stop('SIGTERM', options.termWaitsForClients ? 'wait for clients' : 'wait for servers'));
+  process.on('SIGQUIT', () => {
+    daemon.log('got SIGQUIT, fast exit');
+    daemon.stop();
+  });
+  process.on('SIGHUP', () => {
+    daemon.log('got SIGHUP, re-reading config');
+    attempt(daemon, () => daemon.reload());
+  });
+  process.on('SIGUSR1', () => {
+    if (refusedInShutdown(daemon, 'SIGUSR1')) return;
+    daemon.log('got SIGUSR1, pausing all activity');
+    attempt(daemon, () => void daemon.operator.pause().catch(() => {}));
+  });
+  process.on('SIGUSR2', () => {
+    if (refusedInShutdown(daemon, 'SIGUSR2')) return;
+    daemon.log('got SIGUSR2, continuing from PAUSE');
+    attempt(daemon, () => daemon.operator.resume());
+  });
+  await daemon.ended;
+  await options.cleanUp?.();
+  process.exit(asked > 1 ? 128 + constants.signals.SIGINT : 0);
+}
+
+function refusedInShutdown(daemon: Daemon, name: string): boolean {
+  if (daemon.pooler.shutdown === 'none') return false;
+  daemon.log(`got ${name} while shutting down, ignoring`);
+  return true;
+}
+
+function attempt(daemon: Daemon, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    daemon.log((error as Error).message, 'ERROR');
+  }
+}

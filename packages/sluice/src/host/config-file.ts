@@ -1,0 +1,49 @@
+/** The configuration file as the daemon reads it: at start and at every RELOAD, all problems named with file and line. */
+import { readFileSync, statSync } from 'node:fs';
+import { type Config, formatProblem, hasErrors, parseConfig } from '../config/index.ts';
+import type { Log } from '../telemetry/log.ts';
+import { unsupportedSettings } from './unsupported.ts';
+
+/** The file cannot be used; the log has the lines. */
+export class ConfigFileError extends Error {
+  /** Of a command that ends because of it: 2 when there is no such file, 1 when what it says is wrong. */
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode = 1) {
+    super(message);
+    this.name = 'ConfigFileError';
+    this.exitCode = exitCode;
+  }
+}
+
+/** Throws a ConfigFileError; by then every problem is in the log. */
+export function readConfig(path: string, log: Log): Config {
+  const text = readConfigText(path);
+  const { config, problems } = parseConfig(text, { path, readFile: (name) => readFileSync(name, 'utf8') });
+  const unsupported = unsupportedSettings(config).map(({ severity, place, message }) => ({
+    severity,
+    line: `${place.file}:${place.line}: ${message}`,
+  }));
+  const found = problems.map((problem) => ({ severity: problem.severity, line: formatProblem(problem) }));
+  for (const { severity, line } of [...found, ...unsupported]) {
+    if (severity === 'error') log.error(line);
+    else log.warn(line);
+  }
+  if (hasErrors(problems) || unsupported.some(({ severity }) => severity === 'error'))
+    throw new ConfigFileError(`${path} has errors; mend the lines named above`);
+  return config;
+}
+
+/** Throws a ConfigFileError that says why the file cannot be read. */
+export function readConfigText(path: string): string {
+  try {
+    if (statSync(path).isDirectory())
+      throw new ConfigFileError(`${path} is a directory; name the configuration file in it`, 2);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof ConfigFileError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new ConfigFileError(`there is no file "${path}"; give a configuration file or a postgres:// URL`, 2);
+    throw new ConfigFileError(`cannot read ${path}: ${(error as Error).message}`);
+  }
+}

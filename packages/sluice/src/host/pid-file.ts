@@ -1,0 +1,39 @@
+/** The file with the process's number: made at start, removed at the end, and a sign that another instance runs. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+
+/** Throws when the process that a file names is alive; a file left by a dead one is no obstacle. */
+export function checkPidFile(path: string): void {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw new Error(`pidfile ${path} cannot be read: ${(error as Error).message}`);
+  }
+  const pid = Number.parseInt(text, 10);
+  if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid))
+    throw new Error(`pidfile ${path} exists, another instance running (process ${pid})? Stop it, or remove the file`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Throws when the file cannot be written. */
+export function writePidFile(path: string): void {
+  writeFileSync(path, `${process.pid}\n`);
+}
+
+/** Removes the file when it is ours still: after a take-over it is the successor's. */
+export function removePidFile(path: string): void {
+  try {
+    if (Number.parseInt(readFileSync(path, 'utf8'), 10) === process.pid) rmSync(path);
+  } catch {
+    // It is gone already.
+  }
+}

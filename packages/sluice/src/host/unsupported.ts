@@ -1,0 +1,53 @@
+/**
+ * What a configuration file asks for and this version does not do yet. Nothing is silently ignored: what would open a door or
+ * break a promise stops the start, the rest is a warning by name. This list shrinks as settings come to work.
+ */
+import type { Config, Given } from '../config/index.ts';
+
+export interface Unsupported {
+  severity: 'error' | 'warning';
+  place: Given;
+  message: string;
+}
+
+/** Without these, somebody would be let in, or data sent, otherwise than the file says. */
+const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
+  auth_type: (text) => ['ldap', 'pam'].includes(text.toLowerCase()),
+};
+
+const WITHOUT_EFFECT = new Set([
+  'auth_ldap_options',
+  'dns_max_ttl',
+  'dns_nxdomain_ttl',
+  'dns_zone_check_period',
+  'http_listen',
+  'max_prepared_statement_bytes',
+  'peer_id',
+  'resolv_conf',
+  'session_state',
+  'so_reuseport',
+  'tcp_defer_accept',
+]);
+
+/** Every setting that the file gives and that does not do here what it says. */
+export function unsupportedSettings(config: Config): Unsupported[] {
+  const found: Unsupported[] = [];
+  for (const [name, place] of config.given) {
+    const stops = Object.hasOwn(STOPPING, name) && STOPPING[name]!(place.text);
+    if (stops)
+      found.push({
+        severity: 'error',
+        place,
+        message: `${name} = ${place.text} is not supported by this version; to run without it would not be what the file says. Remove it, or stay with your present pooler for now`,
+      });
+    else if (WITHOUT_EFFECT.has(name))
+      found.push({ severity: 'warning', place, message: `${name} has no effect in this version` });
+  }
+  for (const peer of config.peers.values())
+    found.push({
+      severity: 'error',
+      place: { ...peer.place, text: '' },
+      message: '[peers] is not supported by this version; remove it',
+    });
+  return found;
+}

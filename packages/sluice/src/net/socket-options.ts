@@ -1,0 +1,70 @@
+/**
+ * TCP settings of a connection (tcp_keepalive and its kin, tcp_user_timeout, tcp_socket_buffer), really set: where Node has no
+ * call, through setsockopt(2) of the C library. Numbers are Linux's; elsewhere only what Node can do is done.
+ */
+import { createRequire } from 'node:module';
+import type { Conn } from './conn.ts';
+
+/** The settings that this file gives effect to; durations in milliseconds, sizes in bytes, 0: the system's own value. */
+export interface TcpSettings {
+  readonly tcpKeepalive: boolean;
+  readonly tcpKeepidleMs: number;
+  readonly tcpKeepintvlMs: number;
+  readonly tcpKeepcnt: number;
+  readonly tcpUserTimeoutMs: number;
+  readonly tcpSocketBuffer: number;
+}
+
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SO_KEEPALIVE = 9;
+const IPPROTO_TCP = 6;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
+const TCP_USER_TIMEOUT = 18;
+
+type SetOption = (fd: number, level: number, option: number, value: number) => boolean;
+
+let setOption: SetOption | null = null;
+
+/** Never throws; an option that the system refuses is left as it is, as PgBouncer does. */
+export function setSocketOptions(conn: Conn, settings: TcpSettings): void {
+  if (conn.remote.unix || conn.fd < 0) return;
+  const wanted = optionsOf(settings);
+  if (wanted.length === 0) return;
+  setOption ??= loadSetOption();
+  for (const [level, option, value] of wanted) setOption(conn.fd, level, option, value);
+}
+
+function optionsOf(settings: TcpSettings): [number, number, number][] {
+  const seconds = (ms: number) => Math.max(1, Math.round(ms / 1000));
+  const options: [number, number, number][] = [];
+  if (settings.tcpSocketBuffer > 0)
+    options.push([SOL_SOCKET, SO_SNDBUF, settings.tcpSocketBuffer], [SOL_SOCKET, SO_RCVBUF, settings.tcpSocketBuffer]);
+  if (settings.tcpUserTimeoutMs > 0) options.push([IPPROTO_TCP, TCP_USER_TIMEOUT, settings.tcpUserTimeoutMs]);
+  if (!settings.tcpKeepalive) return options;
+  options.push([SOL_SOCKET, SO_KEEPALIVE, 1]);
+  if (settings.tcpKeepidleMs > 0) options.push([IPPROTO_TCP, TCP_KEEPIDLE, seconds(settings.tcpKeepidleMs)]);
+  if (settings.tcpKeepintvlMs > 0) options.push([IPPROTO_TCP, TCP_KEEPINTVL, seconds(settings.tcpKeepintvlMs)]);
+  if (settings.tcpKeepcnt > 0) options.push([IPPROTO_TCP, TCP_KEEPCNT, settings.tcpKeepcnt]);
+  return options;
+}
+
+function loadSetOption(): SetOption {
+  if (process.platform !== 'linux') return () => false;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+    const setsockopt = koffi
+      .load(null)
+      .func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
+    const value = Buffer.alloc(4);
+    return (fd, level, option, number) => {
+      value.writeInt32LE(number);
+      return setsockopt(fd, level, option, value, 4) === 0;
+    };
+  } catch {
+    return () => false;
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Where auth_query is asked, and as whom: auth_user, auth_dbname and auth_query of the client's database, or the global ones.
+ * Logins of one user that come while its question still waits for a server share it. One that has been sent is shared by
+ * nobody who came later: an answer from before a password was changed lets nobody in after it.
+ */
+import type { ClientError } from '../client/home.ts';
+import { LoginRefused } from '../client/login.ts';
+import { CONSOLE_DATABASE, type DatabaseConfig } from '../config/index.ts';
+import { AuthQueryFailed, AuthQuestion, type Found } from './auth-query.ts';
+import { describeRefusal } from './exhaustion.ts';
+import type { Pooler } from './pooler.ts';
+import type { ServerPool } from './server-pool.ts';
+
+/** How long a question may take where client_login_timeout sets no bound. */
+const QUESTION_MS = 15_000;
+
+const CONFIG_ERROR: ClientError = { message: 'bouncer config error', sqlState: '08P01' };
+
+/** The database that a client asked for: an entry of [databases], or the console, which has none. */
+export interface Asked {
+  readonly name: string;
+  readonly config: DatabaseConfig | null;
+}
+
+export class Lookups {
+  readonly #pooler: Pooler;
+  readonly #waiting = new Map<string, AuthQuestion>();
+
+  constructor(pooler: Pooler) {
+    this.#pooler = pooler;
+  }
+
+  /** Who asks for users of this database that are not in auth_file; '' when nobody does. */
+  authUser({ config }: Asked): string {
+    return config?.authUser || this.#pooler.config.global.authUser;
+  }
+
+  /**
+   * What auth_query says of a user, or null when it finds none. Rejects with a LoginRefused for the client; the log has
+   * the reason by then. `about` names the client in it.
+   */
+  async find(asked: Asked, user: string, about: string): Promise<Found | null> {
+    const pool = this.#poolFor(asked, about);
+    const sql = asked.config?.authQuery || this.#pooler.config.global.authQuery;
+    const question = this.#question(pool, sql, user);
+    try {
+      return await question.answer;
+    } catch (error) {
+      if (!(error instanceof AuthQueryFailed)) throw error;
+      if (error.refusal !== null)
+        throw new LoginRefused(describeRefusal(pool, error.refusal, this.#pooler.clock.update()));
+      this.#pooler.log.error(`S: ${error.message}`, about);
+      throw new LoginRefused(CONFIG_ERROR);
+    }
+  }
+
+  #question(pool: ServerPool, sql: string, user: string): AuthQuestion {
+    const id = `${pool.name}\0${sql}\0${user}`;
+    const waiting = this.#waiting.get(id);
+    if (waiting !== undefined) return waiting;
+    const timeoutMs = this.#pooler.config.global.clientLoginTimeoutMs || QUESTION_MS;
+    const question = new AuthQuestion(pool, sql, user, timeoutMs, () => this.#waiting.delete(id));
+    this.#waiting.set(id, question);
+    question.begin();
+    return question;
+  }
+
+  #poolFor(asked: Asked, about: string): ServerPool {
+    const pooler = this.#pooler;
+    const name = asked.config?.authDbname || pooler.config.global.authDbname || asked.name;
+    if (name === CONSOLE_DATABASE) {
+      pooler.log.error(`cannot use the reserved "${name}" database as an auth_dbname`, about);
+      throw new LoginRefused(CONFIG_ERROR);
+    }
+    const database = pooler.database(name);
+    if (database === null) {
+      pooler.log.error(`authentication database "${name}" is not configured.`, about);
+      throw new LoginRefused(CONFIG_ERROR);
+    }
+    return pooler.poolOf(database, this.authUser(asked));
+  }
+}
