@@ -12,7 +12,7 @@ export interface Unsupported {
 
 /** Without these, somebody would be let in, or data sent, otherwise than the file says. */
 const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
-  auth_type: (text) => ['ldap', 'pam'].includes(text.toLowerCase()),
+  auth_type: (text) => text.toLowerCase() === 'pam',
   max_db_client_connections: (text) => Number(text) > 0,
   max_user_client_connections: (text) => Number(text) > 0,
   disable_pqexec: (text) => text !== '0',
@@ -21,7 +21,6 @@ const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
 const WITHOUT_EFFECT = new Set([
   'admin_users',
   'application_name_add_host',
-  'auth_ldap_options',
   'autodb_idle_timeout',
   'dns_max_ttl',
   'dns_nxdomain_ttl',
