@@ -216,3 +216,18 @@ describe.skipIf(!OPENSSL)('auth_type cert', () => {
     expect(sluice.output()).toMatch(/TLS client certificate required/);
   });
 });
+
+describe('auth_file', () => {
+  test('is read again when it has changed, and servers are logged in to with what it says now', async () => {
+    const sluice = await start({ settings: 'auth_type = plain\nserver_idle_timeout = 1' });
+    expect(await login(sluice, {})).toBe(ROLE);
+    await admin.query(`create role auth_later login password 'x'`);
+    await admin.query(`alter role ${ROLE} password 'changed'`);
+    writeFileSync(join(sluice.dir, 'userlist.txt'), `"${ROLE}" "changed"\n"auth_later" "x"\n`);
+    await sluice.waitFor(/closing because: server idle timeout/);
+    expect(await login(sluice, { user: 'auth_later', password: 'x' })).toBe('auth_later');
+    expect(await login(sluice, { password: 'right' })).toMatch(/password authentication failed/);
+    expect(await login(sluice, { password: 'changed' })).toBe(ROLE);
+    await admin.query(`alter role ${ROLE} password 'right'`);
+  });
+});

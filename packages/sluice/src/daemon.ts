@@ -3,9 +3,11 @@
  * one that opens files and catches signals.
  */
 import { readFileSync } from 'node:fs';
-import { parseSecret, type Secret } from '@sluice/wire';
+import { readFile, stat } from 'node:fs/promises';
+import type { Secret } from '@sluice/wire';
+import { readUsers, UserFile } from './auth/user-file.ts';
 import { receive } from './client/login.ts';
-import { type Access, type Config, formatProblem, loadAccess, parseUserlist } from './config/index.ts';
+import { type Access, type Config, formatProblem, loadAccess } from './config/index.ts';
 import type { Conn } from './net/conn.ts';
 import { type Listener, listen } from './net/listen.ts';
 import { loadTls, type TlsContexts } from './net/tls-context.ts';
@@ -44,6 +46,7 @@ export class Daemon {
     const tls = this.loadTls(config);
     this.pooler = new Pooler(config, options.secrets ?? readSecrets(config, log), new Clock(), log, tls);
     this.pooler.access = this.loadAccess(config);
+    if (options.secrets === undefined) this.pooler.userFile = this.#watchUsers();
     this.#desk = new PoolerDesk(this.pooler);
     this.#janitor = new Janitor(this.pooler);
   }
@@ -106,6 +109,22 @@ export class Daemon {
     for (const pool of this.pooler.pools.values()) pool.pool.shut();
   }
 
+  #watchUsers(): UserFile {
+    return new UserFile({
+      stamp: async (path) => {
+        const { dev, ino, mode, uid, gid, mtimeMs, size } = await stat(path);
+        return [dev, ino, mode, uid, gid, mtimeMs, size].join(' ');
+      },
+      read: (path) => readFile(path, 'utf8'),
+      now: () => performance.now(),
+      changed: (users) => {
+        this.pooler.secrets = users;
+      },
+      warn: (message) => this.log.warn(message),
+      error: (message) => this.log.error(message),
+    });
+  }
+
   async #listen(target: Parameters<typeof listen>[0]): Promise<void> {
     const listener = await listen(target, (conn) => this.#accept(conn));
     this.listeners.push(listener);
@@ -126,11 +145,9 @@ export class Daemon {
 
 /** Throws when auth_file cannot be read; lines that make no sense are logged with their place. */
 function readSecrets(config: Config, log: Log): Map<string, Secret> {
-  const secrets = new Map<string, Secret>();
   const { authFile } = config.global;
-  if (authFile === '') return secrets;
-  const { users, problems } = parseUserlist(readFileSync(authFile, 'utf8'), authFile);
-  for (const problem of problems) log.warn(`${problem.file}:${problem.line}: ${problem.message}`);
-  for (const { name, secret } of users.values()) secrets.set(name, parseSecret(secret));
-  return secrets;
+  if (authFile === '') return new Map();
+  const { users, problems } = readUsers(readFileSync(authFile, 'utf8'), authFile);
+  for (const problem of problems) log.warn(problem);
+  return users;
 }

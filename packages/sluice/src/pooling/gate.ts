@@ -119,6 +119,7 @@ export class Gate {
 
   async #known({ request, about }: Visitor, asked: Asked | null): Promise<Known> {
     const { user } = request;
+    await this.#pooler.userFile?.refresh(this.#pooler.config.global.authFile);
     const secret = this.#pooler.credentials.users.get(user);
     // An empty secret is none: no password matches it.
     if (secret !== undefined)
