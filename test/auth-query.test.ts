@@ -104,6 +104,25 @@ describe('users that only the database knows', () => {
     expect(all).toEqual(all.map(() => ({ user: 'aq_scram' })));
   });
 
+  test.each(['scram-sha-256', 'plain'])('a password of 65,534 characters, by auth_type %s', async (authType) => {
+    const long = 'a'.repeat(65_534);
+    await admin.query(`set password_encryption = 'scram-sha-256'`);
+    await admin.query(`create role aq_long login password '${long}'`);
+    const sluice = await start({ settings: `auth_type = ${authType}` });
+    expect(await login(sluice, 'aq_long', long)).toEqual({ user: 'aq_long' });
+    for (const wrong of [`X${long}`, long.slice(1), `${long.slice(1)}b`])
+      expect((await login(sluice, 'aq_long', wrong)).message).toMatch(/^(SASL|password) authentication failed/);
+    await admin.query('drop role aq_long');
+  });
+
+  test('keys that a client proves serve the servers of its database, and survive their loss', async () => {
+    const sluice = await start({ settings: 'server_lifetime = 1\nserver_idle_timeout = 1' });
+    expect(await login(sluice, 'aq_scram', 'right')).toEqual({ user: 'aq_scram' });
+    await sluice.waitFor(/aq_scram@.*closing because: server (idle timeout|lifetime over)/);
+    expect(await login(sluice, 'aq_scram', 'wrong')).toMatchObject({ message: 'SASL authentication failed' });
+    expect(await login(sluice, 'aq_scram', 'right', 'aq_other')).toEqual({ user: 'aq_scram' });
+  });
+
   test('auth_file goes before: its users are not asked for', async () => {
     const sluice = await start({ settings: `auth_query = SELECT 1/0, 'x'` });
     expect((await login(sluice, 'listed', 'wrong')).message).toBe('SASL authentication failed');
