@@ -2,9 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { startupMessage } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Authority, OPENSSL, type Pair } from './support/certificates.ts';
+import { RawClient } from './support/raw.ts';
 import { launch, type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -231,3 +233,59 @@ describe('auth_file', () => {
     await admin.query(`alter role ${ROLE} password 'right'`);
   });
 });
+
+describe('nonsense instead of a proof', () => {
+  test.each(['plain', 'md5', 'scram-sha-256'])(
+    'under auth_type %s lets nobody in and harms nobody',
+    async (authType) => {
+      const sluice = await start({ settings: `auth_type = ${authType}\nclient_login_timeout = 5` });
+      const random = seeded(20_261);
+      for (let round = 0; round < 150; round++) {
+        const raw = await RawClient.connect(sluice.host, sluice.port);
+        raw.send(
+          startupMessage({ major: 3, minor: 0, params: { user: round % 2 ? ROLE : 'nobody', database: 'postgres' } }),
+        );
+        await raw.next();
+        for (let i = 0; i < 1 + random(3); i++) raw.send(nonsense(random));
+        raw.socket.end();
+        const told = (await raw.until('never')).map(({ type }) => type).join('');
+        expect(told).not.toMatch(/[ZK]/);
+        raw.end();
+      }
+      expect(await login(sluice, {})).toBe(ROLE);
+      expect(sluice.output()).not.toMatch(/bug:|internal error/);
+    },
+  );
+});
+
+/** Numbers below a bound, the same in every run. */
+function seeded(seed: number): (bound: number) => number {
+  let state = seed;
+  return (bound) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+    return (state >> 8) % bound;
+  };
+}
+
+/** A password message, nearly: words of SASL and bytes of all kinds, with a length that is mostly right. */
+function nonsense(random: (bound: number) => number): Uint8Array {
+  const words = [
+    'SCRAM-SHA-256\0',
+    'SCRAM-SHA-256-PLUS\0',
+    'n,,n=,r=',
+    'y,,',
+    'c=biws,r=',
+    ',p=',
+    'md5',
+    '\0',
+    '\xff\xff\xff\xff',
+    '\0\0\0\x20',
+    'x'.repeat(random(3_000)),
+  ];
+  const body = Buffer.from(Array.from({ length: random(8) }, () => words[random(words.length)]!).join(''), 'latin1');
+  const message = Buffer.alloc(5 + body.length);
+  message.write(random(12) === 0 ? 'Q' : 'p');
+  message.writeInt32BE(random(10) === 0 ? random(100_000) - 10 : body.length + 4, 1);
+  body.copy(message, 5);
+  return message;
+}

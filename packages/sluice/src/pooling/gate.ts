@@ -170,9 +170,9 @@ export class Gate {
       case 'scram-sha-256':
         return authenticateScram(asking);
       case 'cert':
-        return authenticateCert(asking, map, known.exists);
+        return authenticateCert({ ...asking, user: known.name }, map, known.exists);
       case 'peer':
-        return authenticatePeer(asking, map, known.exists);
+        return authenticatePeer({ ...asking, user: known.name }, map, known.exists);
       case 'ldap':
         return ldap === null
           ? failed('bad configuration', 'auth_ldap_options is null')
