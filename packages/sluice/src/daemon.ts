@@ -3,17 +3,11 @@
  * them all; what it needs of the machine beside sockets is in host/.
  */
 import { readFileSync } from 'node:fs';
-import { parseSecret, type Secret } from '@sluice/wire';
+import { readFile, stat } from 'node:fs/promises';
+import type { Secret } from '@sluice/wire';
+import { readUsers, UserFile } from './auth/user-file.ts';
 import { receive } from './client/login.ts';
-import {
-  type Access,
-  afterReload,
-  type Config,
-  formatProblem,
-  loadAccess,
-  parseUserlist,
-  setSetting,
-} from './config/index.ts';
+import { type Access, afterReload, type Config, formatProblem, loadAccess, setSetting } from './config/index.ts';
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
 import { Console } from './console/console.ts';
 import { groupId } from './host/groups.ts';
@@ -74,6 +68,7 @@ export class Daemon implements ConsoleHost {
     const { tls, access, secrets } = this.#load(config);
     this.pooler = new Pooler(config, secrets, new Clock(), log, tls);
     this.pooler.access = access;
+    if (options.secrets === undefined) this.pooler.userFile = this.#watchUsers();
     this.operator = new Operator(this.pooler);
     this.console = new Console(this.pooler, this.operator, this, VERSION_TEXT);
     this.#desk = new PoolerDesk(this.pooler);
@@ -190,6 +185,24 @@ export class Daemon implements ConsoleHost {
     return { tls, access, secrets: this.#options.secrets ?? readSecrets(config, log) };
   }
 
+  /** auth_file is looked at with a login, once a second at most. */
+  #watchUsers(): UserFile {
+    const { log } = this.#options;
+    return new UserFile({
+      stamp: async (path) => {
+        const { dev, ino, mode, uid, gid, mtimeMs, size } = await stat(path);
+        return [dev, ino, mode, uid, gid, mtimeMs, size].join(' ');
+      },
+      read: (path) => readFile(path, 'utf8'),
+      now: () => performance.now(),
+      changed: (users) => {
+        this.pooler.secrets = users;
+      },
+      warn: (message) => log.warn(message),
+      error: (message) => log.error(message),
+    });
+  }
+
   async #listen(target: ListenTarget): Promise<void> {
     const listener = await listen(target, (conn) => {
       setSocketOptions(conn, this.pooler.config.global);
@@ -206,17 +219,15 @@ function shownHost(host: string): string {
 
 /** Throws when auth_file cannot be read; lines that make no sense are logged with their place. */
 function readSecrets(config: Config, log: Log): Map<string, Secret> {
-  const secrets = new Map<string, Secret>();
   const { authFile } = config.global;
-  if (authFile === '') return secrets;
+  if (authFile === '') return new Map();
   let text: string;
   try {
     text = readFileSync(authFile, 'utf8');
   } catch (error) {
     throw new Error(`auth_file ${authFile} cannot be read: ${(error as Error).message}`);
   }
-  const { users, problems } = parseUserlist(text, authFile);
-  for (const problem of problems) log.warn(`${problem.file}:${problem.line}: ${problem.message}`);
-  for (const { name, secret } of users.values()) secrets.set(name, parseSecret(secret));
-  return secrets;
+  const { users, problems } = readUsers(text, authFile);
+  for (const problem of problems) log.warn(problem);
+  return users;
 }

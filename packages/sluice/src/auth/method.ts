@@ -19,7 +19,7 @@ export interface AuthRequest {
 
 export interface UsualSecret {
   readonly kind: Secret['kind'];
-  /** Of SCRAM secrets; scram_iterations where there are none. */
+  /** Of SCRAM secrets; 0 where there are none. */
   readonly iterations: number;
 }
 

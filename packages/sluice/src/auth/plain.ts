@@ -1,6 +1,6 @@
 /**
  * The password in clear text (auth_type plain). Compared with whatever kind of secret is known, in a time that tells
- * neither the kind nor whether there is one: each answer takes the hashing that a SCRAM secret takes.
+ * neither the kind nor whether there is one: where SCRAM secrets are about, each answer takes the hashing that one takes.
  */
 import { authenticationCleartextPassword, verifyPlainPassword } from '@sluice/wire';
 import { type AuthRequest, type AuthResult, failed, receivePassword, sendMessage } from './method.ts';
@@ -24,5 +24,5 @@ export async function authenticatePlain(request: AuthRequest): Promise<AuthResul
 }
 
 async function sameWork({ crypto, secret, usual }: AuthRequest, password: Uint8Array): Promise<void> {
-  if (secret?.kind !== 'scram') await crypto.pbkdf2Sha256(password, SALT, usual.iterations);
+  if (secret?.kind !== 'scram' && usual.iterations > 0) await crypto.pbkdf2Sha256(password, SALT, usual.iterations);
 }

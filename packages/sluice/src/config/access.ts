@@ -4,12 +4,15 @@
 import { type HbaRule, parseHba } from './hba.ts';
 import { type IdentMaps, parseIdent } from './ident.ts';
 import type { ReadFile } from './ini.ts';
+import { type LdapOptions, parseLdapOptions } from './ldap-options.ts';
 import { type Problem, Problems } from './problem.ts';
 import type { Config } from './settings.ts';
 
-/** The rules in force; none when auth_type is not `hba`. */
 export interface Access {
+  /** The rules in force; none when auth_type is not `hba`. */
   readonly rules: readonly HbaRule[];
+  /** What auth_ldap_options says; null when it is not given. */
+  readonly ldap: LdapOptions | null;
 }
 
 export interface AccessResult {
@@ -18,13 +21,14 @@ export interface AccessResult {
   readonly problems: readonly Problem[];
 }
 
-export const NO_ACCESS: Access = { rules: [] };
+export const NO_ACCESS: Access = { rules: [], ldap: null };
 
-/** Reads both files as far as the configuration needs them. Never throws. */
+/** Reads both files as far as the configuration needs them, and auth_ldap_options. Never throws. */
 export function loadAccess(config: Config, readFile: ReadFile): AccessResult {
   const { authType, authHbaFile, authIdentFile } = config.global;
-  if (authType !== 'hba') return { access: NO_ACCESS, problems: [] };
   const problems = new Problems();
+  const ldap = readLdapOptions(config, problems);
+  if (authType !== 'hba') return { access: { rules: [], ldap }, problems: problems.list };
   const read = (setting: 'auth_hba_file' | 'auth_ident_file', path: string): string => {
     try {
       return path === '' ? '' : readFile(path);
@@ -37,5 +41,15 @@ export function loadAccess(config: Config, readFile: ReadFile): AccessResult {
   const ident = parseIdent(read('auth_ident_file', authIdentFile), authIdentFile);
   const identMaps: IdentMaps = ident.maps;
   const hba = parseHba(read('auth_hba_file', authHbaFile), { path: authHbaFile, readFile, identMaps });
-  return { access: { rules: hba.rules }, problems: [...problems.list, ...ident.problems, ...hba.problems] };
+  return { access: { rules: hba.rules, ldap }, problems: [...problems.list, ...ident.problems, ...hba.problems] };
+}
+
+function readLdapOptions(config: Config, problems: Problems): LdapOptions | null {
+  const { authLdapOptions } = config.global;
+  if (authLdapOptions === '') return null;
+  const options = parseLdapOptions(authLdapOptions);
+  if (typeof options !== 'string') return options;
+  const place = config.given.get('auth_ldap_options') ?? { file: 'configuration', line: 1 };
+  problems.error(place, 'auth_ldap_options', `auth_ldap_options: ${options}`);
+  return null;
 }

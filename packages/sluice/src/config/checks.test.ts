@@ -20,6 +20,7 @@ describe('settings that depend on each other', () => {
     ['auth_type = md5', ['warning: auth_type=md5 knows no users: set auth_file, or auth_user for auth_query']],
     ['auth_type = md5\nauth_user = pooler', []],
     ['auth_type = any', []],
+    ['auth_type = ldap\nauth_ldap_options = ldapserver=x', []],
     [
       `${FILE}client_tls_sslmode = allow`,
       ['error: To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.'],
@@ -71,6 +72,11 @@ describe('settings that depend on each other', () => {
     [FILE, 'a = min_pool_size=50 pool_size=0', []],
     [FILE, 'a = auth_dbname=gone', ['warning: auth_dbname "gone" of database "a" is no entry of [databases]: add one']],
     [FILE, 'a = auth_dbname=gone\n* =', []],
+    [
+      FILE,
+      'a = auth_dbname=pgbouncer',
+      ['warning: auth_dbname of database "a" is the admin console, where no auth_query can be asked: name another'],
+    ],
     [
       FILE,
       'a = password=hunter2',

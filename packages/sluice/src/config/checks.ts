@@ -2,6 +2,7 @@
 // It must not know how a configuration was read, and looks at nothing outside it (files, network).
 
 import { type Problems, quote } from './problem.ts';
+import { CONSOLE_DATABASE } from './setting-checks.ts';
 import { type Config, type DatabaseConfig, type Place, SETTINGS } from './settings.ts';
 
 /** One check's view: the configuration, where problems go, and where a global setting was given. */
@@ -54,11 +55,17 @@ function checkAuthSources(check: Check): void {
   const { config } = check;
   const { authType, authFile, authUser, authDbname } = config.global;
   const databases = [...config.databases.values(), ...(config.fallback === undefined ? [] : [config.fallback])];
-  const needsUsers = authType !== 'any' && authType !== 'pam';
+  const needsUsers = authType !== 'any' && authType !== 'pam' && authType !== 'ldap';
   if (needsUsers && authFile === '' && authUser === '' && databases.every((one) => one.authUser === undefined)) {
     warning(check, 'auth_type', `auth_type=${authType} knows no users: set auth_file, or auth_user for auth_query`);
   }
-  if (authDbname !== '' && config.fallback === undefined && !config.databases.has(authDbname)) {
+  if (authDbname === CONSOLE_DATABASE) {
+    error(
+      check,
+      'auth_dbname',
+      `cannot use the reserved ${quote(authDbname)} database as an auth_dbname: name another`,
+    );
+  } else if (authDbname !== '' && config.fallback === undefined && !config.databases.has(authDbname)) {
     warning(check, 'auth_dbname', `auth_dbname ${quote(authDbname)} is no entry of [databases]: add one`);
   }
 }
@@ -117,7 +124,10 @@ function checkDatabase({ config, problems }: Check, database: DatabaseConfig): v
     warn(`min_pool_size ${minimum} of database ${name} is above its pool size: only ${poolSize} servers are kept open`);
   }
   const auth = database.authDbname;
-  if (auth !== undefined && config.fallback === undefined && !config.databases.has(auth)) {
+  if (auth === CONSOLE_DATABASE) {
+    // Not an error, since PgBouncer starts with it; the logins that need it fail.
+    warn(`auth_dbname of database ${name} is the admin console, where no auth_query can be asked: name another`);
+  } else if (auth !== undefined && config.fallback === undefined && !config.databases.has(auth)) {
     warn(`auth_dbname ${quote(auth)} of database ${name} is no entry of [databases]: add one`);
   }
   if (database.password !== undefined && database.user === undefined) {

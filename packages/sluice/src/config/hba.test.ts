@@ -107,12 +107,13 @@ describe('an access rule', () => {
     expect(rules[0]?.map?.name).toBe('staff');
   });
 
-  it('keeps LDAP options as they stand', () => {
+  it('reads LDAP options up to a comment', () => {
     const { rules, problems } = read(
       'host all all all ldap ldapserver=127.0.0.1 ldapprefix="uid=" ldapsuffix=",dc=x" # y ',
     );
     expect(problems).toEqual([]);
-    expect(rules[0]?.ldapOptions).toBe('ldapserver=127.0.0.1 ldapprefix="uid=" ldapsuffix=",dc=x" # y');
+    expect(rules[0]?.ldap).toMatchObject({ servers: ['127.0.0.1'], prefix: 'uid=', suffix: ',dc=x' });
+    expect(read('host all all all ldap ldapserver=x').problems).toMatchObject([{ severity: 'error' }]);
   });
 
   it.each([

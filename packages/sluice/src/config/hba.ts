@@ -15,6 +15,7 @@ import { type HbaNames, matchDatabase, matchUser, parseNames } from './hba-names
 import { Tokens } from './hba-tokens.ts';
 import type { IdentMap, IdentMaps } from './ident.ts';
 import type { ReadFile } from './ini.ts';
+import { type LdapOptions, parseLdapOptions } from './ldap-options.ts';
 import { type Problem, Problems, quote } from './problem.ts';
 import type { Place } from './settings.ts';
 
@@ -34,8 +35,8 @@ export interface HbaRule {
   readonly method: HbaMethod;
   /** The map that `map=` names. */
   readonly map: IdentMap | null;
-  /** For `ldap`: the rest of the line, as written. */
-  readonly ldapOptions: string;
+  /** For `ldap`: what the rest of the line says. */
+  readonly ldap: LdapOptions | null;
   readonly place: Place;
 }
 
@@ -109,7 +110,7 @@ class RuleReader {
     const users = this.names('user');
     const network = type === 'local' ? null : this.network();
     const method = this.method();
-    const ldapOptions = method === 'ldap' ? this.tokens.rest().trim() : '';
+    const ldap = method === 'ldap' ? this.ldap() : null;
     const map = this.map();
     const { kind, text } = this.tokens.current;
     if (kind !== 'end') {
@@ -117,7 +118,7 @@ class RuleReader {
         `unsupported parameters: ${quote(text)}; after the method only map= can stand (or LDAP options)`,
       );
     }
-    return { type, databases, users, network, method, map, ldapOptions, place: this.place };
+    return { type, databases, users, network, method, map, ldap, place: this.place };
   }
 
   private type(): HbaType {
@@ -188,6 +189,12 @@ class RuleReader {
     // The options of ldap begin right after this word, so the line must not be read on.
     if (method !== 'ldap') this.tokens.next();
     return method;
+  }
+
+  private ldap(): LdapOptions {
+    const options = parseLdapOptions(this.tokens.rest());
+    if (typeof options === 'string') throw new RuleError(options);
+    return options;
   }
 
   private map(): IdentMap | null {

@@ -27,6 +27,7 @@ export {
 export type { HbaNames } from './hba-names.ts';
 export { type IdentMap, type IdentMapping, type IdentMaps, type IdentResult, matchIdent, parseIdent } from './ident.ts';
 export { type IniItem, parseIni, quoteName, type ReadFile } from './ini.ts';
+export { type LdapOptions, type LdapScope, parseLdapOptions } from './ldap-options.ts';
 export { type ParseOptions, type ParseResult, parseConfig } from './load.ts';
 export { at, closest, formatProblem, hasErrors, type Problem, Problems, quote, type Severity } from './problem.ts';
 export { renderSettings } from './render.ts';

@@ -119,10 +119,7 @@ ${MAIN}peer_id = 1
       'client_tls_sslmode = require',
       'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.',
     ],
-    [
-      'auth_dbname = pgbouncer',
-      'invalid value "pgbouncer" for parameter auth_dbname: it must be another database: "pgbouncer" is reserved for the admin console',
-    ],
+    ['auth_dbname = pgbouncer', 'cannot use the reserved "pgbouncer" database as an auth_dbname: name another'],
   ])('refuses %s and says what to do', (line, message) => {
     expect(errors(`${MAIN}${line}\n`)).toEqual([message]);
   });

@@ -53,11 +53,6 @@ describe('an entry of [databases], [users] or [peers]', () => {
     ],
     [
       'databases',
-      'a = auth_dbname=pgbouncer',
-      'invalid auth_dbname: "pgbouncer"; it must be another database: "pgbouncer" is reserved for the admin console, in [databases] "a"',
-    ],
-    [
-      'databases',
       'a = pool_size=-2',
       'invalid pool_size: "-2"; it must be a whole number from 0 to 2147483647, in [databases] "a"',
     ],

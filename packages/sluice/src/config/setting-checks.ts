@@ -61,10 +61,6 @@ export function checkTlsProtocols(text: string): string | null {
   return 'a list of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, all or secure, separated by commas, that leaves one at least';
 }
 
-export function checkNotConsole(text: string): string | null {
-  return text === CONSOLE_DATABASE ? `another database: "${CONSOLE_DATABASE}" is reserved for the admin console` : null;
-}
-
 /** An address and a port, as http_listen takes it: `127.0.0.1:9127`, `[::1]:9127`, `localhost:9127`; `*` is all. */
 export interface ListenAddress {
   readonly host: string;

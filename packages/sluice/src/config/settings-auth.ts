@@ -1,7 +1,6 @@
 // Owns the rows about authentication.
 // It must not know how values are read, nor how a method works.
 
-import { checkNotConsole } from './setting-checks.ts';
 import type { SettingRow } from './setting-row.ts';
 
 const AUTH = { scopes: ['global'], reload: true, support: 'yes', group: 'Authentication' } as const;
@@ -62,7 +61,6 @@ export const AUTH_ROWS = {
     kind: 'string',
     default: null,
     scopes: ['global', 'database'],
-    check: checkNotConsole,
     doc: 'Entry of `[databases]` where `auth_query` runs. Not set: the database the client asked for.',
   },
   scram_iterations: {

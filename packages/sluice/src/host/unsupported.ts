@@ -12,11 +12,10 @@ export interface Unsupported {
 
 /** Without these, somebody would be let in, or data sent, otherwise than the file says. */
 const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
-  auth_type: (text) => ['ldap', 'pam'].includes(text.toLowerCase()),
+  auth_type: (text) => text.toLowerCase() === 'pam',
 };
 
 const WITHOUT_EFFECT = new Set([
-  'auth_ldap_options',
   'dns_max_ttl',
   'dns_nxdomain_ttl',
   'dns_zone_check_period',

@@ -97,8 +97,7 @@ export class Credentials {
       const [iterations] = [...rounds].sort((a, b) => b[1] - a[1])[0] ?? [0];
       this.#usual = { kind: mostOf(counts), iterations };
     }
-    const { kind, iterations } = this.#usual;
-    return { kind, iterations: iterations > 0 ? iterations : scramIterations };
+    return this.#usual;
   }
 }
 

@@ -6,13 +6,14 @@
 import type { Secret } from '@sluice/wire';
 import { authenticateCert } from '../auth/cert.ts';
 import { type Failure, failureText } from '../auth/failures.ts';
+import { authenticateLdap } from '../auth/ldap.ts';
 import { authenticateMd5 } from '../auth/md5.ts';
 import { type AuthRequest, type AuthResult, failed, type NotProven } from '../auth/method.ts';
 import { authenticatePeer } from '../auth/peer.ts';
 import { authenticatePlain } from '../auth/plain.ts';
 import { authenticateScram } from '../auth/scram.ts';
 import { LoginRefused, type StartupRequest } from '../client/login.ts';
-import { CONSOLE_DATABASE, type HbaMethod, type IdentMap, matchHba } from '../config/index.ts';
+import { CONSOLE_DATABASE, type HbaMethod, type IdentMap, type LdapOptions, matchHba } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
 import type { PacketReader } from '../net/packet-reader.ts';
 import { isEmpty } from './credentials.ts';
@@ -23,7 +24,7 @@ import type { Pooler } from './pooler.ts';
 interface Way {
   readonly method: HbaMethod;
   readonly map: IdentMap | null;
-  readonly ldapOptions: string;
+  readonly ldap: LdapOptions | null;
 }
 
 /** What is known of the user that a client names. */
@@ -60,13 +61,13 @@ export class Gate {
     if (this.#pooler.config.global.authType === 'any') return this.#anybody(visitor, asked);
     const way = this.#wayFor(visitor);
     if (way.method === 'reject') throw this.#refusal(visitor, failed('rejected'), null);
-    const known = await this.#known(visitor, asked);
+    const known = way.method === 'ldap' ? this.#inDirectory(visitor, asked) : await this.#known(visitor, asked);
     this.#logAttempt(visitor);
     const result = await this.#prove(way, this.#asking(visitor, known), known);
     if (!result.ok) throw this.#refusal(visitor, result, known);
     if (result.scramKeys !== undefined && known.secret?.kind === 'scram')
       this.#pooler.learnScramKeys(known.name, result.scramKeys);
-    if (result.password !== undefined && known.secret?.kind !== 'plain')
+    if (result.password !== undefined && (way.method === 'ldap' || known.secret?.kind !== 'plain'))
       this.#pooler.learnPassword(request.database, known.name, { password: result.password, against: known.secret });
     return known.name;
   }
@@ -89,7 +90,7 @@ export class Gate {
 
   #wayFor(visitor: Visitor): Way {
     const { request, conn } = visitor;
-    const { authType, authLdapOptions } = this.#pooler.config.global;
+    const { authType } = this.#pooler.config.global;
     switch (authType) {
       case 'hba': {
         const rule = matchHba(this.#pooler.access.rules, {
@@ -105,19 +106,20 @@ export class Gate {
         return rule;
       }
       case 'plain':
-        return { method: 'password', map: null, ldapOptions: '' };
+        return { method: 'password', map: null, ldap: null };
       case 'ldap':
-        return { method: 'ldap', map: null, ldapOptions: authLdapOptions };
+        return { method: 'ldap', map: null, ldap: this.#pooler.access.ldap };
       case 'any':
       case 'pam':
-        return { method: 'reject', map: null, ldapOptions: '' };
+        return { method: 'reject', map: null, ldap: null };
       default:
-        return { method: authType, map: null, ldapOptions: '' };
+        return { method: authType, map: null, ldap: null };
     }
   }
 
   async #known({ request, about }: Visitor, asked: Asked | null): Promise<Known> {
     const { user } = request;
+    await this.#pooler.userFile?.refresh(this.#pooler.config.global.authFile);
     const secret = this.#pooler.credentials.users.get(user);
     // An empty secret is none: no password matches it.
     if (secret !== undefined)
@@ -128,6 +130,17 @@ export class Gate {
     if (found === null) return { exists: false, name: user, secret: null, queried: true };
     this.#pooler.learnAnswer(asked.name, found.name, found.secret);
     return { exists: true, name: found.name, secret: found.secret, queried: true };
+  }
+
+  /** The directory knows who exists; auth_file and auth_query are not asked. */
+  #inDirectory(visitor: Visitor, asked: Asked | null): Known {
+    if (asked?.config?.authUser)
+      throw this.#refusal(
+        visitor,
+        failed('bad configuration', "LDAP can't be used together with database authentication"),
+        null,
+      );
+    return { exists: true, name: visitor.request.user, secret: null, queried: false };
   }
 
   #asking({ request, conn, reader }: Visitor, known: Known): AuthRequest {
@@ -143,7 +156,7 @@ export class Gate {
     };
   }
 
-  async #prove({ method, map }: Way, asking: AuthRequest, known: Known): Promise<AuthResult> {
+  async #prove({ method, map, ldap }: Way, asking: AuthRequest, known: Known): Promise<AuthResult> {
     switch (method) {
       case 'trust':
         if (known.exists) return { ok: true };
@@ -157,11 +170,13 @@ export class Gate {
       case 'scram-sha-256':
         return authenticateScram(asking);
       case 'cert':
-        return authenticateCert(asking, map, known.exists);
+        return authenticateCert({ ...asking, user: known.name }, map, known.exists);
       case 'peer':
-        return authenticatePeer(asking, map, known.exists);
+        return authenticatePeer({ ...asking, user: known.name }, map, known.exists);
       case 'ldap':
-        return failed('ldap', 'ldap is not supported');
+        return ldap === null
+          ? failed('bad configuration', 'auth_ldap_options is null')
+          : authenticateLdap(asking, ldap);
     }
   }
 

@@ -6,6 +6,7 @@
 import { EntryState, Limit, PoolSet, type Refusal } from '@sluice/core';
 import { ParameterNames, Parameters, parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import { nodeCrypto } from '../auth/crypto.ts';
+import type { UserFile } from '../auth/user-file.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS, type UserConfig } from '../config/index.ts';
@@ -56,6 +57,8 @@ export class Pooler implements ClientRegistry {
   /** The rules of auth_hba_file; replaced by a reload. */
   access: Access = NO_ACCESS;
   readonly credentials: Credentials;
+  /** Reads auth_file again when it has changed; null where nobody opens files. */
+  userFile: UserFile | null = null;
   readonly context: PoolingContext;
   readonly clock: Clock;
   readonly log: Log;
