@@ -142,7 +142,9 @@ describe('other combinations', () => {
     const other = formatScramSecret(await scramSecret(nodeCrypto, PASSWORD, nodeCrypto.randomBytes(16), 4096));
     expect(parseSecret(other).kind).toBe('scram');
     const sluice = await startSluice(server, { userlist: `"login_user" "${other}"\n` });
-    expect(await attempt(sluice, 'login_user', PASSWORD)).toMatch(/refused the login of user "login_user"/);
+    expect(await attempt(sluice, 'login_user', PASSWORD)).toMatch(
+      /password authentication failed for user "login_user"|wrong password type/,
+    );
     await sluice.stop();
   });
 });

@@ -119,12 +119,6 @@ describe('startup', () => {
     await expect(RawClient.login(at(), { work_mem: '1MB' })).rejects.toThrow('unsupported startup parameter: work_mem');
   });
 
-  test('a replication connection is refused by name', async () => {
-    await expect(RawClient.login(at(), { replication: 'database' })).rejects.toThrow(
-      'replication connections are not supported',
-    );
-  });
-
   test('followed startup parameters apply', async () => {
     const raw = await login({ application_name: 'raw', TimeZone: 'Asia/Tokyo', IntervalStyle: 'iso_8601' });
     raw.send(

@@ -68,7 +68,8 @@ const connect = async (user: string): Promise<string> => {
     await client.connect();
     return (await client.query('select current_user as u')).rows[0].u;
   } catch (error) {
-    return (error as Error).message;
+    const { message, detail } = error as pg.DatabaseError;
+    return `${message}\n${detail}`;
   } finally {
     await client.end().catch(() => {});
   }
@@ -80,7 +81,7 @@ test.each(['by_trust', 'by_password', 'by_md5', 'by_scram'])('%s', async (user) 
 
 test('a server that refuses: the client hears its reason, and which server and user', async () => {
   expect(await connect('by_nothing')).toMatch(
-    /server 127\.0\.0\.1:\d+ refused the login of user "by_nothing": .*pg_hba\.conf rejects/,
+    /^pg_hba\.conf rejects.*\nserver 127\.0\.0\.1:\d+ refused the login of user "by_nothing": .*pg_hba\.conf rejects/,
   );
 });
 

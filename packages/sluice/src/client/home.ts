@@ -12,6 +12,8 @@ export interface ClientHome {
   readonly pool: Pool<Server>;
   readonly traffic: Traffic;
   readonly mode: PoolingMode;
+  /** It serves one replication connection. */
+  readonly replication: boolean;
   /** Named statements followed from server to server; 0 when they pass untouched. */
   readonly maxPrepared: number;
   /** Reset after every transaction (server_reset_query_always). */
@@ -38,6 +40,8 @@ export interface ClientRegistry {
   readonly refusesSimple: boolean;
   /** Why this client may not begin anything now (shutdown, database gone), or null. */
   refuseWork(session: Session): ClientError | null;
+  /** Something that the client does wrong, for the log. */
+  warn(session: Session, message: string): void;
   /** The session is queued for a server. */
   sessionWaits(session: Session): void;
   describeRefusal(session: Session, reason: Refusal): ClientError;
@@ -47,6 +51,8 @@ export interface ClientRegistry {
   stopQuery(server: Server): void;
   /** Something happened that must not: for the log. */
   report(error: Error): void;
+  /** Its connection broke with an error of the system's. */
+  connectionBroke(session: Session, error: Error): void;
   /** Its connection is closed. */
   sessionClosed(session: Session): void;
   /** A server was lost while the session held it. */

@@ -33,8 +33,10 @@ export interface StartupRequest {
   readonly database: string;
   /** Minor protocol version agreed on: 0, or 2 (long cancel keys). */
   readonly minor: number;
-  /** All other startup parameters, in order. */
+  /** All other startup parameters, in order; those that `options` holds stand among them. */
   readonly params: ReadonlyMap<string, string>;
+  /** Names of those that came in `options`. */
+  readonly inOptions: ReadonlySet<string>;
 }
 
 /** What the client is greeted with. */
@@ -107,8 +109,9 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     send(conn, welcome(greeting));
     desk.enter(request, greeting, conn, reader.detach());
   } catch (error) {
-    const reason = settle(line.conn, error as Error);
-    desk.failed(line.conn, request, reason, performance.now() - began);
+    // The log first: who reads it when the client has its error finds the reason there.
+    desk.failed(line.conn, request, reasonOf(error as Error), performance.now() - began);
+    settle(line.conn, error as Error);
   } finally {
     clearTimeout(timer);
   }
@@ -187,17 +190,17 @@ function startupRequest(conn: Conn, major: number, minor: number, given: Readonl
   const database = params.get('database') || user;
   params.delete('user');
   params.delete('database');
-  unfoldOptions(params);
-  return { user, database, minor: agreed, params };
+  return { user, database, minor: agreed, params, inOptions: unfoldOptions(params) };
 }
 
 /**
  * `options` may carry settings as a command line would: "-c name=value" and "--name=value", a backslash before a space that
  * belongs to the value. They stand for startup parameters of their own; anything else is refused.
  */
-function unfoldOptions(params: Map<string, string>): void {
+function unfoldOptions(params: Map<string, string>): Set<string> {
+  const names = new Set<string>();
   const options = params.get('options');
-  if (options === undefined) return;
+  if (options === undefined) return names;
   params.delete('options');
   const words = (options.match(/(?:\\.|[^\s\\])+/g) ?? []).map((word) => word.replace(/\\(.)/g, '$1'));
   for (let i = 0; i < words.length; i++) {
@@ -210,8 +213,11 @@ function unfoldOptions(params: Map<string, string>): void {
         message: "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
         sqlState: '08P01',
       });
-    params.set(setting.slice(0, at).replaceAll('-', '_'), setting.slice(at + 1));
+    const name = setting.slice(0, at).replaceAll('-', '_');
+    names.add(name);
+    params.set(name, setting.slice(at + 1));
   }
+  return names;
 }
 
 function welcome(greeting: Greeting): Uint8Array {
@@ -228,14 +234,18 @@ function welcome(greeting: Greeting): Uint8Array {
   return concat(...parts);
 }
 
-/** Tells the client why, closes, and returns the reason for the log. */
-function settle(conn: Conn, error: Error): string {
+/** For the log. */
+function reasonOf(error: Error): string {
+  return (error instanceof LoginRefused ? error.error.logged : undefined) ?? error.message;
+}
+
+/** Tells the client why, and closes. */
+function settle(conn: Conn, error: Error): void {
   if (error instanceof LoginRefused) refuse(conn, error.error);
   else if (error instanceof ProtocolError) refuse(conn, { message: `bad packet: ${error.message}`, sqlState: '08P01' });
   else if (error instanceof TlsFailed && error.tellable) refuse(conn, { message: error.message, sqlState: '28000' });
   else if (error instanceof ConnectionEnded || error instanceof TlsFailed) conn.destroy();
   else refuse(conn, { message: `login failed: ${error.message}`, sqlState: '08006' });
-  return (error instanceof LoginRefused ? error.error.logged : undefined) ?? error.message;
 }
 
 function refuse(conn: Conn, { message, sqlState, detail, hint }: ClientError): void {

@@ -60,6 +60,7 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   const statement = store.take(buffer.subarray(nameEnd + 1, at + size));
   const pieces: Uint8Array[] = [];
   if (session.statements.get(name) !== undefined) {
+    session.registry.warn(session, `prepared statement '${name}' was already prepared`);
     // PostgreSQL refuses to prepare a name twice: a second Parse of the server's name brings that very error.
     ensure(session, server, statement, pieces);
     server.queue.sent(Reply.Parse);
@@ -75,10 +76,10 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
     return result('done');
   }
   const both = new PairEffect(effect, new ParsedEffect(server, statement));
+  makeRoom(session, server, pieces);
   if (server.queue.sent(Reply.Parse, Action.Forward, both)) {
     both.apply();
     session.home.traffic.serverParses++;
-    evict(session, server, pieces);
   } else store.drop(statement);
   pieces.push(parseMessage(statement));
   return result('done', pieces);
@@ -93,8 +94,8 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
     if (have >= size || have > 2 * NAME_BYTES) return result('pass');
     return result('more', [], -1, Math.min(size, Math.max(64, have * 2)));
   }
-  session.home.traffic.binds++;
   if (nameEnd === portalEnd + 1) return result('pass');
+  session.home.traffic.binds++;
   const statement = session.statements.get(buffer.toString('latin1', portalEnd + 1, nameEnd));
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   const pieces: Uint8Array[] = [];
@@ -147,20 +148,23 @@ function ensure(session: Session, server: Server, statement: Statement, pieces: 
     return;
   }
   const effect = new ParsedEffect(server, statement);
+  makeRoom(session, server, pieces);
   if (!server.queue.sent(Reply.Parse, Action.Skip, effect)) return;
   effect.apply();
   session.home.traffic.serverParses++;
-  evict(session, server, pieces);
   pieces.push(parseMessage(statement));
 }
 
-/** Closes the least recently used statements on the server above the limit. */
-function evict(session: Session, server: Server, pieces: Uint8Array[]): void {
+/**
+ * Closes the least recently used statements on the server until one more is within the limit. Replies are owed in the order
+ * in which messages leave: so this comes before the Parse.
+ */
+function makeRoom(session: Session, server: Server, pieces: Uint8Array[]): void {
   const { statements: store } = session.registry;
-  while (server.statements.size > session.home.maxPrepared) {
+  while (server.statements.size > 0 && server.statements.size >= session.home.maxPrepared) {
     const oldest = server.statements.oldest!;
     const effect = new EvictedEffect(server, store, oldest);
-    server.queue.sent(Reply.Close, Action.Skip, effect);
+    if (!server.queue.sent(Reply.Close, Action.Skip, effect)) return;
     effect.apply();
     pieces.push(closeMessage(oldest.serverName));
   }

@@ -103,7 +103,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   onClose(error: Error | null): void {
     this.clock.update();
-    if (this.state !== SessionState.Closed) this.#leave(error === null ? 'client unexpected eof' : error.message, null);
+    if (error !== null && this.state !== SessionState.Closed) this.registry.connectionBroke(this, error);
+    if (this.state !== SessionState.Closed) this.#leave('client unexpected eof', null);
     this.registry.sessionClosed(this);
   }
 
@@ -284,7 +285,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     TO_SERVER.drop();
     TO_CLIENT.flush(this.conn);
     if (this.#fatalRelayed) this.#leave(reason, null, true);
-    else this.disconnect(reason === 'server conn crashed?' ? 'server conn crashed?' : reason, '08P01');
+    else this.disconnect(reason, '08P01');
     this.registry.serverLostByClient(this, server);
   }
 

@@ -76,10 +76,10 @@ export const NETWORK_ROWS = {
     ...NETWORK,
     kind: 'bytes',
     default: '4096',
-    min: 512,
+    min: 1,
     max: 16_777_216,
     reload: false,
-    doc: 'Size of the read buffer. A message may be larger; more buffer means larger reads and more memory.',
+    doc: 'Accepted, as PgBouncer has it: all connections share one read buffer of a fixed size here.',
   },
   max_packet_size: {
     ...NETWORK,

@@ -33,6 +33,19 @@ export interface Dial {
   abort(): void;
 }
 
+/** The other side did not answer in time. */
+export class DialTimeout extends Error {
+  readonly code = 'ETIMEDOUT';
+  /** The connection was made, and TLS was not agreed on. */
+  readonly connected: boolean;
+
+  constructor({ host, port, timeoutMs }: DialTarget, connected: boolean) {
+    super(`no answer from ${host}:${port} within ${timeoutMs / 1000} s (server_connect_timeout)`);
+    this.name = 'DialTimeout';
+    this.connected = connected;
+  }
+}
+
 /** The path that libpq and PostgreSQL use for a server's Unix socket. */
 export function unixPath(directory: string, port: number): string {
   const path = `${directory}/.s.PGSQL.${port}`;
@@ -54,7 +67,8 @@ export function dial(target: DialTarget): Dial {
     opened.abort(error);
     current?.destroy(error);
   };
-  const timer = target.timeoutMs > 0 ? setTimeout(() => giveUp(timedOut(target)), target.timeoutMs) : undefined;
+  const late = () => giveUp(new DialTimeout(target, current !== null));
+  const timer = target.timeoutMs > 0 ? setTimeout(late, target.timeoutMs) : undefined;
   const conn = opened.conn
     .then((plain) => {
       current = plain;
@@ -119,12 +133,4 @@ async function serverHasTls(conn: Conn): Promise<boolean> {
   if (answer === 0x53) return true;
   if (answer === 0x4e) return false;
   throw new TlsFailed(`bad sslreq answer: 0x${answer.toString(16)}; is it a PostgreSQL server?`);
-}
-
-function timedOut(target: DialTarget): Error {
-  const error: NodeJS.ErrnoException = new Error(
-    `no answer from ${target.host}:${target.port} within ${target.timeoutMs / 1000} s (server_connect_timeout)`,
-  );
-  error.code = 'ETIMEDOUT';
-  return error;
 }

@@ -1,23 +1,21 @@
 /**
- * TCP settings of a connection (tcp_keepalive and its kin, tcp_user_timeout, tcp_socket_buffer), really set: where Node has no
- * call, through setsockopt(2) of the C library. Numbers are Linux's; elsewhere only what Node can do is done.
+ * TCP settings of a connection (tcp_keepalive and its kin, tcp_user_timeout), really set: where Node has no call, through
+ * setsockopt(2) of the C library. Numbers are Linux's. tcp_socket_buffer is not among them: set on a connection that exists,
+ * small buffers make it crawl (20 MB in 20 s with 4096), and Node lets nobody at a socket before it is connected.
  */
 import { createRequire } from 'node:module';
 import type { Conn } from './conn.ts';
 
-/** The settings that this file gives effect to; durations in milliseconds, sizes in bytes, 0: the system's own value. */
+/** The settings that this file gives effect to; durations in milliseconds, 0: the system's own value. */
 export interface TcpSettings {
   readonly tcpKeepalive: boolean;
   readonly tcpKeepidleMs: number;
   readonly tcpKeepintvlMs: number;
   readonly tcpKeepcnt: number;
   readonly tcpUserTimeoutMs: number;
-  readonly tcpSocketBuffer: number;
 }
 
 const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
 const SO_KEEPALIVE = 9;
 const IPPROTO_TCP = 6;
 const TCP_KEEPIDLE = 4;
@@ -41,8 +39,6 @@ export function setSocketOptions(conn: Conn, settings: TcpSettings): void {
 function optionsOf(settings: TcpSettings): [number, number, number][] {
   const seconds = (ms: number) => Math.max(1, Math.round(ms / 1000));
   const options: [number, number, number][] = [];
-  if (settings.tcpSocketBuffer > 0)
-    options.push([SOL_SOCKET, SO_SNDBUF, settings.tcpSocketBuffer], [SOL_SOCKET, SO_RCVBUF, settings.tcpSocketBuffer]);
   if (settings.tcpUserTimeoutMs > 0) options.push([IPPROTO_TCP, TCP_USER_TIMEOUT, settings.tcpUserTimeoutMs]);
   if (!settings.tcpKeepalive) return options;
   options.push([SOL_SOCKET, SO_KEEPALIVE, 1]);

@@ -13,8 +13,9 @@ import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { Gate } from './gate.ts';
+import type { Welcome } from './pool-shape.ts';
 import { type Database, type Pooler, SHUTTING_DOWN } from './pooler.ts';
-import type { ServerPool, Welcome } from './server-pool.ts';
+import type { ServerPool } from './server-pool.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
 const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
@@ -133,11 +134,14 @@ export class PoolerDesk implements LoginDesk {
     this.#checkDatabase(database, user);
     if (conn.closed) throw new ConnectionEnded(null);
     pooler.clientEnters(database.name, user);
+    const pool = isReplication(request)
+      ? pooler.replicationPool(database, user, id, request.params)
+      : pooler.poolFor(database, user);
     this.#logins.set(conn, {
       id,
       database: database.name,
       user,
-      pool: pooler.poolFor(database, user),
+      pool,
       access: 'stats',
       own: false,
     });
@@ -157,6 +161,8 @@ export class PoolerDesk implements LoginDesk {
     }
     const user = await this.#gate.examine({ request, conn, reader, about });
     const access = this.console!.access(user);
+    if (access === 'stats') this.#checkUser(user);
+    if (access === 'stats') this.#checkDatabaseLimit(CONSOLE_DATABASE, this.#pooler.consoles.size, undefined);
     if (access === null)
       throw new LoginRefused({
         message: 'not allowed',
@@ -168,16 +174,24 @@ export class PoolerDesk implements LoginDesk {
 
   /** DISABLE, and the limits on clients of one database and of one user. */
   #checkDatabase(database: Database, user: string): void {
-    const { config, userClients } = this.#pooler;
     if (database.disabled)
       throw new LoginRefused({ message: `database "${database.name}" is disabled`, sqlState: '08P01' });
-    const perDatabase = database.config.maxDbClientConnections ?? config.global.maxDbClientConnections;
-    if (perDatabase > 0 && database.clients >= perDatabase)
-      throw new LoginRefused({
-        message: 'client connections exceeded (max_db_client_connections)',
-        sqlState: '53300',
-        detail: `${database.clients} clients are connected to ${database.name}, and max_db_client_connections is ${perDatabase}.`,
-      });
+    this.#checkDatabaseLimit(database.name, database.clients, database.config.maxDbClientConnections);
+    this.#checkUser(user);
+  }
+
+  #checkDatabaseLimit(name: string, clients: number, own: number | undefined): void {
+    const limit = own ?? this.#pooler.config.global.maxDbClientConnections;
+    if (limit === 0 || clients < limit) return;
+    throw new LoginRefused({
+      message: 'client connections exceeded (max_db_client_connections)',
+      sqlState: '53300',
+      detail: `${clients} clients are connected to ${name}, and max_db_client_connections is ${limit}.`,
+    });
+  }
+
+  #checkUser(user: string): void {
+    const { config, userClients } = this.#pooler;
     const perUser = config.users.get(user)?.maxUserClientConnections ?? config.global.maxUserClientConnections;
     if (perUser > 0 && (userClients.get(user) ?? 0) >= perUser)
       throw new LoginRefused({
@@ -198,15 +212,21 @@ export class PoolerDesk implements LoginDesk {
     if (pool === null)
       return { reported: this.console!.reported, parameters: pooler.context.parameters, ...identity() };
     const { now } = pooler.clock;
-    const deadline = Math.min(timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY, pool.waitDeadline(now));
+    const { queryTimeoutMs } = pooler.config.global;
+    const after = (ms: number) => (ms > 0 ? now + ms : Number.POSITIVE_INFINITY);
+    const deadline = Math.min(after(timeoutMs), after(queryTimeoutMs), pool.waitDeadline(now));
     let welcome: Welcome;
     try {
       welcome = await pool.greet(deadline).promise;
     } catch (error) {
       const reason = (error as Error).message as Parameters<typeof describeRefusal>[1];
-      throw new LoginRefused(describeRefusal(pool, reason, pooler.clock.update()));
+      const refusal = describeRefusal(pool, reason, pooler.clock.update());
+      // Whichever bound was the one is named; the rest of what is to be said is the same.
+      if (reason === 'timeout' && deadline === after(queryTimeoutMs)) refusal.message = 'query_timeout';
+      throw new LoginRefused(refusal);
     }
     let { parameters } = welcome;
+    if (pool.replication) return { reported: welcome.reported, parameters, ...identity() };
     for (const [name, value] of request.params) {
       const index = parameters.names.indexOf(name);
       if (index >= 0) parameters = parameters.with(index, value);
@@ -249,9 +269,11 @@ export class PoolerDesk implements LoginDesk {
     const { consoles, log, config } = this.#pooler;
     const { processId, cancelKey } = greeting;
     const about = `C-0x${login.id.toString(16)}: ${describeVisitor(request, conn)}`;
+    this.#pooler.clientEnters(CONSOLE_DATABASE, login.user);
     consoles.set(processId, { cancelKey, cancel: () => this.console!.cancel() });
     const left = (reason: string) => {
       consoles.delete(processId);
+      this.#pooler.clientLeaves(CONSOLE_DATABASE, login.user);
       if (config.global.logDisconnections) log.info(`closing because: ${reason}`, about);
     };
     const applicationName = request.params.get('application_name') ?? '';
@@ -279,16 +301,14 @@ export class PoolerDesk implements LoginDesk {
   #refusedParameter(request: StartupRequest): ClientError | null {
     const { parameters } = this.#pooler.context;
     const ignored = this.#pooler.config.global.ignoreStartupParameters;
-    if (!/^(|0|off|no|false)$/i.test(request.params.get('replication') ?? ''))
-      return {
-        message: 'replication connections are not supported',
-        sqlState: '0A000',
-        hint: 'Connect to PostgreSQL itself for replication.',
-      };
+    // Such a connection has a server of its own, which is given all of them.
+    if (isReplication(request)) return null;
     for (const name of request.params.keys()) {
       if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || ignored.includes(name)) continue;
+      const inOptions = request.inOptions.has(name);
+      if (inOptions && ignored.includes('options')) continue;
       return {
-        message: `unsupported startup parameter: ${name}`,
+        message: `unsupported startup parameter${inOptions ? ' in options' : ''}: ${name}`,
         sqlState: '08P01',
         hint: `Remove it from the client's connection string, or add it to ignore_startup_parameters.`,
       };
@@ -303,6 +323,11 @@ function withHost(parameters: ClientParameters, conn: Conn): ClientParameters {
   const name = parameters.get('application_name') || 'app';
   const host = unix ? `unix:${port}` : `${address}:${port}`;
   return parameters.with(parameters.names.indexOf('application_name'), `${name} - ${host}`.slice(-63));
+}
+
+/** The client asks for a WAL sender: `replication` is true, or 'database' (logical). */
+function isReplication({ params }: StartupRequest): boolean {
+  return !/^(|0|off|of|no|n|false|f)$/i.test(params.get('replication') ?? '');
 }
 
 /** Names a client that is no session yet, in the log. */

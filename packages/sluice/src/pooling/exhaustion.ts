@@ -2,6 +2,7 @@
 import { EntryState, type Refusal } from '@sluice/core';
 import type { ClientError } from '../client/home.ts';
 import { ClientSession } from '../client/session.ts';
+import { ServerRefused } from '../server/login.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** Holders named in the error, at most. */
@@ -11,8 +12,13 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number):
   const { pool } = home;
   if (reason === 'open failed') {
     const { lastError } = pool.adder;
+    // A refusal of PostgreSQL's is passed on in its own words, as on a direct connection.
+    const refused = lastError instanceof ServerRefused;
+    if (refused && home.replication)
+      return { message: 'login failed', detail: `${home.explain(lastError)}.`, sqlState: sqlStateOf(lastError) };
     return {
-      message: home.explain(lastError),
+      message: refused ? lastError.message : home.explain(lastError),
+      ...(refused ? { detail: `${home.explain(lastError)}.` } : {}),
       sqlState: sqlStateOf(lastError),
       hint: 'Correct the database entry or the server, then try again.',
     };

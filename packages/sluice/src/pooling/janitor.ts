@@ -90,6 +90,8 @@ export class Janitor {
       default:
         break;
     }
+    // A WAL sender's one command lasts as long as the connection.
+    if (session.home.replication) return;
     if (session.queryAt > 0 && over(now, session.queryAt, limits.query)) session.disconnect('query timeout');
     else if (session.idleInTransactionAt > 0 && over(now, session.idleInTransactionAt, limits.idleTransaction))
       session.disconnect('idle transaction timeout');

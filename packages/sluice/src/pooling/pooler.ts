@@ -9,7 +9,7 @@ import { nodeCrypto } from '../auth/crypto.ts';
 import type { UserFile } from '../auth/user-file.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
-import { type Access, type Config, type DatabaseConfig, NO_ACCESS, type UserConfig } from '../config/index.ts';
+import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
@@ -20,8 +20,9 @@ import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
-import { poolMode, poolPolicy } from './policy.ts';
-import { type PoolingContext, type PoolShape, type PoolUser, ServerPool } from './server-pool.ts';
+import { poolPolicy } from './policy.ts';
+import { type PoolingContext, type PoolShape, type PoolUser, poolShape } from './pool-shape.ts';
+import { ServerPool } from './server-pool.ts';
 
 /** What clients of one database share: its limit and its counters. */
 export interface Database {
@@ -49,6 +50,11 @@ export type ShutdownMode = 'none' | 'wait for clients' | 'wait for servers';
 
 export const SHUTTING_DOWN: ClientError = { message: 'server shutting down', sqlState: '57P01' };
 
+/** Why a cancel request did not reach its server, in PgBouncer's words. */
+function cancelFailure(error: NodeJS.ErrnoException): string {
+  return error.code === 'ETIMEDOUT' ? 'cancel_wait_timeout' : `cancel request failed: ${error.message}`;
+}
+
 /** When the query of a client that is gone is cancelled. The backend's key makes the later ones harmless to anybody else. */
 const STOP_AFTER_MS = [0, 200, 2_000];
 
@@ -66,6 +72,8 @@ export class Pooler implements ClientRegistry {
   readonly databases = new Map<string, Database>();
   readonly pools = new Map<string, ServerPool>();
   readonly userLimits = new Map<string, Limit>();
+  /** pool_size by database and role: what a pool shares with the replication connections beside it. */
+  readonly #sizeLimits = new Map<string, Limit>();
   readonly sessions = new Map<number, Session>();
   /** Connections that have not logged in yet. */
   loggingIn = 0;
@@ -163,12 +171,30 @@ export class Pooler implements ClientRegistry {
     const key = `${database.name}\0${role}`;
     const known = this.pools.get(key);
     if (known !== undefined) return known;
+    return this.#addPool(database, role, poolShape(this.config, database.name, database.config, role), '');
+  }
+
+  /**
+   * A pool for one replication connection: its server is opened with the client's own startup parameters and closed after
+   * it, and counts as one of the ordinary pool's.
+   */
+  replicationPool(database: Database, user: string, id: number, params: ReadonlyMap<string, string>): ServerPool {
+    const role = database.config.user ?? user;
+    const shape = poolShape(this.config, database.name, database.config, role);
+    const policy = { ...shape.policy, minSize: 0, maxSize: 1, reserveSize: 0, lifetimeMs: 0, maxUses: 1 };
+    const own: PoolShape = { ...shape, policy, mode: 'session', resetQuery: '', replication: params };
+    return this.#addPool(database, role, own, `\0replication ${id}`);
+  }
+
+  #addPool(database: Database, role: string, shape: PoolShape, suffix: string): ServerPool {
+    const limits = [this.#sizeLimit(database, role), database.limit, this.#userLimit(role)];
     const pool = new ServerPool(
       this.context,
-      this.#shape(database, role),
+      shape,
       this.#serverUser(database, role),
-      [database.limit, this.#userLimit(role)],
+      limits,
       database.traffic,
+      suffix,
     );
     this.pools.set(pool.key, pool);
     if (this.pauseMode !== 'active' || database.paused || this.shutdown === 'wait for servers') pool.pool.pause(true);
@@ -178,7 +204,7 @@ export class Pooler implements ClientRegistry {
   /** Opens min_pool_size servers for databases whose user is known beforehand (a forced user). */
   warmUp(): void {
     for (const config of this.config.databases.values()) {
-      if (config.user === undefined) continue;
+      if (config.user === undefined || (config.minPoolSize ?? this.config.global.minPoolSize) === 0) continue;
       const database = this.database(config.name);
       if (database !== null) this.poolFor(database, config.user).pool.serve();
     }
@@ -206,7 +232,8 @@ export class Pooler implements ClientRegistry {
   refresh(pool: ServerPool): void {
     const database = this.databases.get(pool.database);
     if (database === undefined) return;
-    pool.setShape(this.#shape(database, pool.user.name));
+    if (!pool.replication) pool.setShape(poolShape(this.config, database.name, database.config, pool.user.name));
+    this.#sizeLimit(database, pool.user.name);
     this.#refreshCredentials(pool);
   }
 
@@ -241,8 +268,9 @@ export class Pooler implements ClientRegistry {
       return;
     }
     server.cancels++;
-    sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {
+    sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, (error) => {
       this.clock.update();
+      if (error !== null) this.log.info(`closing because: ${cancelFailure(error)}`, this.describe(session));
       server.cancels--;
       const { entry } = server;
       if (server.cancels === 0 && entry.state === EntryState.CancelWait)
@@ -278,6 +306,10 @@ export class Pooler implements ClientRegistry {
     return this.shutdown === 'wait for servers' ? SHUTTING_DOWN : null;
   }
 
+  warn(session: Session, message: string): void {
+    this.log.warn(message, this.describe(session));
+  }
+
   sessionWaits(_session: Session): void {}
 
   describeRefusal(session: Session, reason: Refusal): ClientError {
@@ -305,6 +337,10 @@ export class Pooler implements ClientRegistry {
       setTimeout(() => sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {}), delay).unref();
   }
 
+  connectionBroke(session: Session, error: Error): void {
+    this.log.noise(error.message, this.describe(session));
+  }
+
   sessionClosed(_session: Session): void {}
 
   serverLostByClient(_session: Session, _server: Server): void {}
@@ -313,6 +349,15 @@ export class Pooler implements ClientRegistry {
     const { id, database, user } = session.identity;
     const { address, port } = session.conn.remote;
     return `C-0x${id.toString(16)}: ${database}/${user}@${address}:${port}`;
+  }
+
+  #sizeLimit(database: Database, role: string): Limit {
+    const { maxSize, reserveSize } = poolPolicy(this.config, database.config, this.config.users.get(role));
+    const key = `${database.name}\0${role}`;
+    const limit = this.#sizeLimits.get(key) ?? new Limit(`pool_size of ${database.name}/${role}`, 0);
+    limit.max = maxSize > 0 ? maxSize + reserveSize : 0;
+    this.#sizeLimits.set(key, limit);
+    return limit;
   }
 
   #userLimit(role: string): Limit {
@@ -333,33 +378,4 @@ export class Pooler implements ClientRegistry {
   }
 
   /** A pool goes by the [users] entry of its role: with a forced user, not by that of whoever came first. */
-  #userWaits(): ReadonlyMap<string, number> {
-    const waits = new Map<string, number>();
-    for (const { name, queryWaitTimeoutMs } of this.config.users.values())
-      if (queryWaitTimeoutMs !== undefined) waits.set(name, queryWaitTimeoutMs);
-    return waits;
-  }
-
-  #shape(database: Database, role: string): PoolShape {
-    const { config } = this;
-    const { global } = config;
-    const userConfig: UserConfig | undefined = config.users.get(role);
-    return {
-      database: database.config,
-      databaseName: database.name,
-      policy: poolPolicy(config, database.config, userConfig),
-      mode: poolMode(config, database.config, userConfig),
-      maxPrepared: global.maxPreparedStatements,
-      resetAlways: global.serverResetQueryAlways,
-      resetQuery: global.serverResetQuery,
-      checkQuery: global.serverCheckQuery,
-      connectQuery: database.config.connectQuery ?? '',
-      connectTimeoutMs: global.serverConnectTimeoutMs,
-      queryWaitTimeoutMs: database.config.queryWaitTimeoutMs ?? global.queryWaitTimeoutMs,
-      userWaitTimeouts: this.#userWaits(),
-      unixSocketDir: global.unixSocketDir,
-      logConnections: global.logConnections,
-      logDisconnections: global.logDisconnections,
-    };
-  }
 }

@@ -3,82 +3,24 @@
  * it. Owns the credentials for the server side and what a first server told about itself. Which pools there are is
  * the pooler's business.
  */
-import {
-  type CloseReason,
-  type Entry,
-  EntryState,
-  type Limit,
-  Pool,
-  type PoolPort,
-  type PoolSet,
-  Waiter,
-} from '@sluice/core';
-import { type CryptoPort, type ErrorFields, type Parameters, query, type ScramKeys, type Secret } from '@sluice/wire';
+import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPort, Waiter } from '@sluice/core';
+import { type ErrorFields, query } from '@sluice/wire';
 import type { ClientHome, PoolingMode } from '../client/home.ts';
-import type { DatabaseConfig } from '../config/index.ts';
-import { setSocketOptions, type TcpSettings } from '../net/socket-options.ts';
-import type { TlsContexts } from '../net/tls-context.ts';
+import { DialTimeout } from '../net/dial.ts';
+import { setSocketOptions } from '../net/socket-options.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
 import { ServerOpening } from '../server/open.ts';
 import { Server } from '../server/server.ts';
-import type { StatementStore } from '../server/statements.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import type { Log } from '../telemetry/log.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { CLOSE_TEXTS } from './close-texts.ts';
-
-/** What all pools of the process share. */
-export interface PoolingContext {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly crypto: CryptoPort;
-  readonly set: PoolSet<Server>;
-  readonly statements: StatementStore;
-  readonly parameters: Parameters;
-  readonly random: () => number;
-  /** Replaced by a reload: for connections that come later. */
-  tls: TlsContexts;
-  tcp: TcpSettings;
-  readonly nextConnectionId: () => number;
-}
-
-/** Which settings a pool takes from where; a new one comes with RELOAD. */
-export interface PoolShape {
-  database: DatabaseConfig;
-  /** Name under which clients ask for the database. */
-  databaseName: string;
-  policy: Pool<Server>['policy'];
-  mode: PoolingMode;
-  maxPrepared: number;
-  resetAlways: boolean;
-  resetQuery: string;
-  checkQuery: string;
-  connectQuery: string;
-  connectTimeoutMs: number;
-  queryWaitTimeoutMs: number;
-  /** query_wait_timeout of single users, in milliseconds. */
-  userWaitTimeouts: ReadonlyMap<string, number>;
-  unixSocketDir: string;
-  logConnections: boolean;
-  logDisconnections: boolean;
-}
-
-export interface PoolUser {
-  /** The role on the server. */
-  readonly name: string;
-  secret: Secret | null;
-  scramKeys: ScramKeys | null;
-}
-
-/** What a client is told at login. */
-export interface Welcome {
-  reported: ReadonlyMap<string, string>;
-  parameters: Parameters;
-}
+import type { PoolingContext, PoolShape, PoolUser, Welcome } from './pool-shape.ts';
 
 /** SQLSTATE classes with which a server refuses for good: waiting would not help. */
 const PERMANENT = new Set(['28', '3D', '22', '42', '0A', '08']);
+
+/** What server_check_query says for a query of no text: the cheapest that PostgreSQL answers. */
+const EMPTY_QUERY = '<empty>';
 
 /** A server that is checked or reset must answer within this long. */
 const UPKEEP_MS = 15_000;
@@ -98,14 +40,25 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   #clients = 0;
   readonly #openings = new Map<Entry<Server>, ServerOpening>();
   #nextHost = 0;
+  /** The place in the row of hosts whose dial failed last; -1: none has. */
+  #failedHost = -1;
+  #reserveDials = 0;
 
-  constructor(context: PoolingContext, shape: PoolShape, user: PoolUser, limits: readonly Limit[], traffic: Traffic) {
+  /** `keySuffix` tells apart pools of one database and user. */
+  constructor(
+    context: PoolingContext,
+    shape: PoolShape,
+    user: PoolUser,
+    limits: readonly Limit[],
+    traffic: Traffic,
+    keySuffix = '',
+  ) {
     this.context = context;
     this.shape = shape;
     this.user = user;
     this.traffic = traffic;
     this.database = shape.databaseName;
-    this.key = `${shape.databaseName}\0${user.name}`;
+    this.key = `${shape.databaseName}\0${user.name}${keySuffix}`;
     const { clock, set, random } = context;
     this.usedAt = clock.now;
     this.pool = new Pool<Server>({
@@ -120,6 +73,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   get name(): string {
     return this.pool.name;
+  }
+
+  get replication(): boolean {
+    return this.shape.replication !== null;
   }
 
   get mode(): PoolingMode {
@@ -148,7 +105,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   /** The minimum is kept for a forced user, and else only while somebody is connected, as in PgBouncer. */
   #policy(): PoolShape['policy'] {
     const { policy, database } = this.shape;
-    return database.user !== undefined || this.#clients > 0 ? policy : { ...policy, minSize: 0 };
+    const minSize = database.user !== undefined || this.#clients > 0 ? policy.minSize : 0;
+    // Where one host comes before the others, two dials at once could not both know whether it answers.
+    const inOrder = database.loadBalanceHosts === 'disable' && database.hosts.length > 1;
+    return { ...policy, minSize, maxDials: inOrder ? 1 : policy.maxDials };
   }
 
   get maxPrepared(): number {
@@ -197,6 +157,9 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   // The core's port.
 
   open(entry: Entry<Server>): void {
+    const { reserveDials } = this.pool.stats;
+    if (reserveDials > this.#reserveDials) this.context.log.info('taking connection from reserve_pool', this.name);
+    this.#reserveDials = reserveDials;
     this.#connect(entry).then(
       (server) => this.#connected(entry, server),
       (error: Error) => this.#connectFailed(entry, error),
@@ -204,13 +167,14 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   check(entry: Entry<Server>): void {
-    this.#upkeep(entry, this.shape.checkQuery, (ok) => this.pool.checked(entry, ok));
+    const { checkQuery } = this.shape;
+    this.#upkeep(entry, checkQuery === EMPTY_QUERY ? '' : checkQuery, (ok) => this.pool.checked(entry, ok));
   }
 
   reset(entry: Entry<Server>): void {
     const server = entry.value!;
     const discard = this.shape.mode === 'session' || this.shape.resetAlways ? this.shape.resetQuery : '';
-    const clean = () => this.#upkeep(entry, discard, (ok) => this.pool.resetDone(entry, ok));
+    const clean = () => this.#upkeep(entry, discard || null, (ok) => this.pool.resetDone(entry, ok));
     if (server.status === Tx.Idle) clean();
     else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));
   }
@@ -231,6 +195,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     if (this.shape.logDisconnections) this.log(`closing because: ${reason} (age=${this.#age(server)}s)`, server);
     if (server.entry.state === EntryState.Closing) this.pool.closed(server.entry);
     else this.pool.lost(server.entry);
+  }
+
+  connectionBroke(server: Server, error: Error): void {
+    this.context.log.warn(error.message, this.describe(server));
   }
 
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void {
@@ -272,16 +240,19 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     return new Server(conn, entry, identity, loggedIn.parameters, this, context.statements, context.clock.update());
   }
 
-  /** The next of the database's hosts, in turn; without any, the Unix socket. */
+  /** The next of the database's hosts (load_balance_hosts); without any, the Unix socket. */
   #pickHost(): string {
-    const { hosts } = this.shape.database;
+    const { hosts, loadBalanceHosts } = this.shape.database;
     if (hosts.length === 0) return this.shape.unixSocketDir;
-    return hosts[this.#nextHost++ % hosts.length]!;
+    if (loadBalanceHosts === 'round-robin') return hosts[this.#nextHost++ % hosts.length]!;
+    // Always the same one, until a dial fails.
+    if (this.#failedHost === this.#nextHost) this.#nextHost++;
+    return hosts[this.#nextHost % hosts.length]!;
   }
 
   #startup(): Map<string, string> {
     const { clientEncoding, datestyle, timezone, applicationName } = this.shape.database;
-    const startup = new Map<string, string>();
+    const startup = new Map<string, string>(this.shape.replication ?? []);
     if (clientEncoding) startup.set('client_encoding', clientEncoding);
     if (datestyle) startup.set('datestyle', datestyle);
     if (timezone) startup.set('timezone', timezone);
@@ -304,7 +275,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   #logOpened(server: Server): void {
     const { local, tls } = server.conn;
-    this.log(`new connection to server (from ${local.address}:${local.port})`, server);
+    const from = local.address.includes(':') ? `[${local.address}]` : local.address;
+    this.log(`new connection to server (from ${from}:${local.port})`, server);
     if (tls !== null) this.log(`SSL established: ${tls.description}`, server);
   }
 
@@ -315,10 +287,25 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       this.pool.closed(entry);
       return;
     }
-    this.context.log.warn(`${this.name}: ${this.explain(error)}`);
+    this.#logFailure(entry, error);
+    this.#failedHost = this.#nextHost;
     const hopeless = this.#hopeless(error);
     this.pool.openFailed(entry, error);
-    if (hopeless && this.pool.size === 0) this.pool.refuseAll('open failed');
+    const { size } = this.pool;
+    const connected = size - this.pool.count(EntryState.Opening) - this.pool.count(EntryState.Closing);
+    if (hopeless && connected === 0) this.pool.refuseAll('open failed');
+  }
+
+  /** PgBouncer's lines, then ours, which says where and what to do. */
+  #logFailure(entry: Entry<Server>, error: Error): void {
+    const { log, clock } = this.context;
+    if (error instanceof ServerRefused) log.warn(`server login failed: ${error.fields.severity} ${error.message}`);
+    if (this.shape.logDisconnections) {
+      const age = Math.floor((clock.now - entry.createdAt) / 1000);
+      const reason = this.replication && error instanceof ServerRefused ? 'login failed' : closeText(error);
+      log.info(`closing because: ${reason} (age=${age}s)`, `S: ${this.name}`);
+    }
+    log.warn(`${this.name}: ${this.explain(error)}`);
   }
 
   #hopeless(error: Error): boolean {
@@ -334,10 +321,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     return `cannot connect to ${where}: ${error instanceof Error ? error.message : String(error)}`;
   }
 
-  /** Runs a statement on a server that nobody holds; it must leave the server idle and clean, in time. */
-  #upkeep(entry: Entry<Server>, sql: string, done: (ok: boolean) => void): void {
+  /** Runs a statement, or none, on a server that nobody holds; it must leave the server idle and clean, in time. */
+  #upkeep(entry: Entry<Server>, sql: string | null, done: (ok: boolean) => void): void {
     const server = entry.value!;
-    if (sql === '') {
+    if (sql === null) {
       done(server.status === Tx.Idle && server.settled);
       return;
     }
@@ -350,4 +337,14 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       done(error === null && server.status === Tx.Idle && server.settled);
     });
   }
+}
+
+/** Why a connection could not be opened, in PgBouncer's words where it has some. */
+function closeText(error: Error): string {
+  if (error instanceof ServerRefused) return error.message;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'server DNS lookup failed';
+  if (error instanceof DialTimeout && error.connected) return 'connect timeout';
+  if (code !== undefined) return 'connect failed';
+  return error.message;
 }

@@ -29,6 +29,7 @@ export interface SocketRow {
   id: number;
   user: string;
   database: string;
+  replication: 'none' | 'logical' | 'physical';
   state: string;
   remote: { address: string; port: number };
   local: { address: string; port: number };
@@ -118,7 +119,14 @@ export class Snapshot {
     for (const session of this.#pooler.sessions.values())
       if (session.state === SessionState.Waiting)
         waiting.set(session.home as ServerPool, (waiting.get(session.home as ServerPool) ?? 0) + 1);
-    return this.#pools().map((pool) => this.#pool(pool, waiting.get(pool) ?? 0));
+    const rows = new Map<string, PoolRow>();
+    for (const pool of this.#pools()) {
+      const row = this.#pool(pool, waiting.get(pool) ?? 0);
+      const id = `${row.database}\0${row.user}`;
+      const before = rows.get(id);
+      rows.set(id, before === undefined ? row : together(before, row));
+    }
+    return [...rows.values()];
   }
 
   clients(): SocketRow[] {
@@ -233,6 +241,7 @@ export class Snapshot {
       id: identity.id,
       user: identity.user,
       database: identity.database,
+      replication: replicationOf(session.home as ServerPool),
       state: name,
       connectedAt: wall(session.connectedAt),
       requestedAt: wall(session.requestedAt),
@@ -255,6 +264,7 @@ export class Snapshot {
       id: server?.identity.id ?? 0,
       user: home.user.name,
       database: home.database,
+      replication: replicationOf(home),
       state: idle ?? SERVER_STATES[entry.state]!,
       connectedAt: wall(server?.connectedAt ?? entry.createdAt),
       requestedAt: wall(server === null ? entry.createdAt : server.requestedAt || server.connectedAt),
@@ -294,6 +304,23 @@ export class Snapshot {
       disabled,
     };
   }
+}
+
+function replicationOf({ shape }: ServerPool): SocketRow['replication'] {
+  if (shape.replication === null) return 'none';
+  return shape.replication.get('replication')?.toLowerCase() === 'database' ? 'logical' : 'physical';
+}
+
+/** Replication connections stand with the pool that they take places of. */
+function together(a: PoolRow, b: PoolRow): PoolRow {
+  const sum = <T extends Record<string, number>>(one: T, other: T): T =>
+    Object.fromEntries(Object.keys(one).map((key) => [key, one[key]! + other[key]!])) as T;
+  return {
+    ...a,
+    clients: sum(a.clients, b.clients),
+    servers: sum(a.servers, b.servers),
+    maxWaitMs: Math.max(a.maxWaitMs, b.maxWaitMs),
+  };
 }
 
 function balanceOf(config: DatabaseConfig): string | null {

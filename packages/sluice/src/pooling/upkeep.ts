@@ -8,6 +8,8 @@ import type { ServerPool } from './server-pool.ts';
 
 export function housekeep(pooler: Pooler, operator: Operator): void {
   if (pooler.config.global.serverFastClose) closeFast(pooler);
+  pooler.warmUp();
+  for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, pooler, operator);
   closeIdlePools(pooler, operator);
   closeIdleDatabases(pooler, operator);
   turnPeriod(pooler);
@@ -25,6 +27,15 @@ function closeFast(pooler: Pooler): void {
   }
 }
 
+/** A replication connection never comes free by itself: a condemned one is ended. Its pool goes with it. */
+function tendReplication({ pool, clients }: ServerPool, pooler: Pooler, operator: Operator): void {
+  for (const entry of [...pool.lists[EntryState.Linked]!])
+    if (entry.retiring !== null && entry.value!.holder instanceof ClientSession)
+      entry.value!.holder.disconnect('database configuration changed');
+  if (clients > 0 || pool.queue.length > 0) return;
+  for (const home of pooler.pools.values()) if (home.pool === pool) operator.killPool(home, 'client gone');
+}
+
 function inUse({ pool, clients }: ServerPool): boolean {
   return clients > 0 || pool.size > 0 || pool.queue.length > 0;
 }
@@ -35,6 +46,7 @@ function closeIdlePools(pooler: Pooler, operator: Operator): void {
   const { poolIdleTimeoutMs } = pooler.config.global;
   for (const pool of [...pooler.pools.values()]) {
     if (inUse(pool)) pool.usedAt = now;
+    if (pool.replication) continue;
     const kept = pool.shape.database.user !== undefined && pool.shape.policy.minSize > 0;
     if (poolIdleTimeoutMs === 0 || kept || now - pool.usedAt <= poolIdleTimeoutMs) continue;
     const age = Math.floor((now - pool.usedAt) / 1000);

@@ -11,7 +11,8 @@ import type { ServerIdentity } from './holder.ts';
 export function sendCancel(to: ServerIdentity, timeoutMs: number, done: (error: Error | null) => void): void {
   dial({ host: to.host, port: to.port, timeoutMs, tls: to.tls }).conn.then((conn) => {
     const message = cancelRequest(to.processId, to.cancelKey);
-    const timer = timeoutMs > 0 ? setTimeout(() => conn.destroy(), timeoutMs) : undefined;
+    const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));
+    const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
     conn.handler = {
       ...DISCARD,
       onClose: (error) => {

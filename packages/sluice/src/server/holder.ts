@@ -37,6 +37,8 @@ export type InternalDone = (error: ErrorFields | null) => void;
 export interface ServerWatcher {
   /** Gone, for whatever reason. After `holder.serverLost`. */
   serverClosed(server: Server, reason: string): void;
+  /** The connection broke with an error of the system's. Before `serverClosed`. */
+  connectionBroke(server: Server, error: Error): void;
   /** A notice or error that nobody asked for, for the log. */
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void;
 }

@@ -133,7 +133,7 @@ async function authenticate(conn: Conn, reader: PacketReader, request: LoginRequ
 function plainPassword({ user, secret }: ServerCredentials): string {
   if (secret?.kind === 'plain') return secret.password;
   throw new LoginImpossible(
-    `the server wants the plain password of user "${user}", but ${secret === null ? 'none is known' : `only a ${secret.kind} secret is known`}; put the plain password into auth_file or the connection string`,
+    `wrong password type: the server wants the plain password of user "${user}", but ${secret === null ? 'none is known' : `only a ${secret.kind} secret is known`}; put the plain password into auth_file or the connection string`,
   );
 }
 
@@ -141,7 +141,7 @@ function md5Answer({ credentials, crypto }: LoginRequest, salt: Uint8Array): str
   const { user, secret } = credentials;
   if (secret === null || secret.kind === 'scram')
     throw new LoginImpossible(
-      `the server wants an md5 answer of user "${user}", but ${secret === null ? 'no password is known' : 'only a SCRAM secret is known'}; put the plain password or the md5 hash into auth_file or the connection string`,
+      `wrong password type: the server wants an md5 answer of user "${user}", but ${secret === null ? 'no password is known' : 'only a SCRAM secret is known'}; put the plain password or the md5 hash into auth_file or the connection string`,
     );
   return md5Response(crypto, user, secret, salt);
 }
@@ -158,7 +158,7 @@ async function scram(
     secret?.kind === 'plain' ? { password: secret.password } : scramKeys !== null ? { keys: scramKeys } : null;
   if (source === null)
     throw new LoginImpossible(
-      `the server wants SCRAM-SHA-256 of user "${user}", but ${secret === null ? 'no password is known' : `only a ${secret.kind} secret is known`}; put the plain password into auth_file, or let clients log in with scram-sha-256 by the same secret as the server's`,
+      `wrong password type: the server wants SCRAM-SHA-256 of user "${user}", but ${secret === null ? 'no password is known' : `only a ${secret.kind} secret is known`}; put the plain password into auth_file, or let clients log in with scram-sha-256 by the same secret as the server's`,
     );
   const client = new ScramClient(crypto, source, { mechanisms, endPoint });
   const first = client.first();

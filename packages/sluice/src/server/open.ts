@@ -103,7 +103,7 @@ export class ServerOpening {
     this.#dial = dial({ host, port, timeoutMs, tls });
     const conn = await this.#dial.conn;
     this.#conn = conn;
-    const late = () => conn.destroy(new Error('login took too long (server_connect_timeout)'));
+    const late = () => conn.destroy(new Error('connect timeout'));
     const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
     try {
       const loggedIn = await logIn(conn, { ...login(), endPoint: conn.tls?.endPoint ?? null });

@@ -152,7 +152,8 @@ export class Server implements ConnHandler {
   onClose(error: Error | null): void {
     if (this.#gone) return;
     this.#gone = true;
-    const reason = this.closedBecause ?? (error === null ? 'server conn crashed?' : error.message);
+    if (error !== null && this.closedBecause === null) this.watcher.connectionBroke(this, error);
+    const reason = this.closedBecause ?? 'server conn crashed?';
     this.closedBecause = reason;
     this.queue.clear();
     this.statements.clear();

@@ -42,7 +42,7 @@ const DEBUG = columns('ssssssisiTTiiississiiiiiiiii', [
 function socketRow(row: SocketRow, state = row.state): Cell[] {
   const waitMicros = Math.round(row.waitMs * 1000);
   return [
-    ...[row.kind === 'server' ? 'S' : 'C', row.user, row.database, 'none', state],
+    ...[row.kind === 'server' ? 'S' : 'C', row.user, row.database, row.replication, state],
     ...[row.remote.address, row.remote.port, row.local.address, row.local.port, row.connectedAt, row.requestedAt],
     ...[Math.floor(waitMicros / 1e6), waitMicros % 1e6, row.closeNeeded],
     ...[pointer(row.id), row.link === null ? '' : pointer(row.link), row.remotePid, row.tls, row.applicationName],
