@@ -13,7 +13,7 @@ import { Console } from './console/console.ts';
 import { groupId } from './host/groups.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
 import { setSocketOptions } from './net/socket-options.ts';
-import { loadTls, type TlsContexts } from './net/tls-context.ts';
+import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
 import { PoolerDesk } from './pooling/desk.ts';
 import { Janitor } from './pooling/janitor.ts';
 import { Operator, OperatorError } from './pooling/operator.ts';
@@ -82,7 +82,8 @@ export class Daemon implements ConsoleHost {
   /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
   async start(): Promise<void> {
     const { listenAddr, listenPort, listenBacklog: backlog, ...global } = this.pooler.config.global;
-    for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog });
+    const shared = global.soReuseport;
+    for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog, shared });
     if (global.unixSocketDir !== '' && listenPort > 0)
       await this.#listen({
         host: `${global.unixSocketDir}/.s.PGSQL.${listenPort}`,
@@ -114,12 +115,17 @@ export class Daemon implements ConsoleHost {
   set(name: string, value: string): readonly string[] {
     const result = setSetting(this.pooler.config, name, value);
     if (!result.ok) throw new OperatorError(`SET failed: ${result.message}`);
+    const notices = result.problems.map(({ message }) => message);
     try {
       this.#apply(result.config);
     } catch (error) {
-      throw new OperatorError(`SET failed: ${(error as Error).message}`);
+      if (!(error instanceof TlsSetupError)) throw new OperatorError(`SET failed: ${(error as Error).message}`);
+      // A key and its certificate are set one after the other: between the two they cannot fit.
+      this.log(error.message, 'ERROR');
+      this.#apply(result.config, this.pooler.context.tls);
+      notices.push('TLS settings could not be applied, still using old configuration');
     }
-    return result.problems.map(({ message }) => message);
+    return notices;
   }
 
   shutDown(mode: 'now' | 'wait for clients' | 'wait for servers'): void {
@@ -159,8 +165,8 @@ export class Daemon implements ConsoleHost {
   }
 
   /** Files first, which may fail; then everything at once, which may not. */
-  #apply(config: Config): void {
-    const { tls, access, secrets } = this.#load(config);
+  #apply(config: Config, keepTls?: TlsContexts): void {
+    const { tls, access, secrets } = this.#load(config, keepTls);
     const { pooler } = this;
     const serversChanged = tls.serverFingerprint !== pooler.context.tls.serverFingerprint;
     // New connections get the new contexts, those that are there go on with theirs. When anything changed towards servers,
@@ -174,9 +180,9 @@ export class Daemon implements ConsoleHost {
   }
 
   /** Throws a TlsSetupError, an AccessError or an error that names auth_file. */
-  #load(config: Config): Loaded {
+  #load(config: Config, keepTls?: TlsContexts): Loaded {
     const read = (path: string) => readFileSync(path, 'utf8');
-    const tls = loadTls(config.global, read);
+    const tls = keepTls ?? loadTls(config.global, read);
     const { access, problems } = loadAccess(config, read);
     const { log } = this.#options;
     for (const problem of problems) if (problem.severity === 'warning') log.warn(formatProblem(problem));

@@ -21,10 +21,8 @@ const WITHOUT_EFFECT = new Set([
   'dns_zone_check_period',
   'http_listen',
   'max_prepared_statement_bytes',
-  'peer_id',
   'resolv_conf',
   'session_state',
-  'so_reuseport',
   'tcp_defer_accept',
 ]);
 
@@ -42,11 +40,5 @@ export function unsupportedSettings(config: Config): Unsupported[] {
     else if (WITHOUT_EFFECT.has(name))
       found.push({ severity: 'warning', place, message: `${name} has no effect in this version` });
   }
-  for (const peer of config.peers.values())
-    found.push({
-      severity: 'error',
-      place: { ...peer.place, text: '' },
-      message: '[peers] is not supported by this version; remove it',
-    });
   return found;
 }

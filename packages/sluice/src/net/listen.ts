@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
 import { PlainConn } from './plain-conn.ts';
+import { reusePortSocket } from './reuse-port.ts';
 
 export interface ListenTarget {
   /** An address or '*'; for a Unix socket, its path. */
@@ -15,6 +16,8 @@ export interface ListenTarget {
   /** Permissions and group of a Unix socket's file (unix_socket_mode, unix_socket_group). */
   mode?: number;
   group?: number;
+  /** Other processes listen on the same address (so_reuseport). */
+  shared?: boolean;
   /** A listening descriptor that exists already (socket activation, take-over) instead of a new one. */
   fd?: number;
 }
@@ -93,7 +96,8 @@ function listenOn(
       resolve(new NodeListener(server, target, port, handle?.fd ?? -1));
     });
     const { backlog } = target;
-    if (target.fd !== undefined) server.listen({ fd: target.fd, backlog });
+    const fd = target.fd ?? (target.shared ? reusePortSocket(host, target.port) : undefined);
+    if (fd !== undefined) server.listen({ fd, backlog });
     else if (target.unix) server.listen({ path: host, backlog });
     else server.listen({ host, port: target.port, backlog });
   });

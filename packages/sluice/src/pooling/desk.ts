@@ -13,6 +13,7 @@ import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { Gate } from './gate.ts';
+import { PEER_SESSIONS, withFullTtl } from './peers.ts';
 import type { Welcome } from './pool-shape.ts';
 import { type Database, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -94,11 +95,12 @@ export class PoolerDesk implements LoginDesk {
     const forConsole = request.database === CONSOLE_DATABASE;
     if (pooler.shutdown !== 'none' && !forConsole) return SHUTTING_DOWN;
     const clients = pooler.sessions.size + pooler.consoles.size + pooler.loggingIn;
-    if (clients >= global.maxClientConn + (forConsole ? CONSOLE_SPARE : 0))
+    const most = global.peerId > 0 ? Math.min(global.maxClientConn, PEER_SESSIONS / 2) : global.maxClientConn;
+    if (clients >= most + (forConsole ? CONSOLE_SPARE : 0))
       return {
         message: 'no more connections allowed (max_client_conn)',
         sqlState: '53300',
-        detail: `${clients} clients are connected, and max_client_conn is ${global.maxClientConn}.`,
+        detail: `${clients} clients are connected, and max_client_conn is ${most}.`,
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
     const refused = this.#refusedParameter(request);
@@ -207,7 +209,7 @@ export class PoolerDesk implements LoginDesk {
     const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
     const identity = () => ({
       processId: pooler.nextProcessId(),
-      cancelKey: pooler.context.crypto.randomBytes(keyBytes),
+      cancelKey: withFullTtl(pooler.context.crypto.randomBytes(keyBytes)),
     });
     if (pool === null)
       return { reported: this.console!.reported, parameters: pooler.context.parameters, ...identity() };

@@ -77,6 +77,14 @@ export class Lookups {
       pooler.log.error(`authentication database "${name}" is not configured.`, about);
       throw new LoginRefused(CONFIG_ERROR);
     }
+    if (database.disabled) {
+      const message = `authentication database "${name}" is disabled`;
+      throw new LoginRefused({
+        message,
+        sqlState: '08P01',
+        hint: 'An operator disabled it: ENABLE lets logins in again.',
+      });
+    }
     return pooler.poolOf(database, this.authUser(asked));
   }
 }

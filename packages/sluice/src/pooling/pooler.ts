@@ -20,6 +20,7 @@ import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
+import { forwardCancel, peerProcessId, withoutTtl } from './peers.ts';
 import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape } from './pool-shape.ts';
 import { ServerPool } from './server-pool.ts';
@@ -246,13 +247,17 @@ export class Pooler implements ClientRegistry {
   }
 
   nextProcessId(): number {
-    do this.#processIds = (this.#processIds + 1) & 0x7fff_ffff;
-    while (this.#processIds === 0 || this.sessions.has(this.#processIds) || this.consoles.has(this.#processIds));
-    return this.#processIds;
+    const { peerId } = this.config.global;
+    let id: number;
+    do id = peerProcessId(peerId, ++this.#processIds);
+    while (id === 0 || this.sessions.has(id) || this.consoles.has(id));
+    return id;
   }
 
   /** Carries a client's cancel request to the server that runs its query; one that runs nothing is let be. */
-  cancel(processId: number, key: Uint8Array, done: () => void): void {
+  cancel(processId: number, sent: Uint8Array, done: () => void): void {
+    if (forwardCancel(this, processId, sent, done)) return;
+    const key = withoutTtl(sent);
     const session = this.sessions.get(processId);
     const console = this.consoles.get(processId);
     if (console !== undefined && this.context.crypto.timingSafeEqual(console.cancelKey, key)) console.cancel();

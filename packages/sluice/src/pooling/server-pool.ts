@@ -203,6 +203,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void {
     this.context.log.write('WARNING', this.describe(server), `server ${severity.toLowerCase()}: ${fields.message}`);
+    // PostgreSQL is about to close it: nobody may get it in the moment that is left.
+    if (fields.severity === 'FATAL' || fields.severity === 'PANIC') this.pool.retire(server.entry, 'lost');
   }
 
   describe(server: Server): string {
@@ -291,9 +293,14 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.#failedHost = this.#nextHost;
     const hopeless = this.#hopeless(error);
     this.pool.openFailed(entry, error);
-    const { size } = this.pool;
-    const connected = size - this.pool.count(EntryState.Opening) - this.pool.count(EntryState.Closing);
-    if (hopeless && connected === 0) this.pool.refuseAll('open failed');
+    if (hopeless && !this.#hasUsable()) this.pool.refuseAll('open failed');
+  }
+
+  /** Is there a server that those who wait may get? One that is condemned is none. */
+  #hasUsable(): boolean {
+    for (const { state, retiring } of this.pool.entries())
+      if (state !== EntryState.Opening && state !== EntryState.Closing && retiring === null) return true;
+    return false;
   }
 
   /** PgBouncer's lines, then ours, which says where and what to do. */

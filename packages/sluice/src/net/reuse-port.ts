@@ -1,0 +1,55 @@
+/**
+ * Listening sockets that several processes share (so_reuseport): made with SO_REUSEPORT set before they are bound, through the
+ * C library, as Node can do that from version 23.1 on only. Linux; addresses are numbers, not names.
+ */
+import { createRequire } from 'node:module';
+import { isIPv6 } from 'node:net';
+import { parseAddress } from '../config/index.ts';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_REUSEPORT = 15;
+
+/** The descriptor of a socket bound to this address, not yet listening. Throws an error that names the step and its errno. */
+export function reusePortSocket(host: string, port: number): number {
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  const libc = koffi.load(null);
+  const socket = libc.func('int socket(int family, int type, int protocol)');
+  const setsockopt = libc.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
+  const bind = libc.func('int bind(int fd, void *address, uint32_t size)');
+  const close = libc.func('int close(int fd)');
+  const check = (result: number, step: string): number => {
+    if (result >= 0) return result;
+    const code = Object.entries(koffi.os.errno).find(([, value]) => value === koffi.errno())?.[0] ?? 'EIO';
+    throw Object.assign(new Error(`${step} ${host}:${port}: ${code}`), { code });
+  };
+  const six = isIPv6(host);
+  const fd = check(socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+  try {
+    const on = Buffer.from([1, 0, 0, 0]);
+    check(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, on, 4), 'SO_REUSEADDR');
+    check(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, on, 4), 'SO_REUSEPORT');
+    const address = socketAddress(host, port, six);
+    check(bind(fd, address, address.length), 'bind');
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** struct sockaddr_in and sockaddr_in6 of Linux: family in the machine's order, port and address in the network's. */
+function socketAddress(host: string, port: number, six: boolean): Buffer {
+  const bytes = parseAddress(host);
+  if (bytes === null) throw new Error(`so_reuseport needs addresses in listen_addr, and "${host}" is a name`);
+  const address = Buffer.alloc(six ? 28 : 16);
+  address.writeUInt16LE(six ? AF_INET6 : AF_INET, 0);
+  address.writeUInt16BE(port, 2);
+  Buffer.from(bytes).copy(address, six ? 8 : 4);
+  return address;
+}

@@ -1,0 +1,168 @@
+/** Named prepared statements in transaction and statement mode, byte by byte and with drivers. */
+import * as wire from '@sluice/wire';
+import pg from 'pg';
+import { afterEach, describe, expect, inject, test } from 'vitest';
+import { Clients } from './support/clients.ts';
+import { errorOf, RawClient, types } from './support/raw.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+let sluice: Sluice;
+let clients: Clients;
+
+async function begin(settings: string): Promise<void> {
+  sluice = await startSluice(server, { settings });
+  clients = new Clients({ ...server, port: sluice.port });
+}
+afterEach(async () => {
+  await clients.end();
+  await sluice.stop();
+});
+
+const raw = async () => (await RawClient.login({ ...server, port: sluice.port })).raw;
+const use = (name: string) => [wire.bind('', name), wire.execute(''), wire.sync()];
+const valueOf = (messages: { type: string; body: Buffer }[]) => {
+  const row = messages.find(({ type }) => type === 'D')!;
+  return Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[0]!).toString();
+};
+
+describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
+  test('a statement is there on whichever server serves the client', async () => {
+    await begin(`pool_mode = ${mode}\ndefault_pool_size = 2\nserver_round_robin = 1`);
+    const [a, b] = [await raw(), await raw()];
+    a.send(wire.parse('s', "select 'of a'"), wire.sync());
+    expect(types(await a.until('Z'))).toBe('1Z');
+    b.send(wire.parse('s', "select 'of b'"), wire.sync());
+    expect(types(await b.until('Z'))).toBe('1Z');
+    for (let i = 0; i < 6; i++) {
+      a.send(...use('s'));
+      b.send(...use('s'));
+      expect(valueOf(await a.until('Z'))).toBe('of a');
+      expect(valueOf(await b.until('Z'))).toBe('of b');
+    }
+  });
+
+  test('beyond max_prepared_statements the one unused longest goes, in the middle of a pipeline too', async () => {
+    await begin(`pool_mode = ${mode}\ndefault_pool_size = 1\nmax_prepared_statements = 2`);
+    const a = await raw();
+    for (let round = 0; round < 3; round++) {
+      const pipeline = [0, 1, 2, 3, 4].flatMap((i) => [
+        ...(round === 0 ? [wire.parse(`s${i}`, `select '${i}'`)] : []),
+        ...use(`s${i}`),
+      ]);
+      a.send(...pipeline);
+      for (let i = 0; i < 5; i++) {
+        const answer = await a.until('Z');
+        expect(types(answer)).toBe(round === 0 ? '12DCZ' : '2DCZ');
+        expect(valueOf(answer)).toBe(String(i));
+      }
+    }
+    a.send(wire.query('select count(*) from pg_prepared_statements'));
+    expect(valueOf(await a.until('Z'))).toBe('2');
+  });
+
+  test('a long random pipeline of more statements than fit answers every question with its own answer', async () => {
+    await begin(`pool_mode = ${mode}\ndefault_pool_size = 3\nmax_prepared_statements = 7`);
+    let seed = 7;
+    const random = (below: number) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return seed % below;
+    };
+    const talk = async () => {
+      const a = await raw();
+      const known = new Set<number>();
+      for (let round = 0; round < 40; round++) {
+        const asked = Array.from({ length: 1 + random(9) }, () => random(20));
+        a.send(
+          ...asked.flatMap((n) => {
+            const parse = known.has(n) ? [] : [wire.parse(`s${n}`, `select '${n}'`)];
+            known.add(n);
+            return [...parse, ...use(`s${n}`)];
+          }),
+        );
+        for (const n of asked) expect(valueOf(await a.until('Z'))).toBe(String(n));
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, talk));
+  });
+
+  test('an error in mid pipeline leaves the books right: what was skipped is unknown, what came before is known', async () => {
+    await begin(`pool_mode = ${mode}\ndefault_pool_size = 1`);
+    const a = await raw();
+    a.send(
+      wire.parse('before', 'select 1'),
+      wire.parse('wrong', 'select * from no_such_table'),
+      wire.parse('after', 'select 2'),
+      wire.sync(),
+    );
+    const answer = await a.until('Z');
+    expect(types(answer)).toBe('1EZ');
+    expect(errorOf(answer.slice(1)).code).toBe('42P01');
+    a.send(...use('after'));
+    expect(errorOf(await a.until('Z')).code).toBe('26000');
+    a.send(...use('before'));
+    const known = await a.until('Z');
+    // PostgreSQL forgets what was prepared in a pipeline that failed no more than it forgets other statements.
+    expect(valueOf(known)).toBe('1');
+    a.send(wire.parse('after', 'select 3'), ...use('after'));
+    expect(valueOf(await a.until('Z'))).toBe('3');
+  });
+
+  test('a name that exists is refused, one that was closed is free, DISCARD ALL and DEALLOCATE ALL forget all', async () => {
+    await begin(`pool_mode = ${mode}\ndefault_pool_size = 1`);
+    const a = await raw();
+    a.send(wire.parse('s', 'select 1'), wire.sync());
+    await a.until('Z');
+    a.send(wire.parse('s', 'select 2'), wire.sync());
+    expect(errorOf(await a.until('Z')).code).toBe('42P05');
+    await sluice.waitFor(/prepared statement 's' was already prepared/);
+    a.send(wire.close('S', 's'), wire.parse('s', 'select 2'), ...use('s'));
+    const answer = await a.until('Z');
+    expect([types(answer), valueOf(answer)]).toEqual(['312DCZ', '2']);
+    for (const forget of ['DISCARD ALL', 'DEALLOCATE ALL']) {
+      a.send(wire.query(forget));
+      await a.until('Z');
+      a.send(...use('s'));
+      expect(errorOf(await a.until('Z')).code).toBe('26000');
+      a.send(wire.parse('s', 'select 3'), ...use('s'));
+      expect(valueOf(await a.until('Z'))).toBe('3');
+    }
+    a.send(wire.describe('S', 'nobody'), wire.sync());
+    expect(errorOf(await a.until('Z')).code).toBe('26000');
+  });
+
+  test('max_prepared_statements may change while clients have statements', async () => {
+    sluice = await startSluice(server, {
+      settings: `pool_mode = ${mode}\ndefault_pool_size = 1\nmax_prepared_statements = 1\nadmin_users = ${server.user}`,
+    });
+    clients = new Clients({ ...server, port: sluice.port });
+    const a = await raw();
+    const admin = await clients.pg({ database: 'pgbouncer' });
+    for (const [size, known] of [
+      [1, 1],
+      [5, 5],
+      [2, 2],
+    ] as const) {
+      await admin.query(`SET max_prepared_statements = ${size}`);
+      for (let i = 0; i < 6; i++) {
+        a.send(wire.parse(`s${size}_${i}`, `select '${size} ${i}'`), ...use(`s${size}_${i}`));
+        expect(valueOf(await a.until('Z'))).toBe(`${size} ${i}`);
+      }
+      a.send(wire.query('select count(*) from pg_prepared_statements'));
+      expect(valueOf(await a.until('Z'))).toBe(String(known));
+    }
+  });
+});
+
+test('node-postgres with named statements, many clients on two servers', async () => {
+  await begin('pool_mode = transaction\ndefault_pool_size = 2\nmax_prepared_statements = 3');
+  const work = async (k: number) => {
+    const client: pg.Client = await clients.pg();
+    for (let i = 0; i < 20; i++) {
+      const n = (i * 7 + k) % 11;
+      const { rows } = await client.query({ name: `q${n}`, text: `select ${n} + $1::int as n`, values: [k] });
+      expect(rows).toEqual([{ n: n + k }]);
+    }
+  };
+  await Promise.all([1, 2, 3, 4, 5, 6].map(work));
+});
