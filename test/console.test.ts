@@ -24,7 +24,8 @@ afterEach(async () => {
 });
 
 const open = (user = 'boss') => clients.pg({ user, password: 'secret', database: 'pgbouncer' });
-const rows = async (client: pg.Client, sql: string): Promise<Record<string, string>[]> => (await client.query(sql)).rows;
+const rows = async (client: pg.Client, sql: string): Promise<Record<string, string>[]> =>
+  (await client.query(sql)).rows;
 const outcome = (work: Promise<unknown>) =>
   Promise.race([
     work.then(
@@ -108,7 +109,12 @@ describe('what it shows', () => {
     await client.query('select 2');
     const admin = await open();
     const [stats] = (await rows(admin, 'SHOW STATS_TOTALS')).filter(({ database }) => database === 'postgres');
-    expect(stats).toMatchObject({ xact_count: '2', query_count: '4', server_assignment_count: '2', client_login_count: '1' });
+    expect(stats).toMatchObject({
+      xact_count: '2',
+      query_count: '4',
+      server_assignment_count: '2',
+      client_login_count: '1',
+    });
     expect(Number(stats!.bytes_sent)).toBeGreaterThan(50);
   });
 
@@ -149,7 +155,9 @@ describe('PAUSE and RESUME', () => {
   });
 
   test('of one database, the others go on', async () => {
-    await begin({ databases: `a = host=${server.host} port=${server.port} dbname=postgres\nb = host=${server.host} port=${server.port} dbname=postgres` });
+    await begin({
+      databases: `a = host=${server.host} port=${server.port} dbname=postgres\nb = host=${server.host} port=${server.port} dbname=postgres`,
+    });
     const [a, b] = [await clients.pg({ database: 'a' }), await clients.pg({ database: 'b' })];
     const admin = await open();
     await admin.query('PAUSE a');
@@ -249,7 +257,9 @@ describe('SET and RELOAD', () => {
   });
 
   test('RELOAD takes new databases, users and sizes, drops what is gone, and changes nothing when a line is wrong', async () => {
-    await begin({ databases: `a = host=${server.host} port=${server.port} dbname=postgres\nb = host=${server.host} port=${server.port} dbname=postgres` });
+    await begin({
+      databases: `a = host=${server.host} port=${server.port} dbname=postgres\nb = host=${server.host} port=${server.port} dbname=postgres`,
+    });
     const file = join(sluice.dir, 'sluice.ini');
     const before = readFileSync(file, 'utf8');
     const [a, b] = [await clients.pg({ database: 'a' }), await clients.pg({ database: 'b' })];
@@ -295,7 +305,9 @@ describe('limits on clients', () => {
       users: `${server.user} = max_user_client_connections=2`,
     });
     const first = await clients.pg({ database: 'a' });
-    await expect(clients.pg({ database: 'a' })).rejects.toThrow('client connections exceeded (max_db_client_connections)');
+    await expect(clients.pg({ database: 'a' })).rejects.toThrow(
+      'client connections exceeded (max_db_client_connections)',
+    );
     await clients.pg();
     await expect(clients.pg()).rejects.toThrow('client connections exceeded (max_user_client_connections)');
     await first.end();

@@ -76,7 +76,7 @@ describe.each([
   });
 
   const refused = (user: string) =>
-    authType === 'scram-sha-256' || _kind === 'scram'
+    authType === 'scram-sha-256'
       ? 'SASL authentication failed'
       : `password authentication failed for user "${user}"`;
 

@@ -1,6 +1,6 @@
 /** Named prepared statements in transaction and statement mode, byte by byte and with drivers. */
 import * as wire from '@sluice/wire';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { errorOf, RawClient, types } from './support/raw.ts';
@@ -21,7 +21,7 @@ afterEach(async () => {
 
 const raw = async () => (await RawClient.login({ ...server, port: sluice.port })).raw;
 const use = (name: string) => [wire.bind('', name), wire.execute(''), wire.sync()];
-const valueOf = (messages: { type: string; body: Buffer }[]) => {
+const textOf = (messages: { type: string; body: Buffer }[]) => {
   const row = messages.find(({ type }) => type === 'D')!;
   return Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[0]!).toString();
 };
@@ -37,8 +37,8 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
     for (let i = 0; i < 6; i++) {
       a.send(...use('s'));
       b.send(...use('s'));
-      expect(valueOf(await a.until('Z'))).toBe('of a');
-      expect(valueOf(await b.until('Z'))).toBe('of b');
+      expect(textOf(await a.until('Z'))).toBe('of a');
+      expect(textOf(await b.until('Z'))).toBe('of b');
     }
   });
 
@@ -54,11 +54,11 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
       for (let i = 0; i < 5; i++) {
         const answer = await a.until('Z');
         expect(types(answer)).toBe(round === 0 ? '12DCZ' : '2DCZ');
-        expect(valueOf(answer)).toBe(String(i));
+        expect(textOf(answer)).toBe(String(i));
       }
     }
     a.send(wire.query('select count(*) from pg_prepared_statements'));
-    expect(valueOf(await a.until('Z'))).toBe('2');
+    expect(textOf(await a.until('Z'))).toBe('2');
   });
 
   test('a long random pipeline of more statements than fit answers every question with its own answer', async () => {
@@ -80,7 +80,7 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
             return [...parse, ...use(`s${n}`)];
           }),
         );
-        for (const n of asked) expect(valueOf(await a.until('Z'))).toBe(String(n));
+        for (const n of asked) expect(textOf(await a.until('Z'))).toBe(String(n));
       }
     };
     await Promise.all(Array.from({ length: 8 }, talk));
@@ -103,9 +103,9 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
     a.send(...use('before'));
     const known = await a.until('Z');
     // PostgreSQL forgets what was prepared in a pipeline that failed no more than it forgets other statements.
-    expect(valueOf(known)).toBe('1');
+    expect(textOf(known)).toBe('1');
     a.send(wire.parse('after', 'select 3'), ...use('after'));
-    expect(valueOf(await a.until('Z'))).toBe('3');
+    expect(textOf(await a.until('Z'))).toBe('3');
   });
 
   test('a name that exists is refused, one that was closed is free, DISCARD ALL and DEALLOCATE ALL forget all', async () => {
@@ -118,14 +118,14 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
     await sluice.waitFor(/prepared statement 's' was already prepared/);
     a.send(wire.close('S', 's'), wire.parse('s', 'select 2'), ...use('s'));
     const answer = await a.until('Z');
-    expect([types(answer), valueOf(answer)]).toEqual(['312DCZ', '2']);
+    expect([types(answer), textOf(answer)]).toEqual(['312DCZ', '2']);
     for (const forget of ['DISCARD ALL', 'DEALLOCATE ALL']) {
       a.send(wire.query(forget));
       await a.until('Z');
       a.send(...use('s'));
       expect(errorOf(await a.until('Z')).code).toBe('26000');
       a.send(wire.parse('s', 'select 3'), ...use('s'));
-      expect(valueOf(await a.until('Z'))).toBe('3');
+      expect(textOf(await a.until('Z'))).toBe('3');
     }
     a.send(wire.describe('S', 'nobody'), wire.sync());
     expect(errorOf(await a.until('Z')).code).toBe('26000');
@@ -146,10 +146,10 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
       await admin.query(`SET max_prepared_statements = ${size}`);
       for (let i = 0; i < 6; i++) {
         a.send(wire.parse(`s${size}_${i}`, `select '${size} ${i}'`), ...use(`s${size}_${i}`));
-        expect(valueOf(await a.until('Z'))).toBe(`${size} ${i}`);
+        expect(textOf(await a.until('Z'))).toBe(`${size} ${i}`);
       }
       a.send(wire.query('select count(*) from pg_prepared_statements'));
-      expect(valueOf(await a.until('Z'))).toBe(String(known));
+      expect(textOf(await a.until('Z'))).toBe(String(known));
     }
   });
 });

@@ -27,6 +27,8 @@ export interface PoolPolicy {
   maxWaiters: number;
   /** Refuse at once, with 'shed', whoever by the present hold times can't be served before its deadline. */
   shed?: boolean;
+  /** Idle entries close to make room for another pool under a shared limit (default true). */
+  evictable?: boolean;
   /** Dials under way at once, 1 and up. After a failure it is one until a dial succeeds, then doubles. */
   maxDials: number;
   /** First pause after a failed dial; doubles up to retryMaxMs, each shortened at random by up to a half. */

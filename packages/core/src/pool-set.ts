@@ -39,7 +39,7 @@ export class PoolSet<T> {
     for (const pool of this.pools) {
       if (!pool.limits.includes(limit)) continue;
       if (pool.count(EntryState.Closing) > 0) return;
-      if (pool === asker) continue;
+      if (pool === asker || pool.policy.evictable === false) continue;
       const idle = pool.lists[EntryState.Idle]!.head;
       if (idle !== null && (victim === null || idle.lastUsedAt < victim.lastUsedAt)) victim = idle;
     }
@@ -51,6 +51,7 @@ export class PoolSet<T> {
    * waiter, or when the neighbour's has waited longer by FAIRNESS_MS.
    */
   mustYield(pool: Pool<T>): boolean {
+    if (pool.policy.evictable === false) return false;
     const own = pool.queue.oldest === null ? Number.POSITIVE_INFINITY : oldestSince(pool) - FAIRNESS_MS;
     for (const other of this.pools) {
       const { blockedOn } = other.adder;

@@ -31,7 +31,10 @@ function fail(program: string, error: unknown): void {
   const known = error instanceof CliError || error instanceof ConfigFileError;
   const text = known ? error.message : `unexpected error: ${(error as Error)?.stack ?? error}`;
   process.stderr.write(`${program}: ${text}\n`);
-  process.exit(known ? error.exitCode : 1);
+  const exit = () => process.exit(known ? error.exitCode : 1);
+  // In the background there is no standard error: whoever started the process tells it.
+  if (process.send === undefined) exit();
+  else process.send(text, exit);
 }
 
 async function run(args: readonly string[]): Promise<void> {

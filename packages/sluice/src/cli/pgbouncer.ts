@@ -40,8 +40,9 @@ Signals: HUP reloads; INT waits for servers, TERM for clients, a second one of e
 once, and so does QUIT; USR1 pauses, USR2 resumes.
 `;
 
-/** Set in the child that -d starts. */
+/** Set in the child that -d starts; what it says when it serves. Anything else that it says is why it does not. */
 const CHILD = 'SLUICE_DAEMON_CHILD';
+const UP = 'up';
 
 export async function pgbouncer(args: readonly string[]): Promise<void> {
   const { values, positionals } = readFlags(args, FLAGS);
@@ -87,7 +88,7 @@ async function serve(path: string, config: Config, target: LogTarget): Promise<v
     throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
   }
   daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
-  process.send?.('up');
+  process.send?.(UP);
   process.disconnect?.();
   await serveUntilStopped(daemon, {
     termWaitsForClients: true,
@@ -132,14 +133,14 @@ function becomeUser(name: string): void {
 async function intoBackground(args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     env: { ...process.env, [CHILD]: '1' },
   });
-  const up = await new Promise<boolean>((settle) => {
-    child.once('message', () => settle(true));
-    child.once('exit', () => settle(false));
+  const failure = await new Promise<string | null>((settle) => {
+    child.once('message', (said) => settle(said === UP ? null : String(said)));
+    child.once('exit', () => settle('the background process did not start; its log says why'));
   });
-  if (!up) throw new CliError('the background process did not start; its log says why');
+  if (failure !== null) throw new CliError(failure);
   child.disconnect();
   child.unref();
   process.exit(0);

@@ -182,7 +182,15 @@ export class Pooler implements ClientRegistry {
   replicationPool(database: Database, user: string, id: number, params: ReadonlyMap<string, string>): ServerPool {
     const role = database.config.user ?? user;
     const shape = poolShape(this.config, database.name, database.config, role);
-    const policy = { ...shape.policy, minSize: 0, maxSize: 1, reserveSize: 0, lifetimeMs: 0, maxUses: 1 };
+    const policy = {
+      ...shape.policy,
+      minSize: 0,
+      maxSize: 1,
+      reserveSize: 0,
+      lifetimeMs: 0,
+      maxUses: 1,
+      evictable: false,
+    };
     const own: PoolShape = { ...shape, policy, mode: 'session', resetQuery: '', replication: params };
     return this.#addPool(database, role, own, `\0replication ${id}`);
   }
