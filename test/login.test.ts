@@ -76,9 +76,7 @@ describe.each([
   });
 
   const refused = (user: string) =>
-    authType === 'scram-sha-256'
-      ? 'SASL authentication failed'
-      : `password authentication failed for user "${user}"`;
+    authType === 'scram-sha-256' ? 'SASL authentication failed' : `password authentication failed for user "${user}"`;
 
   test.each([
     ['wrong', 'wrong'],

@@ -49,13 +49,18 @@ export class Adder<T> {
     this.nextDialAt = Number.NEGATIVE_INFINITY;
   }
 
+  /** Waiters for whom nothing is under way yet. */
+  get wanted(): number {
+    return this.#pool.queue.length - this.#supply();
+  }
+
   /** Opens as many entries as are needed and allowed. */
   grow(): void {
     const pool = this.#pool;
     this.#unblock();
     for (;;) {
       if (pool.mode !== 'running' && !(pool.mode === 'draining' && pool.queue.length > 0)) return;
-      const forWaiter = pool.queue.length > this.#supply();
+      const forWaiter = this.wanted > 0;
       if (!forWaiter && !this.#belowMin()) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
       if (pool.env.now() < this.nextDialAt) return;

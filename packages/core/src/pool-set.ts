@@ -56,9 +56,16 @@ export class PoolSet<T> {
     for (const other of this.pools) {
       const { blockedOn } = other.adder;
       if (other === pool || blockedOn === null || !blockedOn.full || !pool.limits.includes(blockedOn)) continue;
-      if (oldestSince(other) < own) return true;
+      if (oldestSince(other) < own && this.#closingUnder(blockedOn) < other.adder.wanted) return true;
     }
     return false;
+  }
+
+  /** Places that are about to become free: who waits for one needs no second. */
+  #closingUnder(limit: Limit): number {
+    let closing = 0;
+    for (const pool of this.pools) if (pool.limits.includes(limit)) closing += pool.count(EntryState.Closing);
+    return closing;
   }
 
   tick(): void {
