@@ -11,6 +11,7 @@ import { type Access, afterReload, type Config, formatProblem, loadAccess, setSe
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
 import { Console } from './console/console.ts';
 import { groupId } from './host/groups.ts';
+import { notifySystemd, passedSockets } from './host/systemd.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
 import { setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
@@ -82,6 +83,13 @@ export class Daemon implements ConsoleHost {
   /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
   async start(): Promise<void> {
     const { listenAddr, listenPort, listenBacklog: backlog, ...global } = this.pooler.config.global;
+    const passed = passedSockets();
+    for (const { fd, unix } of passed)
+      await this.#listen({ host: `descriptor ${fd}`, port: listenPort, unix, backlog, fd });
+    if (passed.length > 0) {
+      this.#serve();
+      return;
+    }
     const shared = global.soReuseport;
     for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog, shared });
     if (global.unixSocketDir !== '' && listenPort > 0)
@@ -93,14 +101,28 @@ export class Daemon implements ConsoleHost {
         mode: global.unixSocketMode,
         ...(global.unixSocketGroup === '' ? {} : { group: groupId(global.unixSocketGroup) }),
       });
+    this.#serve();
+  }
+
+  #serve(): void {
     this.pooler.warmUp();
     this.#janitor.start();
+    notifySystemd('READY=1');
   }
 
   // What the console and signals ask for.
 
   /** Reads everything again. When anything is wrong nothing changes, and the log says what. */
   reload(): void {
+    notifySystemd(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    try {
+      this.#reload();
+    } finally {
+      notifySystemd('READY=1');
+    }
+  }
+
+  #reload(): void {
     const { reread } = this.#options;
     if (reread === undefined) throw new ReloadError('RELOAD failed: the pooler was started from a URL, without a file');
     try {
@@ -152,6 +174,7 @@ export class Daemon implements ConsoleHost {
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    notifySystemd('STOPPING=1');
     this.#janitor.stop();
     for (const listener of this.listeners) listener.close();
     this.console.endAll('server shutting down');

@@ -43,7 +43,7 @@ export async function listen(
   target: ListenTarget,
   accept: (conn: Conn, socket: Socket | null) => void,
 ): Promise<Listener> {
-  if (target.unix) await removeStale(target.host);
+  if (target.unix && target.fd === undefined) await removeStale(target.host);
   if (target.host !== '*') return listenOn(target, target.host, accept);
   try {
     return await listenOn(target, '::', accept);
@@ -79,7 +79,7 @@ function listenOn(
     server.once('error', reject);
     server.once('listening', () => {
       server.removeListener('error', reject);
-      if (target.unix && !target.host.startsWith('\0')) {
+      if (target.unix && target.fd === undefined && !target.host.startsWith('\0')) {
         if (target.group !== undefined) chownSync(target.host, -1, target.group);
         if (target.mode !== undefined) chmodSync(target.host, target.mode);
       }

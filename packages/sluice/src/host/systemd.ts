@@ -1,0 +1,58 @@
+/**
+ * systemd: says when the daemon serves, reloads and stops (sd_notify(3)), and takes listening sockets that systemd opened for it
+ * (sd_listen_fds(3)). Without systemd nothing here does anything.
+ */
+import { readFileSync, readlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+/** The first descriptor that systemd passes on. */
+const FIRST_FD = 3;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+
+/** A listening socket that was handed in. */
+export interface PassedSocket {
+  readonly fd: number;
+  readonly unix: boolean;
+}
+
+/** The sockets of socket activation; none when they are for another process. */
+export function passedSockets(env: NodeJS.ProcessEnv = process.env): PassedSocket[] {
+  const { LISTEN_PID, LISTEN_FDS } = env;
+  if (LISTEN_PID === undefined || Number(LISTEN_PID) !== process.pid) return [];
+  const count = Number(LISTEN_FDS);
+  if (!Number.isInteger(count) || count < 1) return [];
+  return Array.from({ length: count }, (_, i) => ({ fd: FIRST_FD + i, unix: isUnixSocket(FIRST_FD + i) }));
+}
+
+function isUnixSocket(fd: number): boolean {
+  const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
+  if (inode === undefined) throw new Error(`systemd passed descriptor ${fd}, which is no socket; see the .socket unit`);
+  return readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .some((line) => line.trim().split(/\s+/)[6] === inode);
+}
+
+/** Sends a state ("READY=1", "RELOADING=1", "STOPPING=1") to the service manager, if there is one. Never throws. */
+export function notifySystemd(state: string, path: string | undefined = process.env.NOTIFY_SOCKET): void {
+  if (path === undefined || path === '' || process.platform !== 'linux') return;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+    const libc = koffi.load(null);
+    const socket = libc.func('int socket(int family, int type, int protocol)');
+    const sendto = libc.func('int64_t sendto(int fd, void *data, uint64_t size, int flags, void *to, uint32_t length)');
+    const close = libc.func('int close(int fd)');
+    const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return;
+    const name = Buffer.from(path.startsWith('@') ? `\0${path.slice(1)}` : path);
+    const address = Buffer.alloc(2 + name.length + (path.startsWith('@') ? 0 : 1));
+    address.writeUInt16LE(AF_UNIX, 0);
+    name.copy(address, 2);
+    const data = Buffer.from(state);
+    sendto(fd, data, data.length, 0, address, address.length);
+    close(fd);
+  } catch {
+    // A service manager that cannot be told is no reason to stop serving.
+  }
+}
