@@ -73,6 +73,25 @@ describe('auth_type any', () => {
   });
 });
 
+describe('the console under auth_type any', () => {
+  test('lets everybody look, and admin_users do everything', async () => {
+    const sluice = await start({ databases: FORCED, settings: `auth_type = any\nadmin_users = ${ME}` });
+    const told = async (user: string, sql: string) => {
+      const client = new pg.Client({ host: sluice.host, port: sluice.port, user, database: 'pgbouncer' });
+      await client.connect();
+      const answer = await client.query(sql).then(
+        () => 'done',
+        (error: Error) => error.message,
+      );
+      await client.end();
+      return answer;
+    };
+    expect(await told('whoever', 'show version')).toBe('done');
+    expect(await told('whoever', 'pause')).toMatch(/admin access needed/);
+    expect(await told(ME, 'set verbose = 0')).toBe('done');
+  });
+});
+
 describe('a forced user', () => {
   test('brings its own entry of [users], whoever comes first', async () => {
     const sluice = await start({

@@ -54,6 +54,7 @@ describe('who may come in', () => {
     const first = sluice.dir;
     sluice = await startSluice(server, { settings: `unix_socket_dir = /tmp\nauth_type = scram-sha-256` });
     expect(first).not.toBe(sluice.dir);
+    await sluice.waitFor(/listening on unix:/);
     const own = new pg.Client({ host: '/tmp', port: sluice.port, user: 'pgbouncer', database: 'pgbouncer' });
     await own.connect();
     expect(await rows(own, 'SHOW VERSION')).toEqual([{ version: expect.stringMatching(/^Sluice \d/) }]);

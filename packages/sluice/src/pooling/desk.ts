@@ -162,7 +162,8 @@ export class PoolerDesk implements LoginDesk {
       return { user: request.user, access: 'admin', own: true };
     }
     const user = await this.#gate.examine({ request, conn, reader, about });
-    const access = this.console!.access(user);
+    // Under auth_type any everybody may look, and admin_users may do everything (as PgBouncer does it; its manual says more).
+    const access = this.console!.access(user) ?? (config.global.authType === 'any' ? 'stats' : null);
     if (access === 'stats') this.#checkUser(user);
     if (access === 'stats') this.#checkDatabaseLimit(CONSOLE_DATABASE, this.#pooler.consoles.size, undefined);
     if (access === null)
