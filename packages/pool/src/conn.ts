@@ -80,7 +80,8 @@ export class Conn {
       if (this.#settingUp > 0) this.#settingUp--;
       if (this.#ready.length > 0 && !isBusy(this.client)) this.#wake();
     });
-    connection.on('errorMessage', onError);
+    // Before pg's own listener, which tells the holder, who may release at once.
+    connection.prependListener('errorMessage', onError);
   }
 
   /** Notes a query that the holder sends. */

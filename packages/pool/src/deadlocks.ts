@@ -10,9 +10,9 @@ import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { PoolDeadlock } from './errors.ts';
 import { isBusy } from './raw-client.ts';
-import { stackOf } from './report.ts';
 import { beginWait, currentScope, endWait } from './scope.ts';
 import type { Ticket } from './ticket.ts';
+import { capture, framesOf } from './trace.ts';
 
 export class Deadlocks {
   readonly #engine: Engine;
@@ -26,7 +26,7 @@ export class Deadlocks {
     const scope = currentScope(this.#engine);
     if (scope === null) return;
     ticket.scope = scope;
-    ticket.trace = new Error('waits');
+    ticket.trace ??= capture();
     ticket.counted = true;
     beginWait(scope, ticket.trace);
     if (this.#stuck()) this.#refuse(ticket);
@@ -72,8 +72,8 @@ export class Deadlocks {
     for (const entry of engine.core.lists[EntryState.Linked]!) {
       const conn = entry.value!;
       stacks.push(
-        `pid ${conn.client.processID ?? '?'}, last query: ${conn.lastSql || '(none)'}\n  acquired at\n${stackOf(conn.trace) || '    (not recorded)'}\n` +
-          `  its holder waits at\n${stackOf(conn.scope!.waitTrace)}`,
+        `pid ${conn.client.processID ?? '?'}, last query: ${conn.lastSql || '(none)'}\n  acquired at\n${framesOf(conn.trace) || '    (not recorded)'}\n` +
+          `  its holder waits at\n${framesOf(conn.scope!.waitTrace)}`,
       );
     }
     const message =

@@ -31,9 +31,10 @@ import { ClientPort } from './port.ts';
 import { Queries } from './queries.ts';
 import { isBusy, isSpent, type RawClient, type RawClientClass } from './raw-client.ts';
 import { dialError, errorOf } from './refusals.ts';
-import { currentScope } from './scope.ts';
+import { currentScope, isInScope } from './scope.ts';
 import { Tally } from './tally.ts';
 import { Ticket } from './ticket.ts';
+import { capture } from './trace.ts';
 
 /** Ended tickets kept for reuse: as many requests as may wait without an allocation. */
 const SPARE_TICKETS = 8_192;
@@ -132,6 +133,7 @@ export class Engine {
     ticket.patienceMs = patience;
     ticket.deadline = patience > 0 ? now + patience : Number.POSITIVE_INFINITY;
     if (options !== undefined) this.#apply(ticket, options, now);
+    if (this.settings.leakMs > 0 || isInScope()) ticket.trace = capture();
     const entry = this.core.acquire(ticket) ?? ticket.entry;
     if (entry !== null) {
       const conn = this.#hand(entry, ticket);
@@ -229,7 +231,7 @@ export class Engine {
     conn.tenant = ticket.tenant;
     conn.priority = ticket.priority;
     conn.scope = ticket.scope ?? (this.settings.deadlocks === false ? null : currentScope(this));
-    conn.trace = ticket.trace ?? (this.settings.leakMs > 0 ? new Error('acquired') : null);
+    conn.trace = ticket.trace;
     this.tally.acquires++;
     if (this.settings.allowExitOnIdle) conn.client.ref?.();
     if (this.settings.leakMs > 0) this.wake(this.clock.now + this.settings.leakMs);
@@ -275,11 +277,16 @@ export class Engine {
       core.release(entry, generation, 'cancels');
       return;
     }
-    if (core.queue.length === 0 && (settings.nullPool || core.size > core.policy.maxSize))
-      core.retire(entry, 'resized');
+    if (core.queue.length === 0 && (settings.nullPool || this.#tooMany)) core.retire(entry, 'resized');
     core.release(entry, generation, this.#isClean(conn) ? 'clean' : 'reset');
     this.nowIdle(entry);
     if (settings.keepaliveMs > 0) this.wake(this.clock.now + settings.keepaliveMs);
+  }
+
+  /** Are there connections beyond `max` (overflow, a smaller size)? */
+  get #tooMany(): boolean {
+    const { core } = this;
+    return core.size > core.policy.maxSize && core.size - core.count(EntryState.Closing) > core.policy.maxSize;
   }
 
   #isClean(conn: Conn): boolean {
@@ -350,10 +357,10 @@ export class Engine {
   }
 
   /** What failed on one connection likely failed on all that are older, of the same host. */
-  distrust(before: number, host: string): void {
+  distrust(before: number, culprit: Conn): void {
     for (const entry of [...this.core.entries()])
-      if (entry.createdAt <= before && entry.value?.host === host && entry.state !== EntryState.Opening)
-        this.core.retire(entry, 'lost');
+      if (entry.createdAt <= before && entry.value !== null && entry !== culprit.entry)
+        if (entry.value.host === culprit.host) this.core.retire(entry, 'lost');
   }
 
   // Time.

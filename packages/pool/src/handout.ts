@@ -26,8 +26,9 @@ export function obtain(engine: Engine, options: AcquireOptions | undefined, sett
 
 const itself: Shape = (_engine, conn) => conn;
 
-let resolveLast: (value: unknown) => void;
-let rejectLast: (error: unknown) => void;
+const nobody = (): void => {};
+let resolveLast: (value: unknown) => void = nobody;
+let rejectLast: (error: unknown) => void = nobody;
 /** Hands a promise's functions out without a closure a promise. */
 const expose = (resolve: (value: unknown) => void, reject: (error: unknown) => void) => {
   resolveLast = resolve;
@@ -52,6 +53,9 @@ export function obtainAsync<T>(
   got.shape = shape;
   got.resolve = resolveLast;
   got.reject = rejectLast;
+  // Kept here they would keep the promise and its lease from being collected.
+  resolveLast = nobody;
+  rejectLast = nobody;
   return promise as Promise<T>;
 }
 

@@ -111,10 +111,10 @@ export class ClientPort implements PoolPort<Conn> {
       const alive = !error && !isSpent(conn.client);
       if (!alive) engine.tally.checksFailed++;
       if (entry.state !== EntryState.Checking) return;
-      engine.core.checked(entry, alive);
-      if (alive) engine.nowIdle(entry);
       // What broke this connection most likely broke those that are older: they are not tried one by one.
-      else engine.distrust(startedAt, conn.host);
+      if (!alive) engine.distrust(startedAt, conn);
+      engine.core.checked(entry, alive);
+      engine.nowIdle(entry);
       engine.wake();
     });
   }
@@ -243,8 +243,9 @@ export class ClientPort implements PoolPort<Conn> {
       destroy(client);
       gone();
     }, engine.settings.closeTimeoutMs);
-    if (reason === 'check failed' || reason === 'lost') destroySoon(client);
     client.end(gone);
+    // Nobody is there to say goodbye to.
+    if (reason === 'check failed' || reason === 'lost') destroy(client);
   }
 
   #beforeClose(conn: Conn, reason: CloseReason): void {
@@ -261,7 +262,7 @@ export class ClientPort implements PoolPort<Conn> {
     if (!spoilt(error, engine.options.evictOn, conn.client, engine.wantsPrimary)) return;
     engine.tally.evictions++;
     conn.broken ??= error;
-    if (engine.wantsPrimary && error.code === '25006') engine.distrust(engine.clock.now, conn.host);
+    if (engine.wantsPrimary && error.code === '25006') engine.distrust(engine.clock.now, conn);
   }
 
   /** The connection has failed or ended by itself. */
@@ -281,10 +282,4 @@ export class ClientPort implements PoolPort<Conn> {
     if (first) engine.idleFailed(error, client);
     engine.wake();
   }
-}
-
-/** A connection that does not answer gets no polite goodbye to wait for. */
-function destroySoon(client: RawClient): void {
-  if (client._queryable === false) return;
-  if (client._activeQuery) destroy(client);
 }

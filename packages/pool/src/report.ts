@@ -10,6 +10,7 @@ import {
   PoolExhausted,
   type PoolNumbers,
 } from './errors.ts';
+import { framesOf } from './trace.ts';
 
 /** Rows of the table in a message; the error carries all. */
 const TABLE_ROWS = 10;
@@ -35,7 +36,7 @@ export function holderOf(engine: Engine, conn: Conn): Holder {
     transaction: conn.transaction,
     sql: conn.lastSql.length > 500 ? `${conn.lastSql.slice(0, 500)}…` : conn.lastSql,
     tenant: conn.tenant,
-    stack: stackOf(conn.trace),
+    stack: framesOf(conn.trace),
   };
 }
 
@@ -45,12 +46,6 @@ export function holdersOf(engine: Engine): Holder[] {
   for (const entry of engine.core.lists[EntryState.Linked]!)
     if (entry.value !== null) holders.push(holderOf(engine, entry.value));
   return holders.sort((a, b) => b.heldMs - a.heldMs);
-}
-
-/** A stack without its first line. */
-export function stackOf(trace: Error | null): string {
-  if (trace?.stack === undefined) return '';
-  return trace.stack.slice(trace.stack.indexOf('\n') + 1);
 }
 
 export function exhausted(engine: Engine, reason: PoolExhausted['reason'], patienceMs: number): PoolExhausted {

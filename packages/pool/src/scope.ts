@@ -24,6 +24,11 @@ export class Scope {
 
 const contexts = new AsyncLocalStorage<Scope>();
 
+/** Is there a scope of any pool around the present code? */
+export function isInScope(): boolean {
+  return contexts.getStore() !== undefined;
+}
+
 /** The innermost scope of this pool around the present code, or null. */
 export function currentScope(owner: object): Scope | null {
   let scope = contexts.getStore() ?? null;

@@ -1,0 +1,127 @@
+import { describe, expect, test } from 'vitest';
+import type { LeakReport, Pool } from '../../packages/pool/src/index.ts';
+import { failure, makePool, until } from './support.ts';
+
+const nextLeak = (pool: Pool) => new Promise<LeakReport>((resolve) => pool.once('leak', resolve));
+
+describe('a connection held past the limit', () => {
+  test('is reported with its stack and last SQL, and its return too', async () => {
+    const pool = makePool({ leakDetectionMillis: 30 });
+    const leak = nextLeak(pool);
+    async function culprit() {
+      return pool.connect();
+    }
+    const client = await culprit();
+    await client.query('SELECT 42 AS answer');
+    const report = await leak;
+    expect(report).toMatchObject({ kind: 'held', reclaimed: false, holder: { sql: 'SELECT 42 AS answer' } });
+    expect(report.holder.stack).toContain('culprit');
+    const returned = new Promise((resolve) => pool.once('leakReturned', resolve));
+    client.release();
+    expect(await returned).toMatchObject({ pool: pool.name });
+  });
+
+  test('is cancelled, rolled back and taken back when it is a lease and that was asked for', async () => {
+    const pool = makePool({ max: 1, leakDetectionMillis: 40, leakAction: 'reclaim' });
+    const lease = await pool.acquire();
+    await lease.query('BEGIN');
+    const stuck = failure(lease.query('SELECT pg_sleep(30)'));
+    const { rows } = await pool.query('SELECT pg_current_xact_id_if_assigned() AS xact');
+    expect(rows[0].xact).toBeNull();
+    expect((await stuck).message).toMatch(/cancel/);
+    expect(lease.live).toBe(false);
+    expect((await failure(lease.query('SELECT 1'))).code).toBe('SLUICE_STALE_HANDLE');
+    expect(pool.stats()).toMatchObject({ opened: 1, leaks: 1, reclaimed: 1 });
+  });
+
+  test('is closed when it is a bare client, so that its holder can not reach the next one', async () => {
+    const pool = makePool({ max: 1, leakDetectionMillis: 40, leakAction: 'reclaim' });
+    const client = await pool.connect();
+    client.on('error', () => {});
+    await client.query('SELECT 1');
+    expect((await pool.query('SELECT 2 AS n')).rows[0].n).toBe(2);
+    await failure(client.query('SELECT 1'));
+    expect(() => client.release()).toThrow(/released/);
+    expect(pool.stats().opened).toBe(2);
+  });
+});
+
+describe('a lease that was garbage-collected', () => {
+  test('is reported, and its connection serves again', async () => {
+    (await import('node:v8')).setFlagsFromString('--expose-gc');
+    const gc = (await import('node:vm')).runInNewContext('gc');
+    const pool = makePool({ max: 1, leakDetectionMillis: 60_000, leakAction: 'reclaim' });
+    const leak = nextLeak(pool);
+    await (async () => {
+      const forgotten = await pool.acquire();
+      await forgotten.query('BEGIN');
+    })();
+    let report: LeakReport | null = null;
+    void leak.then((it) => {
+      report = it;
+    });
+    await until(() => {
+      gc();
+      return report !== null;
+    });
+    expect(report).toMatchObject({ kind: 'collected', reclaimed: true, holder: { sql: 'BEGIN' } });
+    await pool.query('SELECT 1');
+    expect(pool.stats().opened).toBe(1);
+  });
+});
+
+describe('holders that wait for the pool themselves', () => {
+  test('fail at once, with the stacks, instead of waiting for ever', async () => {
+    const pool = makePool({ max: 2 });
+    async function nested() {
+      return pool.transaction(
+        async (tx) => {
+          await tx.query('SELECT 1 AS outer_query');
+          await both;
+          return pool.query('SELECT 1');
+        },
+        { propagation: 'new' },
+      );
+    }
+    let arrived = 0;
+    let open: () => void;
+    const both = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    pool.on('acquire', () => ++arrived === 2 && setTimeout(() => open(), 20));
+    const results = await Promise.allSettled([nested(), nested()]);
+    const failed = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
+    expect(failed.map((error) => error.code)).toEqual(['SLUICE_DEADLOCK']);
+    expect(failed[0].stacks).toHaveLength(2);
+    expect(failed[0].message).toMatch(/deadlock in pool.*all 2 connections/);
+    expect(failed[0].message).toContain('nested');
+  });
+
+  test('are not suspected while one of them runs a query', async () => {
+    const pool = makePool({ max: 1 });
+    const inner = pool.use(async (lease) => {
+      const slow = lease.query('SELECT pg_sleep(0.1)');
+      const other = pool.query('SELECT 1');
+      await slow;
+      lease.release();
+      return other;
+    });
+    expect((await inner).rows).toHaveLength(1);
+  });
+
+  test('are not suspected when others of the pool are merely busy', async () => {
+    const pool = makePool({ max: 2 });
+    const busy = await pool.acquire();
+    const nested = pool.use(async () => pool.query('SELECT 3 AS n'));
+    setTimeout(() => busy.release(), 30);
+    expect((await nested).rows[0].n).toBe(3);
+    expect(pool.stats().deadlocks).toBe(0);
+  });
+
+  test("with deadlockDetection: 'all' plain connect is seen too", async () => {
+    const pool = makePool({ max: 1, deadlockDetection: 'all' });
+    const client = await pool.connect();
+    expect((await failure(pool.connect())).code).toBe('SLUICE_DEADLOCK');
+    client.release();
+  });
+});
