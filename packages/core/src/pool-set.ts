@@ -22,13 +22,20 @@ export class PoolSet<T> {
     this.pools.delete(pool);
   }
 
-  /** Room under these limits: the blocked pools try again, the one whose waiter is oldest first. */
-  capacityFreed(limits: readonly Limit[]): void {
-    if (this.blocked === 0) return;
+  /**
+   * Room under these limits, left by `leaver`: the blocked pools and the leaver itself try again, the one whose waiter is
+   * oldest first. Were the leaver always first, a place that it gave up for an older neighbour would come back to it, for ever.
+   */
+  capacityFreed(limits: readonly Limit[], leaver: Pool<T>): void {
+    if (this.blocked === 0) {
+      leaver.serve();
+      return;
+    }
     const candidates = [...this.pools].filter((pool) => {
       const { blockedOn } = pool.adder;
-      return blockedOn !== null && limits.includes(blockedOn);
+      return pool !== leaver && blockedOn !== null && limits.includes(blockedOn);
     });
+    candidates.push(leaver);
     candidates.sort((a, b) => oldestSince(a) - oldestSince(b));
     for (const pool of candidates) pool.serve();
   }

@@ -184,6 +184,36 @@ describe('limits', () => {
     expect(waiting.got).toHaveLength(1);
   });
 
+  test('a place given up for an older neighbour goes to the neighbour, not back to who gave it up', () => {
+    const limits = [new Limit('db', 1)];
+    const shared = set();
+    const [a, b] = [makePool({}, { limits, set: shared, name: 'a' }), makePool({}, { limits, set: shared, name: 'b' })];
+    const holder = ask(a);
+    answer('open');
+    const old = ask(b);
+    now += 300;
+    const young = ask(a);
+    a.release(holder.got[0]!, holder.got[0]!.generation);
+    expect(answer('close').closeReason).toBe('evicted');
+    answer('open');
+    expect([old.got.length, young.got.length]).toEqual([1, 0]);
+  });
+
+  test('one neighbour that waits for one place gets one', () => {
+    const limits = [new Limit('db', 2)];
+    const shared = set();
+    const [a, b] = [makePool({}, { limits, set: shared, name: 'a' }), makePool({}, { limits, set: shared, name: 'b' })];
+    const holders = [ask(a), ask(a)];
+    answer('open');
+    answer('open');
+    const waiting = ask(b);
+    for (const { got } of holders) a.release(got[0]!, got[0]!.generation);
+    expect([a.count(EntryState.Idle), a.count(EntryState.Closing)]).toEqual([1, 1]);
+    answer('close');
+    answer('open');
+    expect(waiting.got.length).toBe(1);
+  });
+
   test('one waiter too many is refused', () => {
     const pool = makePool({ maxSize: 1, maxWaiters: 1 });
     ask(pool);

@@ -212,8 +212,8 @@ export class Pool<T> {
     if (entry.state !== EntryState.Closing) return;
     this.#move(entry, EntryState.Closed);
     for (const limit of this.limits) limit.used--;
-    this.serve();
-    this.set?.capacityFreed(this.limits);
+    if (this.set === null) this.serve();
+    else this.set.capacityFreed(this.limits, this);
   }
 
   // Modes.
