@@ -56,6 +56,7 @@ export async function build() {
     '-b',
     ...process.argv.slice(2).filter((a) => a === '--force'),
   ]);
+  await run(process.execPath, [join(ROOT, 'packages', 'pool', 'build.mjs')]);
 }
 
 /** Ends the script with the failed program's exit code; the program itself has said why. */
