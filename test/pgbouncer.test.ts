@@ -215,6 +215,36 @@ describe('signals', () => {
   });
 });
 
+describe('-R', () => {
+  test('the new process takes the port, the old one serves its clients until they leave', async () => {
+    const first = await start('unix_socket_dir = /tmp\n');
+    const ini = `${first.dir}/pgbouncer.ini`;
+    const old = await connect(first.port);
+    await old.query('begin');
+    const child = spawn(RUNTIME, [PROGRAM, '-q', '-R', ...AS_USER, ini], { stdio: ['ignore', 'inherit', 'inherit'] });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    await until('the second process', () => first.log().split('process up: Sluice').length === 3);
+    expect(readFileSync(`${first.dir}/pgbouncer.pid`, 'utf8').trim()).toBe(String(child.pid));
+    const fresh = await connect(first.port);
+    expect((await fresh.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+    expect((await old.query('select 2 as n')).rows).toEqual([{ n: 2 }]);
+    await old.end();
+    expect(await first.ended).toBe(0);
+    expect(existsSync(`/tmp/.s.PGSQL.${first.port}`)).toBe(true);
+    expect((await fresh.query('select 3 as n')).rows).toEqual([{ n: 3 }]);
+    child.kill('SIGQUIT');
+    await ended;
+  });
+
+  test('without a pooler to take over from it says so', async () => {
+    const dir = makeDir();
+    const ini = write(dir, await freePort(), 'unix_socket_dir = /tmp\n');
+    const { code, text } = await run('-q', '-R', ...AS_USER, ini);
+    expect([code, text]).toEqual([1, expect.stringMatching(/cannot take over from the pooler at \/tmp/)]);
+    rmSync(dir, { recursive: true });
+  });
+});
+
 describe('JSON', () => {
   test('every line of the log is an object', async () => {
     const up = await start('log_format = json\n');

@@ -162,6 +162,11 @@ export class Daemon implements ConsoleHost {
     });
   }
 
+  handOver(): void {
+    for (const listener of this.listeners) listener.close();
+    this.shutDown('wait for clients');
+  }
+
   /** Refuses new clients, waits until those in a transaction have ended it, then closes everything. */
   drain(): Promise<void> {
     this.log('draining: no new clients; waiting for transactions to end');

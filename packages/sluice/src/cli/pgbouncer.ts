@@ -7,6 +7,7 @@ import { ConfigFileError, readConfig } from '../host/config-file.ts';
 import { userIds } from '../host/groups.ts';
 import { LogTarget } from '../host/log-target.ts';
 import { checkPidFile, removePidFile, writePidFile } from '../host/pid-file.ts';
+import { succeed } from '../host/successor.ts';
 import { TlsSetupError } from '../net/tls-context.ts';
 import { VERSION_TEXT } from '../version.ts';
 import { CliError, explainListen, readFlags } from './common.ts';
@@ -30,7 +31,7 @@ Usage:
 Options:
   -d, --daemon         run in the background (as a daemon)
   -q, --quiet          run quietly: nothing on standard error
-  -R, --reboot         take over from a running pooler
+  -R, --reboot         take the place of a running pooler, which serves its clients until they leave
   -u, --user=USERNAME  assume the identity of USERNAME
   -v, --verbose        increase verbosity
   -V, --version        show the version, then exit
@@ -57,10 +58,6 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
   const [file, ...extra] = positionals;
   if (file === undefined || extra.length > 0)
     throw new CliError('give one configuration file; `pgbouncer --help` shows the options', 2);
-  if (values.reboot)
-    throw new CliError(
-      '-R (take over from a running pooler) is not supported by this version; use SHUTDOWN, then start',
-    );
   const path = isAbsolute(file) ? file : resolve(file);
   const target = new LogTarget({ quiet: values.quiet ?? false, verbose: values.verbose?.length ?? 0 });
   const config = readConfig(path, target.log);
@@ -69,18 +66,23 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
     await intoBackground(args);
     return;
   }
-  await serve(path, config, target);
+  await serve(path, config, target, values.reboot ?? false);
 }
 
-async function serve(path: string, config: Config, target: LogTarget): Promise<void> {
+async function serve(path: string, config: Config, target: LogTarget, reboot: boolean): Promise<void> {
   const { pidfile, listenPort } = config.global;
   try {
-    if (pidfile !== '') checkPidFile(pidfile);
+    if (pidfile !== '' && !reboot) checkPidFile(pidfile);
     target.apply(config);
   } catch (error) {
     throw new CliError((error as Error).message);
   }
   const daemon = newDaemon(path, config, target);
+  try {
+    if (reboot) await succeed(config);
+  } catch (error) {
+    throw new CliError((error as Error).message);
+  }
   try {
     await daemon.start();
     if (pidfile !== '') writePidFile(pidfile);

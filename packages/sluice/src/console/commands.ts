@@ -12,6 +12,8 @@ export interface ConsoleHost {
   set(name: string, value: string): readonly string[];
   /** Ends the process, now or when the last client, or the last server in use, is gone. */
   shutDown(mode: 'now' | 'wait for clients' | 'wait for servers'): void;
+  /** Lets go of every listening socket for a successor, and ends the process when the last client is gone. */
+  handOver(): void;
   log(message: string): void;
 }
 
@@ -56,6 +58,9 @@ function shutDown({ host }: CommandContext, arg: string): 'silent' | undefined {
       return undefined;
     case 'WAIT_FOR_SERVERS':
       host.shutDown('wait for servers');
+      return undefined;
+    case 'HAND_OVER':
+      host.handOver();
       return undefined;
     default:
       throw new SyntaxError(`SHUTDOWN ${arg}`);
