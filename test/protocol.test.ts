@@ -1,11 +1,8 @@
-/** The protocol byte by byte: what no driver sends, and what the answers must look like. */
+/** The protocol byte by byte: what no driver sends, and what the answers must look like. COPY is in copy.test.ts. */
 import {
   bind,
   cancelRequest,
   close,
-  copyData,
-  copyDone,
-  copyFail,
   describe as describeMessage,
   execute,
   flush,
@@ -13,7 +10,6 @@ import {
   gssEncRequest,
   parse,
   parseBackendKeyData,
-  parseDataRow,
   parseNegotiate,
   parseParameterStatus,
   query,
@@ -22,7 +18,7 @@ import {
   sync,
 } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
-import { errorOf, type Message, RawClient, types } from './support/raw.ts';
+import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -50,13 +46,6 @@ async function bare(): Promise<RawClient> {
   open.push(raw);
   return raw;
 }
-
-const cell = (messages: readonly Message[]): string => {
-  const row = messages.find(({ type }) => type === 'D')!;
-  return Buffer.from(parseDataRow(row.body, 0, row.body.length)[0]!).toString();
-};
-
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 describe('startup', () => {
   test('encryption requests are answered and the login goes on in plain', async () => {
@@ -314,57 +303,7 @@ describe('extended query', () => {
   });
 });
 
-describe('copy', () => {
-  const table = async (raw: RawClient) => {
-    raw.send(query('create table if not exists raw_copy (n int); truncate raw_copy'));
-    await raw.until('Z');
-  };
-
-  test('in, failed by the client, and with bad data: each ends in order', async () => {
-    const raw = await login();
-    await table(raw);
-    raw.send(query('copy raw_copy from stdin'));
-    expect(types([(await raw.next())!])).toBe('G');
-    raw.send(copyData(bytes('1\n2\n')), copyDone());
-    expect(types(await raw.until('Z'))).toBe('CZ');
-    raw.send(query('copy raw_copy from stdin'), copyData(bytes('3\n')), copyFail('changed my mind'));
-    const failed = await raw.until('Z');
-    expect([types(failed), errorOf(failed).code]).toEqual(['GEZ', '57014']);
-    raw.send(query('copy raw_copy from stdin'), copyData(bytes('word\n')), copyData(bytes('4\n')), copyDone());
-    const bad = await raw.until('Z');
-    expect([types(bad), errorOf(bad).code]).toEqual(['GEZ', '22P02']);
-    raw.send(query('select count(*) from raw_copy'));
-    expect(cell(await raw.until('Z'))).toBe('2');
-  });
-
-  test('in by the extended protocol, with the Sync sent before the data as libpq does', async () => {
-    const raw = await login();
-    await table(raw);
-    raw.send(parse('', 'copy raw_copy from stdin'), bind('', ''), execute(''), sync());
-    expect(types(await raw.until('G'))).toBe('12G');
-    raw.send(copyData(bytes('5\n')), copyDone(), sync());
-    expect(types(await raw.until('Z'))).toBe('CZ');
-    raw.send(query('select sum(n) from raw_copy'));
-    expect(cell(await raw.until('Z'))).toBe('5');
-  });
-
-  test('out, and a stray CopyDone afterwards is ignored', async () => {
-    const raw = await login();
-    await table(raw);
-    raw.send(query('insert into raw_copy select generate_series(1, 3)'));
-    await raw.until('Z');
-    raw.send(query('copy raw_copy to stdout'));
-    expect(types(await raw.until('Z'))).toBe('HdddcCZ');
-    raw.send(copyDone(), copyData(bytes('x')), query('select 9'));
-    expect(cell(await raw.until('Z'))).toBe('9');
-  });
-});
-
 describe('cancel', () => {
-  const keyOf = (greeting: readonly Message[]) => {
-    const { body } = greeting.find(({ type }) => type === 'K')!;
-    return parseBackendKeyData(body, 0, body.length);
-  };
   const cancel = async (pid: number, key: Uint8Array) => {
     const raw = await bare();
     raw.send(cancelRequest(pid, key));

@@ -5,6 +5,8 @@ import {
   concat,
   lengthAt,
   parseAuthentication,
+  parseBackendKeyData,
+  parseDataRow,
   parseErrorFields,
   passwordMessage,
   ScramClient,
@@ -148,4 +150,16 @@ export function errorOf(messages: readonly Message[]): {
   const error = messages.find(({ type }) => type === 'E');
   if (error === undefined) throw new Error(`no error among ${types(messages)}`);
   return parseErrorFields(error.body, 0, error.body.length);
+}
+
+/** The first value of the first row. */
+export function cell(messages: readonly Message[]): string {
+  const row = messages.find(({ type }) => type === 'D')!;
+  return Buffer.from(parseDataRow(row.body, 0, row.body.length)[0]!).toString();
+}
+
+/** What a cancel request names, out of the greeting. */
+export function keyOf(greeting: readonly Message[]): { pid: number; key: Uint8Array } {
+  const { body } = greeting.find(({ type }) => type === 'K')!;
+  return parseBackendKeyData(body, 0, body.length);
 }
