@@ -61,11 +61,12 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
   const path = isAbsolute(file) ? file : resolve(file);
   const target = new LogTarget({ quiet: values.quiet ?? false, verbose: values.verbose?.length ?? 0 });
   const config = readConfig(path, target.log);
-  becomeUser(values.user ?? config.global.user);
   if (values.daemon && process.env[CHILD] === undefined) {
+    // Before the user changes, who may not be allowed to start the program.
     await intoBackground(args);
     return;
   }
+  becomeUser(values.user ?? config.global.user);
   await serve(path, config, target, values.reboot ?? false);
 }
 
@@ -140,6 +141,7 @@ async function intoBackground(args: readonly string[]): Promise<void> {
   });
   const failure = await new Promise<string | null>((settle) => {
     child.once('message', (said) => settle(said === UP ? null : String(said)));
+    child.once('error', (error) => settle(`the background process did not start: ${error.message}`));
     child.once('exit', () => settle('the background process did not start; its log says why'));
   });
   if (failure !== null) throw new CliError(failure);
