@@ -100,7 +100,9 @@ describe('a client that vanishes', () => {
     const direct = new Clients(server);
     const watch = await direct.pg();
     const deafOnes = "select count(*)::int as n from pg_stat_activity where query like 'do $$%perform pg_sleep(600)%'";
-    await expect.poll(async () => (await watch.query(deafOnes)).rows[0].n, { timeout: 10_000 }).toBe(0);
+    const running = async () => (await watch.query(deafOnes)).rows[0].n;
+    await expect.poll(running, { timeout: 10_000 }).toBe(1);
+    await expect.poll(running, { timeout: 10_000 }).toBe(0);
     await direct.end();
   });
 
