@@ -1,6 +1,6 @@
 // Holds the import rule: an import points down or to a neighbour in the same folder, never up, never in a circle. Also that
-// the lowest floor has no dependencies, and that no file outgrows its noun.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+// the lowest floor has no dependencies, and that no file outgrows its noun; biome.json holds the length of functions.
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -69,7 +69,19 @@ export function checkLayers(root) {
       if (problem !== null) problems.push(`${shown}:${line}: ${problem}`);
     }
   }
-  return [...problems, ...circles(graph, root)];
+  return [...problems, ...dependencies(packages), ...circles(graph, root)];
+}
+
+/** The lowest floor runs anywhere because it needs nothing. */
+function dependencies(packages) {
+  return FLOORS[0].flatMap((name) => {
+    const path = join(packages, name, 'package.json');
+    if (!existsSync(path)) return [];
+    const manifest = JSON.parse(readFileSync(path, 'utf8'));
+    return ['dependencies', 'peerDependencies', 'optionalDependencies'].flatMap((kind) =>
+      Object.keys(manifest[kind] ?? {}).map((other) => `packages/${name}: floor 1 has no ${kind}, but "${other}"`),
+    );
+  });
 }
 
 function checkImport(packages, path, place, target, graph) {

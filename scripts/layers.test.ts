@@ -53,6 +53,12 @@ describe('the import rule', () => {
     ]);
   });
 
+  test('nor does it declare a dependency', () => {
+    expect(
+      tree({ 'core/package.json': '{ "dependencies": { "left-pad": "1" }, "devDependencies": { "vitest": "4" } }' }),
+    ).toEqual(['packages/core: floor 1 has no dependencies, but "left-pad"']);
+  });
+
   test('a package does not reach into another, nor up a floor', () => {
     expect(
       tree({ 'pool/src/a.ts': "import { x } from '../../core/src/x.ts';\nimport { y } from 'sluice';\n" }),

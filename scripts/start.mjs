@@ -16,13 +16,11 @@ function start() {
   const child = spawn(
     process.execPath,
     [join(ROOT, 'packages', 'sluice', 'bin', 'sluice.js'), ...command(process.argv.slice(2))],
-    {
-      stdio: 'inherit',
-    },
+    // A process group of its own: the terminal's Ctrl-C reaches the pooler once, through us, as one sent to us alone does.
+    { stdio: 'inherit', detached: true },
   );
-  // The terminal sends Ctrl-C to the pooler itself; other signals come to us only and are passed on.
-  process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  process.on('exit', () => child.kill());
   child.once('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 130)));
 }
 

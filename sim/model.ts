@@ -11,6 +11,9 @@ export interface Conn {
   alive: boolean;
 }
 
+/** Far above what all pools together may have. */
+const MAX_DIALS_AT_ONCE = 500;
+
 type P = Pool<Conn>;
 type E = Entry<Conn>;
 type W = Waiter<Conn>;
@@ -20,6 +23,8 @@ export class Model {
   readonly #live = new Map<P, Set<E>>();
   readonly #waiting = new Map<P, W[]>();
   readonly #now: () => number;
+  #dialledAt = Number.NaN;
+  #dialsNow = 0;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -32,6 +37,12 @@ export class Model {
   /** A dial begins: every limit must have had room for it. */
   dialled(entry: E): void {
     const { pool } = entry;
+    this.#dialsNow = this.#now() === this.#dialledAt ? this.#dialsNow + 1 : 1;
+    this.#dialledAt = this.#now();
+    this.require(
+      this.#dialsNow <= MAX_DIALS_AT_ONCE,
+      `${this.#dialsNow} dials in one moment: they go round in a circle`,
+    );
     this.#of(this.#live, pool, () => new Set<E>()).add(entry);
     const { maxSize, reserveSize } = pool.policy;
     const live = this.#live.get(pool)!.size;

@@ -19,6 +19,8 @@ export type Moves = Set<string>;
 const TICK_MS = 100;
 const ACTIVE_MS = 20_000;
 const CALM_MS = 60_000;
+/** Many times what the busiest schedule takes: more is a circle. */
+const MAX_STEPS = 500_000;
 
 export class World {
   readonly clock = new VirtualClock();
@@ -53,7 +55,10 @@ export class World {
     for (let i = random.int(2, 14); i > 0; i--) clock.after(random.next() * 500, () => this.#client());
     clock.after(random.next() * 3_000, () => this.#operate());
     clock.after(ACTIVE_MS, () => this.#calmDown());
-    while (clock.step()) this.model.audit(this.pools);
+    for (let steps = 0; clock.step(); steps++) {
+      this.model.require(steps < MAX_STEPS, `no end after ${MAX_STEPS} steps`);
+      this.model.audit(this.pools);
+    }
     for (const pool of this.pools)
       this.model.require(
         this.model.waiters(pool) === 0,

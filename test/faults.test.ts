@@ -92,12 +92,28 @@ describe('a client that vanishes', () => {
       .toBe(0);
   });
 
+  test('while statements run that outlive a cancel: it is repeated until the server has ended', async () => {
+    const { raw } = await RawClient.login(at());
+    const deaf = 'begin perform pg_sleep(600); exception when query_canceled then null; end';
+    raw.send(query(`do $$ begin for i in 1..4 loop ${deaf}; end loop; end $$`));
+    await new Promise<void>((resolve) => raw.socket.end(() => resolve()));
+    const direct = new Clients(server);
+    const watch = await direct.pg();
+    const deafOnes = "select count(*)::int as n from pg_stat_activity where query like 'do $$%perform pg_sleep(600)%'";
+    const running = async () => (await watch.query(deafOnes)).rows[0].n;
+    await expect.poll(running, { timeout: 10_000 }).toBe(1);
+    await expect.poll(running, { timeout: 10_000 }).toBe(0);
+    await direct.end();
+  });
+
   test('after a query and Terminate in one breath: the query runs to its end', async () => {
     const { raw } = await RawClient.login(at());
     raw.send(query('insert into vanish select 5 from pg_sleep(0.1)'), terminate());
     const watch = await clients.pg();
     await expect
-      .poll(async () => (await watch.query('select count(*)::int as n from vanish where n = 5')).rows[0].n)
+      .poll(async () => (await watch.query('select count(*)::int as n from vanish where n = 5')).rows[0].n, {
+        timeout: 10_000,
+      })
       .toBe(1);
   });
 });

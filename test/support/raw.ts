@@ -17,6 +17,9 @@ import {
 import { nodeCrypto } from '../../packages/sluice/src/auth/crypto.ts';
 import type { Coordinates } from './global-setup.ts';
 
+/** Nothing at all arrives for so long: it will not come any more. Below the time limit of a test, so that the error says what. */
+const SILENCE_MS = 35_000;
+
 export interface Message {
   type: string;
   body: Buffer;
@@ -66,8 +69,8 @@ export class RawClient {
     this.socket.write(concat(...pieces));
   }
 
-  /** The next message, or null when the connection has ended. */
-  async next(): Promise<Message | null> {
+  /** The next message, or null when the connection has ended. `awaited`: what the error names when none comes in time. */
+  async next(awaited = 'a message'): Promise<Message | null> {
     for (;;) {
       const data = this.#pending;
       if (data.length >= 5 && data.length > lengthAt(data, 0)) {
@@ -76,14 +79,13 @@ export class RawClient {
         return { type: String.fromCharCode(data[0]!), body: data.subarray(5, end) };
       }
       if (this.closed) return null;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await this.#more(awaited);
     }
   }
 
   /** One byte without a frame: the answer to SSLRequest. */
   async byte(): Promise<string | null> {
-    while (this.#pending.length === 0 && !this.closed)
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#pending.length === 0 && !this.closed) await this.#more('a byte');
     if (this.#pending.length === 0) return null;
     const byte = this.#pending.toString('latin1', 0, 1);
     this.#pending = this.#pending.subarray(1);
@@ -94,7 +96,7 @@ export class RawClient {
   async until(type: string): Promise<Message[]> {
     const messages: Message[] = [];
     for (;;) {
-      const message = await this.next();
+      const message = await this.next(`a message of type ${type} after ${messages.length} others`);
       if (message === null) return messages;
       messages.push(message);
       if (message.type === type) return messages;
@@ -106,7 +108,7 @@ export class RawClient {
     const before: Message[] = [];
     let scram: ScramClient | null = null;
     for (;;) {
-      const message = await this.next();
+      const message = await this.next('the end of the login');
       if (message === null) throw new Error('connection closed during login');
       if (message.type === 'E') throw new Error(parseErrorFields(message.body, 0, message.body.length).message);
       if (message.type !== 'R') {
@@ -128,6 +130,20 @@ export class RawClient {
 
   end(): void {
     this.socket.destroy();
+  }
+
+  /** Waits for bytes or the end, not for ever. */
+  #more(awaited: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const has = `${this.#pending.length} bytes of it came`;
+        reject(new Error(`waited ${SILENCE_MS / 1000} s for ${awaited}; ${has}`));
+      }, SILENCE_MS);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   #wake(): void {

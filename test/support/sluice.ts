@@ -34,8 +34,8 @@ export interface Sluice {
   readonly dir: string;
   readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   output(): string;
-  /** Resolves when the output matches, now or later; rejects when the process ends before. */
-  waitFor(pattern: RegExp): Promise<RegExpMatchArray>;
+  /** Resolves when the output matches, now or later; rejects when the process ends before, or in time. */
+  waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
   signal(name: NodeJS.Signals): void;
   /** Stops it at once, and removes its files. */
   stop(): Promise<void>;
@@ -77,11 +77,16 @@ class Running implements Sluice {
     return this.#text;
   }
 
-  waitFor(pattern: RegExp): Promise<RegExpMatchArray> {
+  waitFor(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
     return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#listeners.delete(look);
+        reject(new Error(`waited ${timeoutMs / 1000} s for ${pattern}:\n${this.#text}`));
+      }, timeoutMs);
       const look = () => {
         const match = pattern.exec(this.#text);
         if (match === null && !this.#ended) return;
+        clearTimeout(timer);
         this.#listeners.delete(look);
         if (match !== null) resolve(match);
         else reject(new Error(`ended without ${pattern}:\n${this.#text}`));
@@ -139,6 +144,11 @@ export async function startSluice(server: Coordinates, options: SluiceOptions = 
   );
   const child = spawn(RUNTIME, [PROGRAM, ...(options.args ?? ['start', ini])], { stdio: ['ignore', 'pipe', 'pipe'] });
   const running = new Running(child, port, dir);
-  await running.waitFor(/listening on .+:\d+/);
+  try {
+    await running.waitFor(/listening on .+:\d+/);
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
   return running;
 }

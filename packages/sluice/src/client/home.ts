@@ -47,8 +47,8 @@ export interface ClientRegistry {
   describeRefusal(session: Session, reason: Refusal): ClientError;
   /** The session is over, for this reason; its connection may still be flushing. */
   sessionEnds(session: Session, reason: string): void;
-  /** The client of this server's query is gone: the query is to be cancelled, the server is about to be closed. */
-  stopQuery(server: Server): void;
+  /** The client of this server's query is gone: the query is cancelled and the server closed. */
+  stopServer(server: Server, reason: string): void;
   /** Something happened that must not: for the log. */
   report(error: Error): void;
   /** Its connection broke with an error of the system's. */

@@ -245,7 +245,7 @@ function makeSession(): { session: ClientSession; serverConn: FakeConn; clientCo
     sessionEnds() {},
     sessionClosed() {},
     serverLostByClient() {},
-    stopQuery() {},
+    stopServer: (server: Server, reason: string) => server.close(reason),
     report(error: Error) {
       throw error;
     },

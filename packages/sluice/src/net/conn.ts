@@ -25,8 +25,11 @@ export interface Conn {
   resume(): void;
   /** While held nothing is read, whatever `pause` and `resume` say (SUSPEND); afterwards the last of them counts. */
   hold(held: boolean): void;
-  /** Sends what is queued, then closes; what still arrives is thrown away. `onClose` follows. */
-  end(): void;
+  /**
+   * Sends what is queued, then closes; what still arrives is thrown away. `onClose` follows when the other side has closed
+   * too, or after `lingerMs`.
+   */
+  end(lingerMs?: number): void;
   /** Closes now. `onClose` follows. */
   destroy(error?: Error): void;
   readonly remote: Address;

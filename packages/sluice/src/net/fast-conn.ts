@@ -134,12 +134,12 @@ export class FastConn implements Conn {
     else if (!this.#wantsPause) this.#socket.resume();
   }
 
-  end(): void {
+  end(lingerMs = LINGER_MS): void {
     if (this.closed) return;
     this.closed = true;
     this.#socket.end();
     this.#socket.resume();
-    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    setTimeout(() => this.#socket.destroy(), lingerMs).unref();
   }
 
   destroy(error?: Error): void {

@@ -82,12 +82,12 @@ export class PlainConn implements Conn {
     else if (!this.#wantsPause) this.#socket.resume();
   }
 
-  end(): void {
+  end(lingerMs = LINGER_MS): void {
     if (this.closed) return;
     this.closed = true;
     this.#socket.end();
     this.#socket.resume();
-    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    setTimeout(() => this.#socket.destroy(), lingerMs).unref();
   }
 
   destroy(error?: Error): void {

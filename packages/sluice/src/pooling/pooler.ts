@@ -11,7 +11,7 @@ import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
-import { sendCancel } from '../server/cancel.ts';
+import { sendCancel, stopServer } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
 import { StatementStore } from '../server/statements.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -55,9 +55,6 @@ export const SHUTTING_DOWN: ClientError = { message: 'server shutting down', sql
 function cancelFailure(error: NodeJS.ErrnoException): string {
   return error.code === 'ETIMEDOUT' ? 'cancel_wait_timeout' : `cancel request failed: ${error.message}`;
 }
-
-/** When the query of a client that is gone is cancelled. The backend's key makes the later ones harmless to anybody else. */
-const STOP_AFTER_MS = [0, 200, 2_000];
 
 export class Pooler implements ClientRegistry {
   config: Config;
@@ -344,10 +341,8 @@ export class Pooler implements ClientRegistry {
     this.log.error(`bug: ${error.stack ?? error.message}`);
   }
 
-  /** A cancel request that arrives before the query has begun does nothing: so there are three, at growing distance. */
-  stopQuery(server: Server): void {
-    for (const delay of STOP_AFTER_MS)
-      setTimeout(() => sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, () => {}), delay).unref();
+  stopServer(server: Server, reason: string): void {
+    stopServer(server, reason, this.config.global.cancelWaitTimeoutMs);
   }
 
   connectionBroke(session: Session, error: Error): void {

@@ -1,8 +1,14 @@
-/** Carrying a cancel request to a server: a connection of its own, one message, and the wait until it is closed. */
+/** Carrying cancel requests to a server: a connection of its own, one message, and the wait until it is closed. */
 import { cancelRequest } from '@sluice/wire';
 import { DISCARD } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
 import type { ServerIdentity } from './holder.ts';
+import type { Server } from './server.ts';
+
+/** A server that is to stop has so long; then its connection is cut. */
+const STOP_MS = 5_000;
+/** Between the first two requests; twice as long between each further pair. */
+const STOP_AGAIN_MS = 100;
 
 /**
  * Sends the request and calls back when the server has closed the connection: from then on PostgreSQL has signalled the
@@ -23,4 +29,18 @@ export function sendCancel(to: ServerIdentity, timeoutMs: number, done: (error: 
     conn.write(message, 0, message.length);
     conn.resume();
   }, done);
+}
+
+/**
+ * Ends what a server does for a client that is gone. A request that arrives before the query has begun does nothing, and
+ * one statement of several may outlive its own: so they are repeated until the server has closed the connection.
+ */
+export function stopServer(server: Server, reason: string, timeoutMs: number): void {
+  server.abandon(reason, STOP_MS);
+  const ask = (againMs: number) => {
+    if (server.gone) return;
+    sendCancel(server.identity, timeoutMs, () => {});
+    setTimeout(ask, againMs, againMs * 2).unref();
+  };
+  ask(STOP_AGAIN_MS);
 }

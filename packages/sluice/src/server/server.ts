@@ -1,7 +1,7 @@
 /**
  * A server connection after its login: scans what PostgreSQL sends, keeps the books (transaction status, replies owed,
  * parameters) and passes the rest to whoever holds it. Knows no clients and no pools: a holder is an interface, and the
- * pool entry is opaque. Login is in login.ts, reset and check in upkeep.ts.
+ * pool entry is opaque. Login is in login.ts, reset and check are the pool's (pooling/server-pool.ts).
  */
 import type { Entry } from '@sluice/core';
 import {
@@ -50,7 +50,8 @@ export class Server implements ConnHandler {
   readonly connectedAt: number;
   requestedAt = 0;
   closedBecause: string | null = null;
-  #gone = false;
+  /** The connection is closed on both sides. */
+  gone = false;
   #readingPaused = false;
   #internalDone: InternalDone | null = null;
   #internalError: ErrorFields | null = null;
@@ -118,6 +119,16 @@ export class Server implements ConnHandler {
     this.conn.end();
   }
 
+  /**
+   * Lets go of a server whose work nobody wants any more: it learns that we are gone when it reads next, and the connection
+   * is closed when it has closed it, or after `lingerMs`. Until then it counts as what it is: a backend at work.
+   */
+  abandon(reason: string, lingerMs: number): void {
+    if (this.closedBecause !== null) return;
+    this.closedBecause = reason;
+    this.conn.end(lingerMs);
+  }
+
   /** The holder cannot take more for now. */
   pauseReading(): void {
     if (this.#readingPaused) return;
@@ -150,8 +161,8 @@ export class Server implements ConnHandler {
   }
 
   onClose(error: Error | null): void {
-    if (this.#gone) return;
-    this.#gone = true;
+    if (this.gone) return;
+    this.gone = true;
     if (error !== null && this.closedBecause === null) this.watcher.connectionBroke(this, error);
     const reason = this.closedBecause ?? 'server conn crashed?';
     this.closedBecause = reason;
