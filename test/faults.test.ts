@@ -96,12 +96,12 @@ describe('a client that vanishes', () => {
     const { raw } = await RawClient.login(at());
     const deaf = 'begin perform pg_sleep(600); exception when query_canceled then null; end';
     raw.send(query(`do $$ begin for i in 1..4 loop ${deaf}; end loop; end $$`));
-    await new Promise<void>((resolve) => raw.socket.end(() => resolve()));
     const direct = new Clients(server);
     const watch = await direct.pg();
     const deafOnes = "select count(*)::int as n from pg_stat_activity where query like 'do $$%perform pg_sleep(600)%'";
     const running = async () => (await watch.query(deafOnes)).rows[0].n;
     await expect.poll(running, { timeout: 10_000 }).toBe(1);
+    raw.end();
     await expect.poll(running, { timeout: 10_000 }).toBe(0);
     await direct.end();
   });
