@@ -104,7 +104,9 @@ describe('users that only the database knows', () => {
     expect(all).toEqual(all.map(() => ({ user: 'aq_scram' })));
   });
 
-  test.each(['scram-sha-256', 'plain'])('a password of 65,534 characters, by auth_type %s', async (authType) => {
+  // Older servers take no such password.
+  const longOnes = inject('release') >= 14 ? ['scram-sha-256', 'plain'] : [];
+  test.each(longOnes)('a password of 65,534 characters, by auth_type %s', async (authType) => {
     const long = 'a'.repeat(65_534);
     await admin.query(`set password_encryption = 'scram-sha-256'`);
     await admin.query(`create role aq_long login password '${long}'`);

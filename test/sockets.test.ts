@@ -52,7 +52,8 @@ test('a socket file that nobody listens on is taken over, one that answers is no
   await new Promise((resolve) => other.close(resolve));
 });
 
-test('search_path follows its client from server to server', async () => {
+// Servers report it from 18 on.
+test.runIf(inject('release') >= 18)('search_path follows its client from server to server', async () => {
   const sluice = await startSluice(server, { settings: 'default_pool_size = 1' });
   const clients = new Clients({ ...server, port: sluice.port });
   const [a, b] = [await clients.pg(), await clients.pg({ options: '-c search_path=pg_catalog,public' })];

@@ -199,7 +199,7 @@ describe.skipIf(!OPENSSL)('server_tls_sslmode', () => {
 });
 
 describe.skipIf(!OPENSSL)('over TLS to the server', () => {
-  test('sslnegotiation=direct begins with the handshake', async () => {
+  test.runIf(inject('release') >= 17)('sslnegotiation=direct begins with the handshake', async () => {
     const settings = `server_tls_sslmode = verify-full\nserver_tls_ca_file = ${ours.ca}`;
     const sluice = await sluiceWith({ settings, database: 'sslnegotiation=direct' });
     expect(await over(sluice)).toBe('TLSv1.3');

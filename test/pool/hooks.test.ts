@@ -140,12 +140,21 @@ describe('an operator', () => {
     expect((await pool.query('SELECT current_user AS it')).rows[0].it).toBe('rotated');
   });
 
-  test('drains with a limit: what is still held then is cut off', async () => {
+  test('drains with a limit: what is still held then is cut off, and its query does not run on', async () => {
     const pool = makePool({ max: 1 });
     const lease = await pool.acquire();
-    const stuck = failure(lease.query('SELECT pg_sleep(30)'));
+    const stuck = failure(lease.query("SELECT pg_sleep(30), 'cut at the drain'"));
+    const watch = makePool({ max: 1 });
+    const running = async () =>
+      (
+        await watch.query(
+          "SELECT count(*)::int AS n FROM pg_stat_activity WHERE query LIKE '%''cut at the drain''%' AND pid <> pg_backend_pid()",
+        )
+      ).rows[0].n;
+    await expect.poll(running).toBe(1);
     await pool.drain({ timeoutMillis: 50 });
     await stuck;
     expect(pool.totalCount).toBe(0);
+    await expect.poll(running).toBe(0);
   });
 });

@@ -26,7 +26,7 @@ describe('a connection held past the limit', () => {
     const lease = await pool.acquire();
     await lease.query('BEGIN');
     const stuck = failure(lease.query('SELECT pg_sleep(30)'));
-    const { rows } = await pool.query('SELECT pg_current_xact_id_if_assigned() AS xact');
+    const { rows } = await pool.query('SELECT txid_current_if_assigned() AS xact');
     expect(rows[0].xact).toBeNull();
     expect((await stuck).message).toMatch(/cancel/);
     expect(lease.live).toBe(false);

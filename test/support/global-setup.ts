@@ -16,6 +16,8 @@ export interface Coordinates {
 declare module 'vitest' {
   export interface ProvidedContext {
     postgres: Coordinates;
+    /** Of the PostgreSQL under test: 18. */
+    release: number;
   }
 }
 
@@ -29,6 +31,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   });
   const { host, port, user, password, database } = server;
   project.provide('postgres', { host, port, user, password, database });
+  project.provide('release', Number.parseInt(server.version, 10));
   return async () => {
     await server.stop('immediate');
     rmSync(dir, { recursive: true, force: true });

@@ -3,6 +3,7 @@
  * state is the core's.
  */
 import { EntryState } from '@sluice/core';
+import { abandonQuery } from './cancel.ts';
 import type { Engine } from './engine.ts';
 import { BadOption } from './errors.ts';
 import { Lease } from './lease.ts';
@@ -28,7 +29,9 @@ export function cut(engine: Engine): void {
   const { core } = engine;
   core.shut();
   for (const entry of [...core.lists[EntryState.Linked]!]) {
-    entry.value!.letGo();
+    const conn = entry.value!;
+    conn.letGo();
+    abandonQuery(conn.client, engine.settings.cancelTimeoutMs);
     core.discard(entry, entry.generation, 'drained');
   }
   engine.wake();

@@ -4,7 +4,7 @@
  * it can reach a later query. Knows no pool.
  */
 import pg from 'pg';
-import type { RawClient, RawConnection } from './raw-client.ts';
+import { isBusy, type RawClient, type RawConnection } from './raw-client.ts';
 
 interface CancelConnection extends RawConnection {
   connect(port: number | string, host?: string): void;
@@ -49,4 +49,9 @@ export function sendCancel(client: RawClient, timeoutMs: number): Promise<void> 
     if (host.startsWith('/')) connection.connect(`${host}/.s.PGSQL.${port}`);
     else connection.connect(port, host);
   });
+}
+
+/** The connection is about to be closed with a query under way, which would run on without this. Nobody hears of its outcome. */
+export function abandonQuery(client: RawClient, timeoutMs: number): void {
+  if (isBusy(client) && canCancel(client)) sendCancel(client, timeoutMs).catch(() => {});
 }

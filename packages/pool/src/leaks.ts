@@ -3,6 +3,7 @@
  * and, if asked, the taking back.
  */
 import { EntryState } from '@sluice/core';
+import { abandonQuery } from './cancel.ts';
 import { listened, publish } from './channels.ts';
 import type { Conn } from './conn.ts';
 import type { LeakReport } from './contract.ts';
@@ -89,8 +90,10 @@ export class Leaks {
     engine.tally.reclaimed++;
     const { asLease } = conn;
     conn.letGo();
-    if (!asLease) engine.core.discard(entry, generation, 'cancelled');
-    else if (!isBusy(conn.client)) engine.core.release(entry, generation, 'reset');
+    if (!asLease) {
+      abandonQuery(conn.client, engine.settings.cancelTimeoutMs);
+      engine.core.discard(entry, generation, 'cancelled');
+    } else if (!isBusy(conn.client)) engine.core.release(entry, generation, 'reset');
     else {
       engine.core.release(entry, generation, 'cancels');
       void engine.queries.cancel(conn);
