@@ -14,6 +14,9 @@ import { HookError } from './refusals.ts';
 
 type Callback = (error: unknown) => void;
 
+/** A connection that is given up for lost has so long for its goodbye. */
+const LOST_MS = 200;
+
 export class ClientPort implements PoolPort<Conn> {
   readonly #engine: Engine;
   /** Clients that are being dialled: known to the outside before they are connections. */
@@ -242,10 +245,16 @@ export class ClientPort implements PoolPort<Conn> {
     const timer = setTimeout(() => {
       destroy(client);
       gone();
-    }, engine.settings.closeTimeoutMs);
+    }, this.#patience(reason));
     client.end(gone);
-    // Nobody is there to say goodbye to.
-    if (reason === 'check failed' || reason === 'lost') destroy(client);
+    // It did not answer: nobody is there to say goodbye to.
+    if (reason === 'check failed') destroy(client);
+  }
+
+  /** How long a goodbye may take. What is lost may still be heard, but not waited for. */
+  #patience(reason: CloseReason): number {
+    const { closeTimeoutMs } = this.#engine.settings;
+    return reason === 'lost' ? Math.min(LOST_MS, closeTimeoutMs) : closeTimeoutMs;
   }
 
   #beforeClose(conn: Conn, reason: CloseReason): void {
