@@ -186,6 +186,20 @@ describe('PAUSE and RESUME', () => {
   });
 });
 
+test('a client that leaves while it waits for its first server leaves the queue', async () => {
+  await begin();
+  const admin = await open();
+  await admin.query('PAUSE');
+  const early = new pg.Client({ ...server, port: sluice.port });
+  const refused = early.connect().catch(() => 'refused');
+  const waiting = async () =>
+    (await rows(admin, 'SHOW POOLS')).find(({ database }) => database === 'postgres')?.cl_waiting;
+  await expect.poll(waiting).toBe(1);
+  (early as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  await expect.poll(waiting).toBe(0);
+  await refused;
+});
+
 describe('taking hold of databases and clients', () => {
   test('DISABLE refuses new clients and leaves those that are there; ENABLE takes it back', async () => {
     await begin();

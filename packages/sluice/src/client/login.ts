@@ -60,7 +60,12 @@ export interface LoginDesk {
   /** Rejects with a LoginRefused. */
   authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void>;
   /** After authentication: finds the pool and waits for a greeting of its server. Rejects with a LoginRefused. */
-  greet(request: StartupRequest, conn: Conn, deadline: number): Promise<Greeting>;
+  greet(
+    request: StartupRequest,
+    conn: Conn,
+    deadline: number,
+    onGone: (listener: () => void) => void,
+  ): Promise<Greeting>;
   /** The greeting was sent: the connection becomes a session. `rest`: what arrived behind the login. */
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
@@ -103,7 +108,7 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     if (refusal !== null) throw new LoginRefused(refusal);
     reader.limit = LOGIN_BYTES;
     await desk.authenticate(request, conn, reader);
-    const greeting = await desk.greet(request, conn, deadline);
+    const greeting = await desk.greet(request, conn, deadline, (listener) => reader.onEnd(listener));
     clearTimeout(timer);
     if (conn.closed) throw new ConnectionEnded(null);
     send(conn, welcome(greeting));

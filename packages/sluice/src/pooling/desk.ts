@@ -204,7 +204,12 @@ export class PoolerDesk implements LoginDesk {
       });
   }
 
-  async greet(request: StartupRequest, conn: Conn, timeoutMs: number): Promise<Greeting> {
+  async greet(
+    request: StartupRequest,
+    conn: Conn,
+    timeoutMs: number,
+    onGone: (listener: () => void) => void,
+  ): Promise<Greeting> {
     const pooler = this.#pooler;
     const { pool } = this.#logins.get(conn)!;
     const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
@@ -220,8 +225,12 @@ export class PoolerDesk implements LoginDesk {
     const deadline = Math.min(after(timeoutMs), after(queryTimeoutMs), pool.waitDeadline(now));
     let welcome: Welcome;
     try {
-      welcome = await pool.greet(deadline).promise;
+      const waiting = pool.greet(deadline);
+      // Who leaves gives up the place in the queue.
+      onGone(waiting.abort);
+      welcome = await waiting.promise;
     } catch (error) {
+      if (conn.closed) throw new ConnectionEnded(null);
       const reason = (error as Error).message as Parameters<typeof describeRefusal>[1];
       const refusal = describeRefusal(pool, reason, pooler.clock.update());
       // Whichever bound was the one is named; the rest of what is to be said is the same.

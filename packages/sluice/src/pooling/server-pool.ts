@@ -139,7 +139,9 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
         refused: (reason) => reject(new Error(reason)),
       });
       waiter.deadline = deadline;
-      abort = () => this.pool.cancel(waiter);
+      abort = () => {
+        if (this.pool.cancel(waiter)) reject(new Error('cancelled'));
+      };
       const entry = this.pool.acquire(waiter);
       if (entry === null) return;
       this.#releaseUnused(entry);
