@@ -17,8 +17,10 @@ export class PoolSet<T> {
   /** Told of every move of every entry; for the simulator's coverage. */
   onMove: ((from: EntryState, to: EntryState) => void) | null = null;
 
-  /** Forgets a pool that has no entries and no waiters left. */
+  /** Forgets a pool that was shut; what it still closes is counted against its limits until it is closed. */
   remove(pool: Pool<T>): void {
+    // Nobody waits in it any more, so it is not blocked any more.
+    pool.adder.grow();
     this.pools.delete(pool);
   }
 

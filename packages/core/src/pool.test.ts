@@ -214,6 +214,21 @@ describe('limits', () => {
     expect(waiting.got.length).toBe(1);
   });
 
+  test('a pool that was shut while it was kept from dialling blocks nobody any more', () => {
+    const limits = [new Limit('db', 1)];
+    const shared = set();
+    const [a, b] = [makePool({}, { limits, set: shared, name: 'a' }), makePool({}, { limits, set: shared, name: 'b' })];
+    const holder = ask(a);
+    answer('open');
+    ask(b);
+    expect(shared.blocked).toBe(1);
+    b.shut();
+    shared.remove(b);
+    expect(shared.blocked).toBe(0);
+    a.release(holder.got[0]!, holder.got[0]!.generation);
+    expect(a.count(EntryState.Idle)).toBe(1);
+  });
+
   test('one waiter too many is refused', () => {
     const pool = makePool({ maxSize: 1, maxWaiters: 1 });
     ask(pool);
