@@ -167,14 +167,6 @@ export class Daemon implements ConsoleHost {
     this.shutDown('wait for clients');
   }
 
-  /** Refuses new clients, waits until those in a transaction have ended it, then closes everything. */
-  drain(): Promise<void> {
-    this.log('draining: no new clients; waiting for transactions to end');
-    for (const listener of this.listeners) listener.close();
-    this.shutDown('wait for servers');
-    return this.ended;
-  }
-
   /** Closes everything at once. */
   stop(): void {
     if (this.#stopped) return;
