@@ -108,6 +108,14 @@ describe('sluice start URL', () => {
     await run.stop();
   });
 
+  test('it ends when its terminal is closed', async () => {
+    const run = launch(['start', url(), '--listen', `127.0.0.1:${await freePort()}`]);
+    await run.waitFor(/Try: +psql/);
+    run.signal('SIGHUP');
+    expect((await run.exit).code).toBe(0);
+    await run.stop();
+  });
+
   test('a second Ctrl-C stops at once', async () => {
     const port = await freePort();
     const run = launch(['start', url(), '--listen', `127.0.0.1:${port}`]);

@@ -56,7 +56,7 @@ PostgreSQL ${postgres.version.split('-')[0]} is running, and Sluice pools it.
   Stop:        Ctrl-C (drains; a second one stops at once)
 
 `);
-      await serveUntilStopped(daemon, { termWaitsForClients: false, cleanUp: () => postgres.stop() });
+      await serveUntilStopped(daemon, { service: false, cleanUp: () => postgres.stop() });
     } catch (error) {
       await postgres.stop();
       throw error;

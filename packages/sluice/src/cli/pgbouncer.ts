@@ -94,7 +94,7 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   process.send?.(UP);
   process.disconnect?.();
   await serveUntilStopped(daemon, {
-    termWaitsForClients: true,
+    service: true,
     cleanUp: () => (pidfile === '' ? undefined : removePidFile(pidfile)),
   });
 }

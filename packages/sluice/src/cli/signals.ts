@@ -3,8 +3,11 @@ import { constants } from 'node:os';
 import type { Daemon } from '../daemon.ts';
 
 export interface SignalOptions {
-  /** TERM waits for clients, as PgBouncer from 1.23 on; otherwise it does what Ctrl-C does. */
-  termWaitsForClients: boolean;
+  /**
+   * The daemon runs from a file, as a service: HUP reads it again and TERM waits for clients, as in PgBouncer from 1.23 on.
+   * Otherwise it runs in a terminal, and both do what Ctrl-C does: HUP means that the terminal was closed.
+   */
+  service: boolean;
   /** Runs after the daemon has ended, before the process does. */
   cleanUp?: () => Promise<void> | void;
 }
@@ -27,12 +30,16 @@ export async function serveUntilStopped(daemon: Daemon, options: SignalOptions):
     }
   };
   process.on('SIGINT', () => stop('SIGINT', 'wait for servers'));
-  process.on('SIGTERM', () => stop('SIGTERM', options.termWaitsForClients ? 'wait for clients' : 'wait for servers'));
+  process.on('SIGTERM', () => stop('SIGTERM', options.service ? 'wait for clients' : 'wait for servers'));
   process.on('SIGQUIT', () => {
     daemon.log('got SIGQUIT, fast exit');
     daemon.stop();
   });
   process.on('SIGHUP', () => {
+    if (!options.service) {
+      stop('SIGHUP', 'wait for servers');
+      return;
+    }
     daemon.log('got SIGHUP, re-reading config');
     attempt(daemon, () => daemon.reload());
   });

@@ -69,7 +69,7 @@ async function startUrl(text: string, flags: UrlFlags): Promise<void> {
   await probe(url);
   const { daemon } = await runPooler(url, listen, flags);
   if (!flags.quiet) greet(daemon, url, listen.host);
-  await serveUntilStopped(daemon, { termWaitsForClients: false });
+  await serveUntilStopped(daemon, { service: false });
 }
 
 /** What the pooler needs to know of a database given by URL. */
@@ -149,5 +149,5 @@ async function startFile(path: string, flags: { verbose: number; quiet: boolean 
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
   }
-  await serveUntilStopped(daemon, { termWaitsForClients: true });
+  await serveUntilStopped(daemon, { service: true });
 }
