@@ -48,6 +48,8 @@ Flags:
       });
       const at = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
       const url = `postgres://${user}:${password}@${at}:${pooled}/${database}`;
+      // Signals first: whoever reads the greeting may send one.
+      const served = serveUntilStopped(daemon, { service: false, cleanUp: () => postgres.stop() });
       process.stdout.write(`
 PostgreSQL ${postgres.version.split('-')[0]} is running, and Sluice pools it.
 
@@ -56,7 +58,7 @@ PostgreSQL ${postgres.version.split('-')[0]} is running, and Sluice pools it.
   Stop:        Ctrl-C (drains; a second one stops at once)
 
 `);
-      await serveUntilStopped(daemon, { service: false, cleanUp: () => postgres.stop() });
+      await served;
     } catch (error) {
       await postgres.stop();
       throw error;

@@ -90,13 +90,14 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
   }
-  daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
-  process.send?.(UP);
-  process.disconnect?.();
-  await serveUntilStopped(daemon, {
+  const served = serveUntilStopped(daemon, {
     service: true,
     cleanUp: () => (pidfile === '' ? undefined : removePidFile(pidfile)),
   });
+  daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
+  process.send?.(UP);
+  process.disconnect?.();
+  await served;
 }
 
 export function newDaemon(path: string, config: Config, target: LogTarget): Daemon {

@@ -68,8 +68,10 @@ async function startUrl(text: string, flags: UrlFlags): Promise<void> {
   const listen = readListen(flags.listen ?? '127.0.0.1:6432');
   await probe(url);
   const { daemon } = await runPooler(url, listen, flags);
+  // Signals first: whoever reads the greeting may send one.
+  const served = serveUntilStopped(daemon, { service: false });
   if (!flags.quiet) greet(daemon, url, listen.host);
-  await serveUntilStopped(daemon, { service: false });
+  await served;
 }
 
 /** What the pooler needs to know of a database given by URL. */
