@@ -1,6 +1,7 @@
 /** auth_query: users that only the database knows, and what nobody learns about those that it does not. */
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { attempt } from './support/attempt.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -37,18 +38,10 @@ interface Outcome {
   detail?: string;
 }
 
-async function login(sluice: Sluice, user: string, password: string, database = 'postgres'): Promise<Outcome> {
-  const client = new pg.Client({ host: sluice.host, port: sluice.port, user, password, database });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return { user: (await client.query('select current_user as u')).rows[0].u };
-  } catch (error) {
-    const { message, detail } = error as pg.DatabaseError;
-    return { message, ...(detail === undefined ? {} : { detail }) };
-  } finally {
-    await client.end().catch(() => {});
-  }
+async function login({ host, port }: Sluice, user: string, password: string, database = 'postgres'): Promise<Outcome> {
+  const { value, error } = await attempt({ host, port, user, password, database });
+  if (error === null) return { user: value! };
+  return { message: error.message, ...(error.detail === undefined ? {} : { detail: error.detail }) };
 }
 
 describe('users that only the database knows', () => {
@@ -143,7 +136,7 @@ describe('nobody learns who exists', () => {
       expect(unknown.detail).toBe(known.detail);
       const reserved = await login(sluice, 'aq_none', 'wrong');
       expect(reserved.message!.replace('aq_none', 'aq_scram')).toBe(known.message);
-      expect(sluice.output()).toMatch(/postgres\/aq_nobody@127\.0\.0\.1:\d+ closing because: no such user \(age=0s\)/);
+      await sluice.waitFor(/postgres\/aq_nobody@127\.0\.0\.1:\d+ closing because: no such user \(age=0s\)/);
     },
   );
 
@@ -184,7 +177,7 @@ describe('where the question is asked', () => {
     });
     expect(await login(sluice, 'aq_scram', 'right', 'aq_other')).toEqual({ user: 'aq_scram' });
     expect((await login(sluice, 'aq_scram', 'right')).message).toBe('bouncer config error');
-    expect(sluice.output()).toMatch(/authentication database "nowhere" is not configured\./);
+    await sluice.waitFor(/authentication database "nowhere" is not configured\./);
   });
 
   test('auth_user and auth_query of the database go before the global ones', async () => {
@@ -201,7 +194,7 @@ describe('where the question is asked', () => {
   test('the console is no place to ask', async () => {
     const sluice = await start({ databases: other('auth_dbname=pgbouncer') });
     expect((await login(sluice, 'aq_scram', 'right', 'aq_other')).message).toBe('bouncer config error');
-    expect(sluice.output()).toMatch(/cannot use the reserved "pgbouncer" database as an auth_dbname/);
+    await sluice.waitFor(/cannot use the reserved "pgbouncer" database as an auth_dbname/);
   });
 
   test('a forced user of the database is for its clients, not for the question', async () => {
@@ -219,7 +212,7 @@ describe('where the question is asked', () => {
   ])('%s is a configuration error, and the log says which', async (_, query, logged) => {
     const sluice = await start({ settings: `auth_query = ${query}` });
     expect((await login(sluice, 'aq_scram', 'right')).message).toBe('bouncer config error');
-    expect(sluice.output()).toMatch(logged);
+    await sluice.waitFor(logged);
     // The server that answered so is as good as before.
     expect(await login(sluice, ASKER, 'asker-pw')).toEqual({ user: ASKER });
   });

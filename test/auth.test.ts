@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { startupMessage } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL, type Pair } from './support/certificates.ts';
 import { RawClient } from './support/raw.ts';
 import { launch, type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
@@ -40,24 +41,8 @@ function file(name: string, text: string): string {
 }
 
 /** The user that a query runs as, or what the client is told. */
-async function login(sluice: Sluice, config: pg.ClientConfig): Promise<string> {
-  const client = new pg.Client({
-    host: sluice.host,
-    port: sluice.port,
-    user: ROLE,
-    password: 'right',
-    database: 'postgres',
-    ...config,
-  });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return (await client.query('select current_user as u')).rows[0].u;
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    await client.end().catch(() => {});
-  }
+async function login({ host, port }: Sluice, config: pg.ClientConfig): Promise<string> {
+  return (await attempt({ host, port, user: ROLE, password: 'right', database: 'postgres', ...config })).text;
 }
 
 describe('auth_type any', () => {
@@ -69,7 +54,7 @@ describe('auth_type any', () => {
   test('without a forced user it is a configuration error', async () => {
     const sluice = await start({ settings: 'auth_type = any' });
     expect(await login(sluice, {})).toBe('bouncer config error');
-    expect(sluice.output()).toMatch(/auth_type=any requires forced user/);
+    await sluice.waitFor(/auth_type=any requires forced user/);
   });
 });
 
@@ -152,7 +137,7 @@ host  "postgres" ${ROLE}   127.0.0.0/8   scram-sha-256
     const sluice = launch(['start', ini]);
     running.push(sluice);
     expect((await sluice.exit).code).toBe(1);
-    expect(sluice.output()).toMatch(/hba line 2: unsupported method: "rejct".*bad\.conf/s);
+    await sluice.waitFor(/hba line 2: unsupported method: "rejct".*bad\.conf/s);
   });
 });
 
@@ -184,7 +169,7 @@ describe.runIf(process.platform === 'linux')('peers of Unix sockets', () => {
     await sluice.waitFor(/listening on unix:/);
     expect(await login(sluice, { host: sockets, user: ROLE })).toBe(server.user);
     expect(await login(sluice, { host: sockets, user: ME })).toBe('unix socket login rejected');
-    expect(sluice.output()).toMatch(/ident map m cannot be matched/);
+    await sluice.waitFor(/ident map m cannot be matched/);
   });
 });
 
@@ -215,7 +200,7 @@ describe.skipIf(!OPENSSL)('auth_type cert', () => {
     const ssl = shown(ours.issue(ROLE, `DNS:${ME}`));
     expect(await login(sluice, { ssl, password: 'not asked for' })).toBe(server.user);
     expect(await login(sluice, { ssl, user: ME })).toBe('certificate authentication failed');
-    expect(sluice.output()).toMatch(/TLS certificate name mismatch/);
+    await sluice.waitFor(/TLS certificate name mismatch/);
     expect(await login(sluice, { ssl: shown(ours.issue('stranger')), user: 'stranger' })).toBe(
       'certificate authentication failed',
     );
@@ -231,10 +216,10 @@ describe.skipIf(!OPENSSL)('auth_type cert', () => {
     const [app, all] = [ours.issue('app.example.org'), ours.issue('admin.example.org')];
     expect(await login(sluice, { ssl: shown(app) })).toBe(server.user);
     expect(await login(sluice, { ssl: shown(app), user: ME })).toBe('certificate authentication failed');
-    expect(sluice.output()).toMatch(/ident map: m does not have a match/);
+    await sluice.waitFor(/ident map: m does not have a match/);
     expect(await login(sluice, { ssl: shown(all), user: ME })).toBe(server.user);
     expect(await login(sluice, { ssl: shown(null) })).toBe('certificate authentication failed');
-    expect(sluice.output()).toMatch(/TLS client certificate required/);
+    await sluice.waitFor(/TLS client certificate required/);
   });
 });
 

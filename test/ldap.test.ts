@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL } from './support/certificates.ts';
 import { SLAPD, Slapd } from './support/slapd.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
@@ -17,17 +18,8 @@ const admin = new pg.Client(server);
 afterEach(() => Promise.all(running.splice(0).map((sluice) => sluice.stop())));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-async function login(sluice: Sluice, user: string, password: string): Promise<string> {
-  const client = new pg.Client({ host: sluice.host, port: sluice.port, user, password, database: 'postgres' });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return (await client.query('select current_user as u')).rows[0].u;
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    await client.end().catch(() => {});
-  }
+async function login({ host, port }: Sluice, user: string, password: string): Promise<string> {
+  return (await attempt({ host, port, user, password, database: 'postgres' })).text;
 }
 
 async function start(settings: string): Promise<Sluice> {
@@ -68,9 +60,7 @@ describe.skipIf(!SLAPD || !OPENSSL)('an LDAP server', () => {
     expect(await login(sluice, 'ldap_one', 'wrong')).toBe(REFUSED);
     expect(await login(sluice, 'nobody', 'wrong')).toBe(REFUSED);
     expect(await login(sluice, 'ldap_one', 'secret one')).toBe('ldap_one');
-    expect(sluice.output()).toMatch(
-      /LDAP login failed for user uid=ldap_one,dc=example,dc=net on server 127\.0\.0\.1:\d+/,
-    );
+    await sluice.waitFor(/LDAP login failed for user uid=ldap_one,dc=example,dc=net on server 127\.0\.0\.1:\d+/);
   });
 
   test.each([
@@ -88,8 +78,8 @@ describe.skipIf(!SLAPD || !OPENSSL)('an LDAP server', () => {
     expect(await login(sluice, 'ldap_two', 'secret')).toBe(REFUSED);
     for (const user of ['ldap_twin', 'nobody', 'ldap_*', 'ldap_one)(uid=*'])
       expect(await login(sluice, user, 'twin')).toBe(REFUSED);
-    expect(sluice.output()).toMatch(/LDAP user "ldap_twin" is not unique/);
-    expect(sluice.output()).toMatch(/invalid character in user name for LDAP authentication/);
+    await sluice.waitFor(/LDAP user "ldap_twin" is not unique/);
+    await sluice.waitFor(/invalid character in user name for LDAP authentication/);
   });
 
   test('an URL names server, base, attribute and scope; the scope is the base alone unless given', async () => {
@@ -107,7 +97,7 @@ describe.skipIf(!SLAPD || !OPENSSL)('an LDAP server', () => {
       at('ldapbasedn="dc=example,dc=net" ldapbinddn="cn=admin,dc=example,dc=net" ldapbindpasswd=no'),
     );
     expect(await login(sluice, 'ldap_one', 'secret one')).toBe(REFUSED);
-    expect(sluice.output()).toMatch(/could not perform initial LDAP bind for ldapbinddn "cn=admin,dc=example,dc=net"/);
+    await sluice.waitFor(/could not perform initial LDAP bind for ldapbinddn "cn=admin,dc=example,dc=net"/);
     expect(sluice.output()).not.toMatch(/ldapbindpasswd=no/);
   });
 
@@ -165,7 +155,7 @@ describe.skipIf(!SLAPD || !OPENSSL)('an LDAP server', () => {
     });
     running.push(sluice);
     expect(await login(sluice, 'ldap_one', 'secret one')).toBe('bouncer config error');
-    expect(sluice.output()).toMatch(/LDAP can't be used together with database authentication/);
+    await sluice.waitFor(/LDAP can't be used together with database authentication/);
   });
 });
 

@@ -4,6 +4,7 @@ import { formatScramSecret, md5Secret, parseSecret, passwordMessage, scramSecret
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
+import { attempt } from './support/attempt.ts';
 import { errorOf, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
@@ -12,17 +13,8 @@ const PASSWORD = 'pässword ’with’ "quotes"';
 let scram = '';
 const md5 = md5Secret(nodeCrypto, 'login_user', PASSWORD);
 
-async function attempt(sluice: Sluice, user: string, password: string): Promise<string> {
-  const client = new pg.Client({ host: sluice.host, port: sluice.port, user, password, database: 'postgres' });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return (await client.query('select current_user as u')).rows[0].u;
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    await client.end().catch(() => {});
-  }
+async function login({ host, port }: Sluice, user: string, password: string): Promise<string> {
+  return (await attempt({ host, port, user, password, database: 'postgres' })).text;
 }
 
 beforeAll(async () => {
@@ -71,8 +63,8 @@ describe.each([
   afterAll(() => sluice.stop());
 
   test('the right password gets in, also through to the server', async () => {
-    expect(await attempt(sluice, 'login_user', PASSWORD)).toBe('login_user');
-    expect(await attempt(sluice, 'login_user', PASSWORD)).toBe('login_user');
+    expect(await login(sluice, 'login_user', PASSWORD)).toBe('login_user');
+    expect(await login(sluice, 'login_user', PASSWORD)).toBe('login_user');
   });
 
   const refused = (user: string) =>
@@ -84,16 +76,16 @@ describe.each([
     ['longer', `${PASSWORD}x`],
     ['very long', 'x'.repeat(65_000)],
   ])('a %s password does not', async (_, password) => {
-    expect(await attempt(sluice, 'login_user', password)).toBe(refused('login_user'));
+    expect(await login(sluice, 'login_user', password)).toBe(refused('login_user'));
   });
 
   test('a user that does not exist and one without a password are told the same', async () => {
-    expect(await attempt(sluice, 'nobody', 'x')).toBe(refused('nobody'));
-    expect(await attempt(sluice, 'empty', 'x')).toBe(refused('empty'));
+    expect(await login(sluice, 'nobody', 'x')).toBe(refused('nobody'));
+    expect(await login(sluice, 'empty', 'x')).toBe(refused('empty'));
   });
 
   test('an empty password does not', async () => {
-    expect(await attempt(sluice, 'login_user', '')).toMatch(
+    expect(await login(sluice, 'login_user', '')).toMatch(
       /password authentication failed|empty password returned by client|must be a (non-empty )?string|SASL/,
     );
   });
@@ -106,11 +98,11 @@ describe('other combinations', () => {
       settings: 'auth_type = md5',
       userlist: `"login_user" "${md5}"\n`,
     });
-    expect(await attempt(sluice, 'login_user', PASSWORD)).toBe(server.user);
-    expect(await attempt(sluice, 'login_user', 'wrong')).toMatch(/password authentication failed/);
+    expect(await login(sluice, 'login_user', PASSWORD)).toBe(server.user);
+    expect(await login(sluice, 'login_user', 'wrong')).toMatch(/password authentication failed/);
     await sluice.stop();
     const forwarded = await startSluice(server, { settings: 'auth_type = md5', userlist: `"login_user" "${md5}"\n` });
-    expect(await attempt(forwarded, 'login_user', PASSWORD)).toMatch(
+    expect(await login(forwarded, 'login_user', PASSWORD)).toMatch(
       /wants SCRAM-SHA-256 of user "login_user", but only a md5 secret is known/,
     );
     await forwarded.stop();
@@ -131,8 +123,8 @@ describe('other combinations', () => {
       settings: 'auth_type = trust',
       userlist: `"login_user" ${quote(PASSWORD)}\n`,
     });
-    expect(await attempt(sluice, 'login_user', 'whatever')).toBe('login_user');
-    expect(await attempt(sluice, 'stranger', 'whatever')).toBe('"trust" authentication failed');
+    expect(await login(sluice, 'login_user', 'whatever')).toBe('login_user');
+    expect(await login(sluice, 'stranger', 'whatever')).toBe('"trust" authentication failed');
     await sluice.stop();
   });
 
@@ -140,7 +132,7 @@ describe('other combinations', () => {
     const other = formatScramSecret(await scramSecret(nodeCrypto, PASSWORD, nodeCrypto.randomBytes(16), 4096));
     expect(parseSecret(other).kind).toBe('scram');
     const sluice = await startSluice(server, { userlist: `"login_user" "${other}"\n` });
-    expect(await attempt(sluice, 'login_user', PASSWORD)).toMatch(
+    expect(await login(sluice, 'login_user', PASSWORD)).toMatch(
       /password authentication failed for user "login_user"|wrong password type/,
     );
     await sluice.stop();

@@ -7,6 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
+import { attempt } from './support/attempt.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const PASSWORD = 'open sesame';
@@ -62,17 +63,9 @@ afterAll(async () => {
 });
 
 const connect = async (user: string): Promise<string> => {
-  const client = new pg.Client({ host: sluice.host, port: sluice.port, user, database: 'postgres' });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return (await client.query('select current_user as u')).rows[0].u;
-  } catch (error) {
-    const { message, detail } = error as pg.DatabaseError;
-    return `${message}\n${detail}`;
-  } finally {
-    await client.end().catch(() => {});
-  }
+  const { host, port } = sluice;
+  const { error, text } = await attempt({ host, port, user, database: 'postgres' });
+  return error === null ? text : `${text}\n${error.detail}`;
 };
 
 test.each(['by_trust', 'by_password', 'by_md5', 'by_scram'])('%s', async (user) => {

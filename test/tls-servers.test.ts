@@ -10,6 +10,7 @@ import { type Config, parseConfig } from '../packages/sluice/src/config/index.ts
 import { Daemon } from '../packages/sluice/src/daemon.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { Log } from '../packages/sluice/src/telemetry/log.ts';
+import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
 import type { Coordinates } from './support/global-setup.ts';
 import { ManInTheMiddle } from './support/man-in-the-middle.ts';
@@ -108,20 +109,8 @@ const OVER = 'select coalesce(version, $$plain$$) as x from pg_stat_ssl where pi
 /** The TLS version of the server connection, 'plain', or the error the client gets. */
 async function over(sluice: { host: string; port: number }, user = 'postgres', sql = OVER): Promise<string> {
   const { password, database } = coordinates();
-  const client = new pg.Client({ host: sluice.host, port: sluice.port, user, password, database });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-  } catch (error) {
-    return (error as Error).message;
-  }
-  const answer = client.query(sql).then(
-    ({ rows }) => String(rows[0].x),
-    (error: Error) => error.message,
-  );
-  await answer;
-  await client.end().catch(() => {});
-  return answer;
+  const { host, port } = sluice;
+  return (await attempt({ host, port, user, password, database }, sql)).text;
 }
 
 describe.skipIf(!OPENSSL)('server_tls_sslmode', () => {
@@ -190,7 +179,7 @@ describe.skipIf(!OPENSSL)('server_tls_sslmode', () => {
     const settings = 'server_tls_sslmode = require\nserver_tls_protocols = tlsv1.2';
     const sluice = await sluiceWith({ settings: `${settings}\nserver_tls_ciphers = ECDHE-ECDSA-AES256-GCM-SHA384` });
     expect(await over(sluice)).toBe('TLSv1.2');
-    expect(sluice.output()).toContain('SSL established: TLSv1.2/ECDHE-ECDSA-AES256-GCM-SHA384');
+    await sluice.waitFor(/SSL established: TLSv1\.2\/ECDHE-ECDSA-AES256-GCM-SHA384/);
     if (ON_BUN) return;
     const suites = 'server_tls_sslmode = require\nserver_tls13_ciphers = TLS_AES_128_GCM_SHA256';
     const cipher = 'select cipher as x from pg_stat_ssl where pid = pg_backend_pid()';

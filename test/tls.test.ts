@@ -7,6 +7,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { cancelRequest, sslRequest, startupMessage } from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
 import { PSQL, runProgram } from './support/programs.ts';
 import { errorOf, RawClient } from './support/raw.ts';
@@ -39,25 +40,12 @@ async function withTls(settings: string, options: SluiceOptions = {}): Promise<S
 
 /** What a client is told: the answer to its query, or its error. */
 async function ask(
-  at: { host: string; port: number },
+  { host, port }: { host: string; port: number },
   config: pg.ClientConfig,
   sql = 'select 1 as x',
 ): Promise<string> {
   const { user, password, database } = server;
-  const client = new pg.Client({ host: at.host, port: at.port, user, password, database, ...config });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-  } catch (error) {
-    return (error as Error).message;
-  }
-  const answer = client.query(sql).then(
-    ({ rows }) => String(rows[0].x),
-    (error: Error) => error.message,
-  );
-  await answer;
-  await client.end().catch(() => {});
-  return answer;
+  return (await attempt({ host, port, user, password, database, ...config }, sql)).text;
 }
 
 /** Runs psql with a connection string of libpq's own words. */
@@ -259,7 +247,7 @@ describe.skipIf(!OPENSSL)('protocols and ciphers', () => {
     async (settings, described) => {
       const sluice = await withTls(settings);
       expect(await ask(sluice, { ssl: trusted() })).toBe('1');
-      expect(sluice.output()).toContain(`tls=${described}`);
+      await sluice.waitFor(new RegExp(`tls=${described}`));
     },
   );
 

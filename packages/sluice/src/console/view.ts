@@ -1,6 +1,6 @@
 /** What a SHOW view is: fixed columns, and rows made from a snapshot. */
 import type { Column } from '@sluice/wire';
-import type { Config } from '../config/index.ts';
+import { CONSOLE_DATABASE, type Config } from '../config/index.ts';
 import type { Snapshot } from '../pooling/snapshot.ts';
 import type { Cell } from './table.ts';
 
@@ -33,4 +33,4 @@ export interface View {
 }
 
 /** The console's database, its user and pool, as they stand in the views. */
-export const CONSOLE = { database: 'pgbouncer', user: 'pgbouncer', poolSize: 2, mode: 'statement' } as const;
+export const CONSOLE = { database: CONSOLE_DATABASE, user: 'pgbouncer', poolSize: 2, mode: 'statement' } as const;

@@ -1,5 +1,5 @@
 /** The log's way to syslog(3): through the C library, as Node has no datagram sockets of the Unix kind. */
-import { createRequire } from 'node:module';
+import { libc } from '../net/libc.ts';
 import type { LogLevel, LogSink } from '../telemetry/log.ts';
 
 /** Facilities of syslog.h, by PgBouncer's names (syslog_facility). */
@@ -22,10 +22,9 @@ const LOG_PID = 1;
 
 /** Throws when the C library cannot be reached. */
 export function openSyslog(ident: string, facility: string): LogSink {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-  const libc = koffi.load(null);
-  const openlog = libc.func('void openlog(void *ident, int option, int facility)');
-  const syslog = libc.func('void syslog(int priority, const char *format, const char *text)');
+  const library = libc();
+  const openlog = library.func('void openlog(void *ident, int option, int facility)');
+  const syslog = library.func('void syslog(int priority, const char *format, const char *text)');
   // The library keeps the pointer: the bytes must live as long as the process.
   const name = Buffer.from(`${ident}\0`);
   KEPT.push(name);

@@ -3,7 +3,7 @@
  * (sd_listen_fds(3)). Without systemd nothing here does anything.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { libc } from '../net/libc.ts';
 
 /** The first descriptor that systemd passes on. */
 const FIRST_FD = 3;
@@ -38,11 +38,12 @@ function isUnixSocket(fd: number): boolean {
 export function notifySystemd(state: string, path: string | undefined = process.env.NOTIFY_SOCKET): void {
   if (path === undefined || path === '' || process.platform !== 'linux') return;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const libc = koffi.load(null);
-    const socket = libc.func('int socket(int family, int type, int protocol)');
-    const sendto = libc.func('int64_t sendto(int fd, void *data, uint64_t size, int flags, void *to, uint32_t length)');
-    const close = libc.func('int close(int fd)');
+    const library = libc();
+    const socket = library.func('int socket(int family, int type, int protocol)');
+    const sendto = library.func(
+      'int64_t sendto(int fd, void *data, uint64_t size, int flags, void *to, uint32_t length)',
+    );
+    const close = library.func('int close(int fd)');
     const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
     const name = Buffer.from(path.startsWith('@') ? `\0${path.slice(1)}` : path);

@@ -10,6 +10,7 @@
 import { writeSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
+import { ReadGate } from './read-gate.ts';
 
 /** What one read brings at most. */
 const READ_BYTES = 65_536;
@@ -35,11 +36,10 @@ export class FastConn implements Conn {
   closed = false;
   readonly tls: TlsFacts | null = null;
   #socket: RawSocket;
+  readonly #reading: ReadGate;
   #handle: SocketHandle | null;
   #fd: number;
   #over = false;
-  #wantsPause = false;
-  #held = false;
   #local: Address | null = null;
   #remote: Address | null = null;
   readonly #unixPort: number;
@@ -70,6 +70,7 @@ export class FastConn implements Conn {
   private constructor(socket: RawSocket, handler: ConnHandler, unixPort: number) {
     this.handler = handler;
     this.#socket = socket;
+    this.#reading = new ReadGate(socket);
     this.#handle = socket._handle;
     this.#fd = socket._handle?.fd ?? -1;
     this.#unixPort = unixPort;
@@ -119,19 +120,15 @@ export class FastConn implements Conn {
   }
 
   pause(): void {
-    this.#wantsPause = true;
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   resume(): void {
-    this.#wantsPause = false;
-    if (!this.#held) this.#socket.resume();
+    this.#reading.resume();
   }
 
   hold(held: boolean): void {
-    this.#held = held;
-    if (held) this.#socket.pause();
-    else if (!this.#wantsPause) this.#socket.resume();
+    this.#reading.hold(held);
   }
 
   end(lingerMs = LINGER_MS): void {

@@ -3,8 +3,8 @@
  * for it, so the C library's is used through koffi, which is loaded at the first question. Decides nothing.
  */
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { Conn } from './conn.ts';
+import { type Library, libc } from './libc.ts';
 
 /** `socket(7)` on Linux: level, option, and struct ucred of three 32-bit numbers (pid, uid, gid). */
 const SOL_SOCKET = 1;
@@ -52,18 +52,14 @@ const unable: Lookup = () => null;
 
 function loadLookup(): Lookup {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const libc = koffi.load(null);
-    return process.platform === 'linux' ? linuxLookup(libc) : bsdLookup(libc);
+    return process.platform === 'linux' ? linuxLookup(libc()) : bsdLookup(libc());
   } catch {
     return unable;
   }
 }
 
-type Library = ReturnType<typeof import('koffi').load>;
-
-function linuxLookup(libc: Library): Lookup {
-  const getsockopt = libc.func('int getsockopt(int fd, int level, int option, void *value, void *length)');
+function linuxLookup(library: Library): Lookup {
+  const getsockopt = library.func('int getsockopt(int fd, int level, int option, void *value, void *length)');
   const credentials = Buffer.alloc(UCRED_BYTES);
   const length = Buffer.alloc(4);
   return (fd) => {
@@ -74,8 +70,8 @@ function linuxLookup(libc: Library): Lookup {
 }
 
 /** `getpeereid(3)`: macOS and the BSDs. */
-function bsdLookup(libc: Library): Lookup {
-  const getpeereid = libc.func('int getpeereid(int fd, void *uid, void *gid)');
+function bsdLookup(library: Library): Lookup {
+  const getpeereid = library.func('int getpeereid(int fd, void *uid, void *gid)');
   const uid = Buffer.alloc(4);
   const gid = Buffer.alloc(4);
   return (fd) => (getpeereid(fd, uid, gid) === 0 ? uid.readUInt32LE() : null);

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
 import { addressOf, type RawSocket, type Surrendered, surrendered } from './fast-conn.ts';
+import { ReadGate } from './read-gate.ts';
 
 export class PlainConn implements Conn {
   handler: ConnHandler;
@@ -10,16 +11,16 @@ export class PlainConn implements Conn {
   /** On TLS: null until the handshake is done. */
   tls: TlsFacts | null = null;
   readonly #socket: Socket;
+  readonly #reading: ReadGate;
   readonly #unixPort: number;
   #over = false;
-  #wantsPause = false;
-  #held = false;
   #local: Address | null = null;
   #remote: Address | null = null;
 
   constructor(socket: Socket, handler: ConnHandler, unixPort: number) {
     this.handler = handler;
     this.#socket = socket;
+    this.#reading = new ReadGate(socket);
     this.#unixPort = unixPort;
     socket.on('data', (chunk: Buffer) => {
       if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
@@ -67,19 +68,15 @@ export class PlainConn implements Conn {
   }
 
   pause(): void {
-    this.#wantsPause = true;
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   resume(): void {
-    this.#wantsPause = false;
-    if (!this.#held) this.#socket.resume();
+    this.#reading.resume();
   }
 
   hold(held: boolean): void {
-    this.#held = held;
-    if (held) this.#socket.pause();
-    else if (!this.#wantsPause) this.#socket.resume();
+    this.#reading.hold(held);
   }
 
   end(lingerMs = LINGER_MS): void {

@@ -2,9 +2,9 @@
  * Listening sockets that several processes share (so_reuseport): made with SO_REUSEPORT set before they are bound, through the
  * C library, as Node can do that from version 23.1 on only. Linux; addresses are numbers, not names.
  */
-import { createRequire } from 'node:module';
 import { isIPv6 } from 'node:net';
 import { parseAddress } from '../config/index.ts';
+import { lastError, libc } from './libc.ts';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -17,15 +17,14 @@ const SO_REUSEPORT = 15;
 
 /** The descriptor of a socket bound to this address, not yet listening. Throws an error that names the step and its errno. */
 export function reusePortSocket(host: string, port: number): number {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-  const libc = koffi.load(null);
-  const socket = libc.func('int socket(int family, int type, int protocol)');
-  const setsockopt = libc.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
-  const bind = libc.func('int bind(int fd, void *address, uint32_t size)');
-  const close = libc.func('int close(int fd)');
+  const library = libc();
+  const socket = library.func('int socket(int family, int type, int protocol)');
+  const setsockopt = library.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
+  const bind = library.func('int bind(int fd, void *address, uint32_t size)');
+  const close = library.func('int close(int fd)');
   const check = (result: number, step: string): number => {
     if (result >= 0) return result;
-    const code = Object.entries(koffi.os.errno).find(([, value]) => value === koffi.errno())?.[0] ?? 'EIO';
+    const code = lastError();
     throw Object.assign(new Error(`${step} ${host}:${port}: ${code}`), { code });
   };
   const six = isIPv6(host);

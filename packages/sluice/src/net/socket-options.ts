@@ -3,8 +3,8 @@
  * setsockopt(2) of the C library. Numbers are Linux's. tcp_socket_buffer is not among them: set on a connection that exists,
  * small buffers make it crawl (20 MB in 20 s with 4096), and Node lets nobody at a socket before it is connected.
  */
-import { createRequire } from 'node:module';
 import type { Conn } from './conn.ts';
+import { libc } from './libc.ts';
 
 /** The settings that this file gives effect to; durations in milliseconds, 0: the system's own value. */
 export interface TcpSettings {
@@ -51,10 +51,7 @@ function optionsOf(settings: TcpSettings): [number, number, number][] {
 function loadSetOption(): SetOption {
   if (process.platform !== 'linux') return () => false;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const setsockopt = koffi
-      .load(null)
-      .func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
+    const setsockopt = libc().func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
     const value = Buffer.alloc(4);
     return (fd, level, option, number) => {
       value.writeInt32LE(number);

@@ -164,8 +164,10 @@ export class PoolerDesk implements LoginDesk {
     const user = await this.#gate.examine({ request, conn, reader, about });
     // Under auth_type any everybody may look, and admin_users may do everything (as PgBouncer does it; its manual says more).
     const access = this.console!.access(user) ?? (config.global.authType === 'any' ? 'stats' : null);
-    if (access === 'stats') this.#checkUser(user);
-    if (access === 'stats') this.#checkDatabaseLimit(CONSOLE_DATABASE, this.#pooler.consoles.size, undefined);
+    if (access === 'stats') {
+      this.#checkUser(user);
+      this.#checkDatabaseLimit(CONSOLE_DATABASE, this.#pooler.consoles.size, undefined);
+    }
     if (access === null)
       throw new LoginRefused({
         message: 'not allowed',

@@ -4,6 +4,7 @@
  */
 import { EntryState } from '@sluice/core';
 import { SessionState } from '../client/side.ts';
+import { CONSOLE_DATABASE } from '../config/index.ts';
 import type { Database, Pooler, ShutdownMode } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
 
@@ -176,7 +177,7 @@ export class Operator {
 
   /** The database that a command names; one of the '*' entry's is made. */
   find(name: string, verb: string): Database {
-    if (name === 'pgbouncer') throw new OperatorError(`cannot ${verb} admin db: ${name}`);
+    if (name === CONSOLE_DATABASE) throw new OperatorError(`cannot ${verb} admin db: ${name}`);
     const database = this.#pooler.database(name);
     if (database === null) throw new OperatorError(`no such database: ${name}`);
     return database;

@@ -203,7 +203,7 @@ export class Pooler implements ClientRegistry {
       suffix,
     );
     this.pools.set(pool.key, pool);
-    if (this.pauseMode !== 'active' || database.paused || this.shutdown === 'wait for servers') pool.pool.pause(true);
+    if (this.pauseMode !== 'active' || database.paused) pool.pool.pause(true);
     return pool;
   }
 

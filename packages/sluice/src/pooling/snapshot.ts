@@ -5,7 +5,7 @@
 import { type Entry, EntryState } from '@sluice/core';
 import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
-import type { Config, DatabaseConfig } from '../config/index.ts';
+import { CONSOLE_DATABASE, type Config, type DatabaseConfig } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
 import type { Server } from '../server/server.ts';
 import { Clock } from '../telemetry/clock.ts';
@@ -164,11 +164,11 @@ export class Snapshot {
     });
   }
 
-  /** By database; `consoleDatabase` is the name under which the console's own commands stand. */
-  traffic(consoleDatabase: string): TrafficRow[] {
+  /** By database, the console's own commands among them. */
+  traffic(): TrafficRow[] {
     const { periods, databases, pools, consoleTraffic } = this.#pooler;
     const used = new Set([...pools.values()].map((pool) => pool.database));
-    const counted: [string, TrafficCounts][] = [[consoleDatabase, consoleTraffic]];
+    const counted: [string, TrafficCounts][] = [[CONSOLE_DATABASE, consoleTraffic]];
     for (const { name, traffic } of databases.values()) if (used.has(name)) counted.push([name, traffic]);
     return counted
       .sort(([a], [b]) => compare(a, b))
@@ -180,8 +180,8 @@ export class Snapshot {
   }
 
   /** Of all databases together. */
-  totals(consoleDatabase: string): TrafficRow {
-    const totals = this.traffic(consoleDatabase).reduce((sum, row) => addTraffic(sum, row.totals), NO_TRAFFIC);
+  totals(): TrafficRow {
+    const totals = this.traffic().reduce((sum, row) => addTraffic(sum, row.totals), NO_TRAFFIC);
     return { database: '', totals, averages: this.#pooler.periods.totals(totals, this.#now) };
   }
 

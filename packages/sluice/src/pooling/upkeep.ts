@@ -1,6 +1,7 @@
 /** Housekeeping three times a second: unused pools and auto-databases go, condemned sessions close, periods turn. */
 import { EntryState } from '@sluice/core';
 import { ClientSession } from '../client/session.ts';
+import { CONSOLE_DATABASE } from '../config/index.ts';
 import { Tx } from '../server/holder.ts';
 import type { Operator } from './operator.ts';
 import type { Pooler } from './pooler.ts';
@@ -9,7 +10,7 @@ import type { ServerPool } from './server-pool.ts';
 export function housekeep(pooler: Pooler, operator: Operator): void {
   if (pooler.config.global.serverFastClose) closeFast(pooler);
   pooler.warmUp();
-  for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, pooler, operator);
+  for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, operator);
   closeIdlePools(pooler, operator);
   closeIdleDatabases(pooler, operator);
   turnPeriod(pooler);
@@ -28,12 +29,12 @@ function closeFast(pooler: Pooler): void {
 }
 
 /** A replication connection never comes free by itself: a condemned one is ended. Its pool goes with it. */
-function tendReplication({ pool, clients }: ServerPool, pooler: Pooler, operator: Operator): void {
+function tendReplication(home: ServerPool, operator: Operator): void {
+  const { pool, clients } = home;
   for (const entry of [...pool.lists[EntryState.Linked]!])
     if (entry.retiring !== null && entry.value!.holder instanceof ClientSession)
       entry.value!.holder.disconnect('database configuration changed');
-  if (clients > 0 || pool.queue.length > 0) return;
-  for (const home of pooler.pools.values()) if (home.pool === pool) operator.killPool(home, 'client gone');
+  if (clients === 0 && pool.queue.length === 0) operator.killPool(home, 'client gone');
 }
 
 function inUse({ pool, clients }: ServerPool): boolean {
@@ -73,7 +74,7 @@ function turnPeriod(pooler: Pooler): void {
   const { clock, periods, config, databases, consoleTraffic, log } = pooler;
   if (clock.now - periods.begunAt < config.global.statsPeriodMs) return;
   const traffic = [...databases.values()].map(({ name, traffic: counts }) => [name, counts] as const);
-  const mean = periods.turn(clock.now, [...traffic, ['pgbouncer', consoleTraffic]]);
+  const mean = periods.turn(clock.now, [...traffic, [CONSOLE_DATABASE, consoleTraffic]]);
   if (!config.global.logStats) return;
   log.info(
     `stats: ${mean.transactions} xacts/s, ${mean.queries} queries/s, ${mean.clientParses} client parses/s, ` +

@@ -1,7 +1,7 @@
 /** SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS: traffic by database. Times in microseconds. */
 import type { TrafficCounts } from '../../telemetry/traffic.ts';
 import { columns } from '../table.ts';
-import { CONSOLE, type View } from '../view.ts';
+import type { View } from '../view.ts';
 
 /** PgBouncer's names for the counters, in its order: in TOTALS, in STATS (total_, avg_) and in STATS_TOTALS. */
 const COUNTERS = [
@@ -47,14 +47,13 @@ export const STATS: View = {
   ]),
   rows: ({ snapshot }) =>
     snapshot
-      .traffic(CONSOLE.database)
+      .traffic()
       .map(({ database, totals, averages }) => [database, ...totalsOf(totals), ...averagesOf(averages)]),
 };
 
 export const STATS_TOTALS: View = {
   columns: columns(`s${'N'.repeat(12)}`, ['database', ...COUNTERS.map(([, , , name]) => name)]),
-  rows: ({ snapshot }) =>
-    snapshot.traffic(CONSOLE.database).map(({ database, totals }) => [database, ...totalsOf(totals)]),
+  rows: ({ snapshot }) => snapshot.traffic().map(({ database, totals }) => [database, ...totalsOf(totals)]),
 };
 
 export const STATS_AVERAGES: View = {
@@ -62,14 +61,13 @@ export const STATS_AVERAGES: View = {
     'database',
     ...COUNTERS.map(([, , , name], at) => (at >= FIRST_PREFIXED ? `avg_${name}` : name)),
   ]),
-  rows: ({ snapshot }) =>
-    snapshot.traffic(CONSOLE.database).map(({ database, averages }) => [database, ...averagesOf(averages)]),
+  rows: ({ snapshot }) => snapshot.traffic().map(({ database, averages }) => [database, ...averagesOf(averages)]),
 };
 
 export const TOTALS: View = {
   columns: columns('sN', ['name', 'value']),
   rows({ snapshot }) {
-    const { totals, averages } = snapshot.totals(CONSOLE.database);
+    const { totals, averages } = snapshot.totals();
     const named = (prefix: string, values: number[]) =>
       values.map((value, at) => [`${prefix}_${COUNTERS[at]![0]}`, value] as const);
     return [...named('total', totalsOf(totals)), ...named('avg', averagesOf(averages))];
