@@ -20,6 +20,7 @@ export const ROOMS = [
   'embedded',
   'auth',
   'telemetry',
+  'sql',
   'server',
   'client',
   'pooling',

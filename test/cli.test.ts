@@ -96,11 +96,14 @@ describe('sluice start URL', () => {
       code: '28P01',
     });
     const { raw } = await RawClient.login({ ...server, port });
+    // Its session follows it (session_state = follow): a parser has been loaded, and PostgreSQL was asked.
+    raw.send(query("set app.kept = 'x'; prepare kept as select current_setting('app.kept')"));
+    await raw.until('Z');
     raw.send(query('begin'));
     await raw.until('Z');
     run.signal('SIGINT');
     await run.waitFor(/got SIGINT, shutting down/);
-    raw.send(query('select 1'));
+    raw.send(query('execute kept'));
     expect(types(await raw.until('Z'))).toBe('TDCZ');
     raw.send(query('commit'));
     expect(types(await raw.until('Z'))).toBe('CZ');

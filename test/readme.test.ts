@@ -138,12 +138,12 @@ describe('what pool modes break', () => {
     exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as lock,
     exists (select from pg_prepared_statements where name = 'left_behind') as prepared,
     exists (select from pg_cursors where name = 'left_behind') as cursor`;
-  const all = (left: boolean) => ({
+  const all = (left: boolean, prepared = left) => ({
     setting: left,
     listening: left,
     temp_table: left,
     lock: left,
-    prepared: left,
+    prepared,
     cursor: left,
   });
 
@@ -159,9 +159,17 @@ describe('what pool modes break', () => {
   test.each(['transaction', 'statement'])(
     '%s: session state stays on the server, for the next client to find',
     async (mode) => {
-      expect(await find(mode)).toEqual(all(true));
+      expect(await find(mode, 'max_prepared_statements = 0')).toEqual(all(true));
     },
   );
+
+  test('what is prepared in SQL stays with its client where max_prepared_statements is set', async () => {
+    expect(await find('transaction')).toEqual(all(true, false));
+  });
+
+  test('with session_state = follow the next client finds nothing of it', async () => {
+    expect(await find('transaction', 'session_state = follow')).toEqual(all(false));
+  });
 
   test('session: the next client finds nothing of it', async () => {
     expect(await find('session')).toEqual(all(false));

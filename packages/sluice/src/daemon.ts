@@ -83,6 +83,7 @@ export class Daemon implements ConsoleHost {
   /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
   async start(): Promise<void> {
     const { listenAddr, listenPort, listenBacklog: backlog, ...global } = this.pooler.config.global;
+    if (global.sessionState !== 'pgbouncer') await this.pooler.classifier.load();
     const passed = passedSockets();
     for (const { fd, unix } of passed)
       await this.#listen({ host: `descriptor ${fd}`, port: listenPort, unix, backlog, fd });

@@ -108,7 +108,8 @@ export async function runPooler(
     `pool_mode = ${flags['pool-mode'] ?? 'transaction'}`,
     `default_pool_size = ${flags['pool-size'] ?? '20'}`,
     'max_client_conn = 10000',
-    'ignore_startup_parameters = extra_float_digits',
+    // The aim: an application written for a direct connection finds what it knows.
+    'session_state = follow',
   ].join('\n');
   const { config, problems } = parseConfig(ini, { path: 'command line', readFile: () => '' });
   const bad = problems.find(({ severity }) => severity === 'error');

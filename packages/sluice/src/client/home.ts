@@ -2,10 +2,24 @@
 import type { Pool, Refusal } from '@sluice/core';
 import type { Server } from '../server/server.ts';
 import type { StatementStore } from '../server/statements.ts';
+import type { Classifier } from '../sql/classifier.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import type { Session } from './side.ts';
 
 export type PoolingMode = 'session' | 'transaction' | 'statement';
+
+/** What is made of a client's session state beyond PostgreSQL's reported parameters. */
+export const Keeping = {
+  /** Nothing: it stays where it is (session mode), or nobody looks. */
+  Nothing: 0,
+  /** PREPARE and DEALLOCATE are followed (max_prepared_statements). */
+  Statements: 1,
+  /** session_state = follow. */
+  Follow: 2,
+  /** session_state = refuse. */
+  Refuse: 3,
+} as const;
+export type Keeping = (typeof Keeping)[keyof typeof Keeping];
 
 /** The pool of one database and user, as its clients see it. */
 export interface ClientHome {
@@ -16,6 +30,7 @@ export interface ClientHome {
   readonly replication: boolean;
   /** Named statements followed from server to server; 0 when they pass untouched. */
   readonly maxPrepared: number;
+  readonly keeping: Keeping;
   /** Reset after every transaction (server_reset_query_always). */
   readonly resetAlways: boolean;
   /** Clock milliseconds at which a wait of this user that begins now is given up; Infinity: never. */
@@ -34,6 +49,7 @@ export interface ClientError {
 
 export interface ClientRegistry {
   readonly statements: StatementStore;
+  readonly classifier: Classifier;
   /** Bytes of the largest message accepted (max_packet_size). */
   readonly maxPacketSize: number;
   /** Simple queries are refused (disable_pqexec). */

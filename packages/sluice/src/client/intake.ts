@@ -5,8 +5,10 @@
  */
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Gather } from '../net/gather.ts';
+import { Keeping } from './home.ts';
 import { intercept } from './prepared.ts';
 import { type Session, SessionState } from './side.ts';
+import { watch } from './watch.ts';
 
 /** What may pile up from a client that waits for a server before it is no longer read. */
 const BACKLOG_BYTES = 65_536;
@@ -169,10 +171,10 @@ export class Intake {
         this.#session.drop(TERMINATED);
         return;
       }
-      if (this.#session.home.maxPrepared > 0 && what >= Front.Parse && what <= Front.Close && what !== Front.Execute) {
+      if (this.#concerns(what)) {
         this.#send(buffer, from, at);
         from = at;
-        const done = this.#intercept(buffer, at, Math.min(end, at + size), size);
+        const done = this.#examine(what, buffer, at, Math.min(end, at + size), size);
         if (done === 0) return;
         if (done > 0) {
           at += done;
@@ -194,10 +196,41 @@ export class Intake {
     if (from < to && this.#session.server !== null) TO_SERVER.add(this.#session.server.conn, buffer, from, to);
   }
 
+  /** Is the message one whose names or text are looked at? */
+  #concerns(what: number): boolean {
+    const { keeping, maxPrepared } = this.#session.home;
+    if (what === Front.Query) return keeping !== Keeping.Nothing;
+    return what >= Front.Parse && what <= Front.Close && what !== Front.Execute && (maxPrepared > 0 || keeping > 0);
+  }
+
   /**
-   * Prepared statements: returns how many bytes of the chunk were dealt with, 0 when the message must be kept until
-   * more of it is here, or -1 when it is not a matter of prepared statements and passes like any other.
+   * Returns how many bytes of the chunk were dealt with, 0 when the message must be kept until more of it is here, or -1
+   * when it passes like any other.
    */
+  #examine(what: number, buffer: Buffer, at: number, end: number, size: number): number {
+    const { keeping, maxPrepared } = this.#session.home;
+    if (keeping !== Keeping.Nothing && (what === Front.Query || what === Front.Parse)) {
+      const done = this.#watch(buffer, at, end, size);
+      if (done >= 0) return done;
+    }
+    return maxPrepared > 0 && what !== Front.Query ? this.#intercept(buffer, at, end, size) : -1;
+  }
+
+  /** What may leave something behind; what is dealt with was replaced. */
+  #watch(buffer: Buffer, at: number, end: number, size: number): number {
+    const server = this.#session.server!;
+    const verdict = watch(this.#session, server, buffer, at, end, size);
+    if (verdict === 'pass') return -1;
+    if (verdict === 'more') {
+      this.#keep(buffer, at, end, size);
+      return 0;
+    }
+    this.#note(FRONT[buffer[at]!]!);
+    TO_SERVER.add(server.conn, verdict, 0, verdict.length);
+    return end - at;
+  }
+
+  /** Prepared statements. */
   #intercept(buffer: Buffer, at: number, end: number, size: number): number {
     const server = this.#session.server!;
     this.#session.exchangeBegins(server);
@@ -234,7 +267,8 @@ export class Intake {
    */
   #mayProceed(what: number, buffer: Buffer, at: number, end: number): boolean {
     if (what === Front.Terminate) return true;
-    if (what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd) return false;
+    const stray = what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd;
+    if (stray && this.#session.state === SessionState.Idle) return false;
     if (this.#session.obtainServer()) return true;
     if (!this.#session.isOver) this.#backlog = Buffer.from(buffer.subarray(at, end));
     return false;

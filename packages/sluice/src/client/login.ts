@@ -19,6 +19,7 @@ import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
 import { type AcceptOptions, acceptTls, TlsFailed } from '../net/tls-conn.ts';
 import type { ClientTls } from '../net/tls-context.ts';
+import type { SessionSettings } from '../server/session-settings.ts';
 import type { ClientError } from './home.ts';
 
 /** PostgreSQL's own bound on a startup message. */
@@ -43,6 +44,8 @@ export interface StartupRequest {
 export interface Greeting {
   reported: ReadonlyMap<string, string>;
   parameters: Parameters;
+  /** What the client asked for beyond them (session_state = follow). */
+  settings?: SessionSettings;
   processId: number;
   cancelKey: Uint8Array;
   /** Told to the client as a notice before it may begin (login_notify_message); '' is nothing. */
@@ -231,7 +234,8 @@ function welcome(greeting: Greeting): Uint8Array {
   const { names, values } = greeting.parameters;
   for (const [name, value] of greeting.reported) {
     const index = names.indexOf(name);
-    parts.push(parameterStatus(name, (index < 0 ? null : values[index]) ?? value));
+    const own = greeting.settings?.values.get(name.toLowerCase());
+    parts.push(parameterStatus(name, own ?? (index < 0 ? null : values[index]) ?? value));
     told.add(name.toLowerCase());
   }
   if (greeting.notice) parts.push(noticeResponse({ severity: 'NOTICE', code: '00000', message: greeting.notice }));

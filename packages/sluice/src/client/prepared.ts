@@ -7,6 +7,7 @@
 import { Action, type Effect, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
 import type { Statement, StatementStore } from '../server/statements.ts';
+import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
@@ -58,6 +59,10 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   const { statements: store } = session.registry;
   session.home.traffic.clientParses++;
   const statement = store.take(buffer.subarray(nameEnd + 1, at + size));
+  if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
+    const text = statement.key.slice(0, statement.key.indexOf('\0'));
+    statement.suspicion = session.registry.classifier.suspicionOf(text);
+  }
   const pieces: Uint8Array[] = [];
   if (session.statements.get(name) !== undefined) {
     session.registry.warn(session, `prepared statement '${name}' was already prepared`);
@@ -98,6 +103,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   session.home.traffic.binds++;
   const statement = session.statements.get(buffer.toString('latin1', portalEnd + 1, nameEnd));
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
+  if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
   server.queue.sent(Reply.Bind);

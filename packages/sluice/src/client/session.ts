@@ -4,25 +4,21 @@
  * Login is in login.ts, prepared statements in prepared.ts; the pool's rules are the pool's.
  */
 import { type Entry, type Pool, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
-import {
-  applyStatement,
-  concat,
-  type ErrorFields,
-  errorResponse,
-  type Parameters,
-  query,
-  type Reply,
-  readyForQuery,
-} from '@sluice/wire';
+import { type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
+import { AS_AT_LOGIN, type SessionSettings } from '../server/session-settings.ts';
+import type { StateRefusal, Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
-import { ANSWERS } from './answers.ts';
-import type { ClientHome, ClientRegistry } from './home.ts';
+import { align, alignment } from './align.ts';
+import { ANSWERS, CANCELED } from './answers.ts';
+import { Follow, type Pin } from './follow.ts';
+import { type ClientHome, type ClientRegistry, Keeping } from './home.ts';
 import { Intake, PIPELINE_REPLIES, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
-import { type Session, type SessionIdentity, SessionState } from './side.ts';
+import { NO_PINS, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { StatementNames } from './statement-names.ts';
+import { Refusals } from './watch.ts';
 
 export class ClientSession implements Session, ConnHandler, ServerHolder, WaiterOwner<Server> {
   readonly conn: Conn;
@@ -36,7 +32,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   state: SessionState = SessionState.Idle;
   server: Server | null = null;
   parameters: Parameters;
-  /** Clock milliseconds: login, last request, begin of the exchange, of the transaction and of the wait; 0 = none. */
   connectedAt: number;
   requestedAt: number;
   queryAt = 0;
@@ -44,8 +39,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   /** When the last exchange left a transaction open; 0 otherwise. */
   idleInTransactionAt = 0;
   linkedAt = 0;
+  preparingSince = 0;
+  settings: SessionSettings;
+  /** What it was given at login, in startup parameters. */
+  readonly #base: SessionSettings;
+  #follow: Follow | null = null;
+  #refusals: Refusals | null = null;
   generation = 0;
-  /** The notice that the client waits was sent (query_wait_notify). */
   waitNotified = false;
   /** A fatal error of PostgreSQL's was passed on: the end of the server connection needs no second one. */
   #fatalRelayed = false;
@@ -57,6 +57,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     registry: ClientRegistry,
     parameters: Parameters,
     clock: Clock,
+    settings: SessionSettings = AS_AT_LOGIN,
   ) {
     this.conn = conn;
     this.identity = identity;
@@ -64,6 +65,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.registry = registry;
     this.parameters = parameters;
     this.clock = clock;
+    this.settings = settings;
+    this.#base = settings;
     this.connectedAt = clock.now;
     this.requestedAt = clock.now;
     this.waiter = new Waiter<Server>(this);
@@ -73,6 +76,10 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   get waitingSince(): number {
     return this.waiter.since;
+  }
+
+  get pins(): readonly Pin[] {
+    return this.#follow?.pins ?? NO_PINS;
   }
 
   get isOver(): boolean {
@@ -108,23 +115,20 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.registry.sessionClosed(this);
   }
 
-  /** Ends the session with an error that the client is told, after PostgreSQL's fashion, before the close. */
   disconnect(reason: string, sqlState = '08P01', extra: { detail?: string; hint?: string } = {}): void {
     this.#leave(reason, errorResponse({ severity: 'FATAL', code: sqlState, message: reason, ...extra }));
   }
 
-  /** Ends the session without a word. */
   drop(reason: string): void {
     this.#leave(reason, null);
   }
 
-  /** Hands the session bytes that arrived together with the end of its login. */
+  /** Begins, with bytes that arrived together with the end of the login. */
   begin(rest: Buffer): void {
     if (rest.length > 0) this.onData(rest, 0, rest.length);
     else this.conn.resume();
   }
 
-  /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
   obtainServer(): boolean {
     if (this.state !== SessionState.Idle) return false;
     const refusal = this.registry.refuseWork(this);
@@ -150,6 +154,16 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     server.requestedAt = this.clock.now;
   }
 
+  suspect(suspicion: Suspicion, text: string): void {
+    this.#follow ??= new Follow(this.#base, this.registry.classifier);
+    this.#follow.note(suspicion, text, this.server!);
+  }
+
+  refuseNext(refusal: StateRefusal): void {
+    this.#refusals ??= new Refusals();
+    this.#refusals.add(refusal);
+  }
+
   // The pool's side.
 
   served(entry: Entry<Server>): void {
@@ -171,45 +185,45 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.linkedAt = this.clock.now;
     server.holder = this;
     this.home.traffic.assignments++;
-    if (this.parameters !== server.parameters) {
-      const positions = this.parameters.differences(server.parameters);
-      if (positions.length > 0) {
+    if (this.parameters !== server.parameters || this.settings !== server.settings) {
+      const steps = alignment(this, server);
+      if (steps.length > 0) {
         this.state = SessionState.Preparing;
-        server.runInternal(query(applyStatement(this.parameters, positions)), (error) => this.#prepared(error));
+        this.preparingSince = this.clock.now;
+        align(server, steps, (error) => this.#prepared(server, error));
         return false;
       }
-      this.parameters = server.parameters = this.parameters.withDefaults(server.parameters);
+      this.#aligned(server);
     }
     this.state = SessionState.Linked;
     return true;
   }
 
-  #prepared(error: ErrorFields | null): void {
+  #prepared(server: Server, error: ErrorFields | null): void {
     if (this.state !== SessionState.Preparing) return;
-    const { server } = this;
-    if (error !== null || server === null || server.closedBecause !== null) {
+    if (error !== null || server.closedBecause !== null) {
       const message = error?.message ?? 'server connection lost while settings were applied';
       this.disconnect(`invalid server parameter: ${message}`, error?.code ?? '08P01');
       return;
     }
-    this.parameters = server.parameters = this.parameters.withDefaults(server.parameters);
+    this.#aligned(server);
     this.state = SessionState.Linked;
     this.intake.proceed();
   }
 
-  /**
-   * A cancel request came while the session waits for a server: the first exchange of its backlog is answered as
-   * PostgreSQL answers a cancelled statement, and the rest goes on.
-   */
+  /** Equal contents become one object. */
+  #aligned(server: Server): void {
+    this.parameters = server.parameters = this.parameters.withDefaults(server.parameters);
+    if (this.settings.equals(server.settings)) this.settings = server.settings;
+    else server.settings = this.settings;
+  }
+
+  /** PostgreSQL's answer for the first exchange of the backlog; the rest goes on. */
   cancelWaiting(): void {
     if (this.state !== SessionState.Waiting || !this.intake.dropExchange()) return;
     this.pool.cancel(this.waiter);
     this.state = SessionState.Idle;
-    const answer = concat(
-      errorResponse({ severity: 'ERROR', code: '57014', message: 'canceling statement due to user request' }),
-      readyForQuery(Tx.Idle),
-    );
-    this.conn.write(answer, 0, answer.length);
+    this.conn.write(CANCELED, 0, CANCELED.length);
     this.intake.proceed();
   }
 
@@ -220,7 +234,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   // The server's side.
-
   relay(buffer: Uint8Array, from: number, to: number): void {
     this.home.traffic.sent += to - from;
     TO_CLIENT.add(this.conn, buffer, from, to);
@@ -248,16 +261,20 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     } else if (this.queryAt === 0) this.idleInTransactionAt = now;
   }
 
-  errorRelayed(fields: ErrorFields | null): void {
+  errorRelayed(fields: ErrorFields | null): boolean {
     if (fields !== null && (fields.severity === 'FATAL' || fields.severity === 'PANIC')) this.#fatalRelayed = true;
+    const instead = this.#refusals?.insteadOf(fields) ?? null;
+    if (instead !== null) TO_CLIENT.add(this.conn, instead, 0, instead.length);
+    return instead === null;
   }
 
   parameterChanged(index: number, value: string): void {
     this.parameters = this.parameters.with(index, value);
   }
 
-  statementsDiscarded(): void {
+  discarded(what: 'statements' | 'everything'): void {
     this.statements.clear(this.registry.statements);
+    if (what === 'everything') this.#follow?.discarded();
   }
 
   serverScanned(server: Server): void {
@@ -273,7 +290,42 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       if (mode === 'statement') this.disconnect('transaction blocks not allowed in statement pooling mode');
       return;
     }
-    this.#unlink('clean');
+    this.#refusals = null;
+    if (this.#follow?.suspects) this.#settleState(server);
+    else if (this.pins.length === 0) this.#unlink('clean');
+  }
+
+  /** What a transaction left behind is carried along; where nothing may be left, it is thrown away. */
+  #settleState(server: Server): void {
+    if (this.home.keeping !== Keeping.Refuse) {
+      this.#takeInventory(server);
+      return;
+    }
+    this.#follow = null;
+    server.discardOwed = true;
+    this.#unlink('reset');
+  }
+
+  /** Asks what the transaction left behind, before anybody else gets the server. */
+  #takeInventory(server: Server): void {
+    this.state = SessionState.Preparing;
+    this.preparingSince = this.clock.now;
+    const { generation } = this;
+    const done = () => {
+      this.clock.update();
+      TO_CLIENT.flush(this.conn);
+      if (this.state === SessionState.Closed) {
+        server.holder = null;
+        this.#release(server, generation, 'reset');
+        return;
+      }
+      server.holder = this;
+      this.settings = this.#follow!.wanted(server);
+      this.state = SessionState.Linked;
+      if (this.pins.length === 0) this.#unlink('clean');
+      this.intake.proceed();
+    };
+    this.#follow!.ask(this, server, this.clock.now, done);
   }
 
   serverDrained(): void {
@@ -281,6 +333,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   serverLost(server: Server, reason: string): void {
+    if (this.state === SessionState.Closed) return;
     this.server = null;
     TO_SERVER.drop();
     TO_CLIENT.flush(this.conn);
@@ -299,9 +352,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.transactionAt = 0;
     this.idleInTransactionAt = 0;
     server.resumeReading();
+    this.#release(server, this.generation, as);
+  }
+
+  #release(server: Server, generation: number, as: 'clean' | 'reset'): void {
     const reset = as === 'reset' || this.home.resetAlways;
     server.resetOwed = reset;
-    this.pool.release(server.entry, this.generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
+    this.pool.release(server.entry, generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
   }
 
   /** The end, from whichever state: the server goes back, is rolled back, or is closed; the client is told or not. */
@@ -316,7 +373,10 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     else this.conn.destroy();
     if (was === SessionState.Waiting) this.pool.cancel(this.waiter);
     const { server } = this;
-    if (server !== null) {
+    if (this.#follow?.leavesBehind && server !== null) server.discardOwed = true;
+    // A server that is being asked what is there goes back when it has answered.
+    if (server !== null && this.#follow?.asking) this.server = null;
+    else if (server !== null) {
       const fit = was === SessionState.Linked && server.settled && server.closedBecause === null;
       if (fit) this.#unlinkAtEnd(server);
       else {
@@ -333,7 +393,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   #unlinkAtEnd(server: Server): void {
-    const dirty = server.status !== Tx.Idle || this.home.mode === 'session';
+    const dirty = server.status !== Tx.Idle || this.home.mode === 'session' || server.discardOwed;
     this.#unlink(dirty ? 'reset' : 'clean');
     this.state = SessionState.Closed;
   }

@@ -2,7 +2,9 @@
 import type { Parameters } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import type { Server } from '../server/server.ts';
+import type { StateRefusal, Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import type { Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
 import type { StatementNames } from './statement-names.ts';
 
@@ -11,7 +13,7 @@ export const SessionState = {
   Idle: 0,
   /** Queued for a server. Leaves when one is served, the wait is refused or cancelled. */
   Waiting: 1,
-  /** Has a server, whose settings are being brought in line. Leaves when they are. */
+  /** Has a server, whose settings are being brought in line, or asked for. Leaves when they are. */
   Preparing: 2,
   /** Has a server; bytes pass both ways. Leaves when the server is free again. */
   Linked: 3,
@@ -19,6 +21,8 @@ export const SessionState = {
   Closed: 4,
 } as const;
 export type SessionState = (typeof SessionState)[keyof typeof SessionState];
+
+export const NO_PINS: readonly Pin[] = [];
 
 export interface SessionIdentity {
   /** Ascending in the process; the number in log lines. */
@@ -48,9 +52,17 @@ export interface Session {
   readonly idleInTransactionAt: number;
   /** When the session got its present or last server. */
   readonly linkedAt: number;
+  /** When its server began to be brought in line, or to be asked; meaningful in state Preparing. */
+  readonly preparingSince: number;
   /** Since when the session waits for a server; meaningful in state Waiting. */
   readonly waitingSince: number;
   readonly isOver: boolean;
+  /** What pins the present server to it; empty: nothing. */
+  readonly pins: readonly Pin[];
+  /** A statement that may leave something behind in the session goes to its server. */
+  suspect(suspicion: Suspicion, text: string): void;
+  /** The statement that goes to the server next was replaced by one that fails: this is what the client is told. */
+  refuseNext(refusal: StateRefusal): void;
   /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
   obtainServer(): boolean;
   /** A message goes to the server; the first one begins an exchange. */
@@ -61,6 +73,6 @@ export interface Session {
   drop(reason: string): void;
   /** Sends this notice, once a wait (query_wait_notify). */
   notifyWaiting(notice: Uint8Array): void;
-  /** Answers the first exchange of a waiting session as cancelled. */
+  /** A cancel request came while the session waits for a server: its first exchange is answered as PostgreSQL answers a cancelled one. */
   cancelWaiting(): void;
 }

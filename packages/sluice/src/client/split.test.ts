@@ -7,9 +7,10 @@ import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import { Server } from '../server/server.ts';
 import { StatementStore } from '../server/statements.ts';
+import { Classifier } from '../sql/classifier.ts';
 import { Clock } from '../telemetry/clock.ts';
 import { Traffic } from '../telemetry/traffic.ts';
-import type { ClientHome, ClientRegistry } from './home.ts';
+import { type ClientHome, type ClientRegistry, Keeping } from './home.ts';
 import { ClientSession } from './session.ts';
 import { SessionState } from './side.ts';
 
@@ -38,7 +39,7 @@ class FakeConn implements Conn {
 }
 
 const names = new wire.ParameterNames();
-const identity = { id: 1, processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1, tls: null };
+const identity = { user: 'alice', id: 1, processId: 1, cancelKey: new Uint8Array(4), host: 'x', port: 1, tls: null };
 
 class Collector implements ServerHolder {
   readonly got: number[] = [];
@@ -56,10 +57,11 @@ class Collector implements ServerHolder {
   exchangeEnded(): void {
     this.exchanges++;
   }
-  errorRelayed(): void {
+  errorRelayed(): boolean {
     this.errors++;
+    return true;
   }
-  statementsDiscarded(): void {}
+  discarded(): void {}
   parameterChanged(): void {
     this.parameters++;
   }
@@ -234,11 +236,13 @@ function makeSession(): { session: ClientSession; serverConn: FakeConn; clientCo
     traffic: new Traffic(),
     mode: 'transaction',
     maxPrepared: 100,
+    keeping: Keeping.Follow,
     resetAlways: false,
     waitDeadline: () => Number.POSITIVE_INFINITY,
   } as unknown as ClientHome;
   const registry = {
     statements: new StatementStore(),
+    classifier: new Classifier(),
     maxPacketSize: 1 << 20,
     refuseWork: () => null,
     sessionWaits() {},

@@ -1,5 +1,6 @@
 /** Every SHOW view by its name: a file and a row. */
 import * as entries from './show/entries.ts';
+import { PINS } from './show/pins.ts';
 import { PEER_POOLS, PEERS, POOLS } from './show/pools.ts';
 import { ACTIVE_SOCKETS, CLIENTS, SERVERS, SOCKETS } from './show/sockets.ts';
 import { STATS, STATS_AVERAGES, STATS_TOTALS, TOTALS } from './show/stats.ts';
@@ -17,6 +18,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
   mem: entries.MEM,
   peer_pools: PEER_POOLS,
   peers: PEERS,
+  pins: PINS,
   pools: POOLS,
   servers: SERVERS,
   sockets: SOCKETS,
@@ -51,6 +53,7 @@ export function findView(name: string): View | null {
 export const HELP = `
 	SHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION
 	SHOW PEERS|PEER_POOLS
+	SHOW PINS
 	SHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
 	SHOW DNS_HOSTS|DNS_ZONES
 	SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS

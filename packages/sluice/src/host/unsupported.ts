@@ -22,7 +22,6 @@ const WITHOUT_EFFECT = new Set([
   'http_listen',
   'max_prepared_statement_bytes',
   'resolv_conf',
-  'session_state',
   'tcp_defer_accept',
 ]);
 

@@ -7,6 +7,7 @@ import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core
 import * as wire from '@sluice/wire';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
+import { AS_AT_LOGIN, SessionSettings, settingChanges } from '../server/session-settings.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** A row holds a name and a secret of at most 64 KiB; what is larger is no answer. */
@@ -74,6 +75,19 @@ export class AuthQuestion implements ServerHolder, WaiterOwner<Server> {
     this.#generation = entry.generation;
     const server = entry.value!;
     server.holder = this;
+    // Whatever a client has left in force there (session_state = follow): the question is asked as at login.
+    const changes = settingChanges(server.settings, AS_AT_LOGIN);
+    if (changes === null) this.#ask(server);
+    else
+      server.runInternal(wire.query(changes), (error) => {
+        if (this.#entry === null) return;
+        if (error !== null) server.close(`settings could not be reset: ${error.message}`);
+        else this.#ask(server);
+      });
+  }
+
+  #ask(server: Server): void {
+    server.settings = new SessionSettings(AS_AT_LOGIN.values, server.settings.prepared);
     const { Parse, Bind, Describe, Execute, Sync } = wire.Reply;
     for (const kind of [Parse, Bind, Describe, Execute, Sync]) server.queue.sent(kind);
     const message = wire.concat(
@@ -108,11 +122,12 @@ export class AuthQuestion implements ServerHolder, WaiterOwner<Server> {
     this.#ended = true;
   }
 
-  errorRelayed(fields: wire.ErrorFields | null): void {
+  errorRelayed(fields: wire.ErrorFields | null): boolean {
     this.#error ??= fields;
+    return true;
   }
 
-  statementsDiscarded(): void {}
+  discarded(): void {}
 
   parameterChanged(): void {}
 

@@ -11,6 +11,7 @@ import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, type PacketReader } from '../net/packet-reader.ts';
 import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
+import { AS_AT_LOGIN, SessionSettings } from '../server/session-settings.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { Gate } from './gate.ts';
 import { PEER_SESSIONS, withFullTtl } from './peers.ts';
@@ -241,13 +242,18 @@ export class PoolerDesk implements LoginDesk {
     }
     let { parameters } = welcome;
     if (pool.replication) return { reported: welcome.reported, parameters, ...identity() };
+    const beyond = new Map<string, string>();
     for (const [name, value] of request.params) {
       const index = parameters.names.indexOf(name);
-      if (index >= 0) parameters = parameters.with(index, value);
+      if (index >= 0 && (!this.#follows || parameters.values[index] !== null))
+        parameters = parameters.with(index, value);
+      else if (this.#follows && !NOT_SETTINGS.has(name) && !this.#isIgnored(request, name))
+        beyond.set(name.toLowerCase(), value);
     }
+    const settings = beyond.size === 0 ? AS_AT_LOGIN : new SessionSettings(beyond);
     const { loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
     if (applicationNameAddHost) parameters = withHost(parameters, conn);
-    return { reported: welcome.reported, parameters, notice, ...identity() };
+    return { reported: welcome.reported, parameters, settings, notice, ...identity() };
   }
 
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
@@ -274,6 +280,7 @@ export class PoolerDesk implements LoginDesk {
       pooler,
       greeting.parameters,
       pooler.clock,
+      greeting.settings,
     );
     pooler.add(session);
     session.begin(rest);
@@ -314,13 +321,11 @@ export class PoolerDesk implements LoginDesk {
   /** Startup parameters that are neither followed nor ignored are refused by name. */
   #refusedParameter(request: StartupRequest): ClientError | null {
     const { parameters } = this.#pooler.context;
-    const ignored = this.#pooler.config.global.ignoreStartupParameters;
     // Such a connection has a server of its own, which is given all of them.
-    if (isReplication(request)) return null;
+    if (isReplication(request) || this.#follows) return null;
     for (const name of request.params.keys()) {
-      if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || ignored.includes(name)) continue;
+      if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || this.#isIgnored(request, name)) continue;
       const inOptions = request.inOptions.has(name);
-      if (inOptions && ignored.includes('options')) continue;
       return {
         message: `unsupported startup parameter${inOptions ? ' in options' : ''}: ${name}`,
         sqlState: '08P01',
@@ -328,6 +333,16 @@ export class PoolerDesk implements LoginDesk {
       };
     }
     return null;
+  }
+
+  /** ignore_startup_parameters names it, or all that comes in `options`. */
+  #isIgnored(request: StartupRequest, name: string): boolean {
+    const ignored = this.#pooler.config.global.ignoreStartupParameters;
+    return ignored.includes(name) || (request.inOptions.has(name) && ignored.includes('options'));
+  }
+
+  get #follows(): boolean {
+    return this.#pooler.config.global.sessionState === 'follow';
   }
 }
 

@@ -48,15 +48,18 @@ function longest(home: ServerPool, now: number): string {
   holders.sort((a, b) => since(a, now) - since(b, now));
   const named = holders.slice(0, NAMED).map((session) => {
     const name = session.parameters.get('application_name') || 'unnamed application';
-    const state = session.idleInTransactionAt > 0 ? ', idle in transaction' : '';
+    const [pin] = session.pins;
+    const pinned = pin === undefined ? '' : `, pinned by ${pin.what}`;
+    const state = session.idleInTransactionAt > 0 ? ', idle in transaction' : pinned;
     return `"${name}" (${((now - since(session, now)) / 1000).toFixed(1)} s${state})`;
   });
   return named.length === 0 ? '' : ` Held longest by ${named.join(', ')}.`;
 }
 
-/** When the session's transaction began; for one without, as in session mode, when it logged in. */
+/** When the session's transaction began; for one without, when it was pinned, or (in session mode) when it logged in. */
 function since(session: ClientSession, now: number): number {
-  return session.transactionAt > 0 ? session.transactionAt : Math.min(now, session.connectedAt);
+  if (session.transactionAt > 0) return session.transactionAt;
+  return Math.min(now, session.pins[0]?.since ?? session.connectedAt);
 }
 
 function sqlStateOf(error: unknown): string {

@@ -84,8 +84,8 @@ export class Janitor {
         if (over(now, session.waitingSince, limits.query)) session.disconnect('query_timeout');
         return;
       case SessionState.Preparing:
-        if (over(now, session.linkedAt, PREPARING_MS))
-          session.disconnect("the server did not apply the client's settings in time", '08006');
+        if (over(now, session.preparingSince, PREPARING_MS))
+          session.disconnect("the server did not apply the client's settings, or tell them, in time", '08006');
         return;
       default:
         break;

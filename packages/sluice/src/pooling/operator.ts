@@ -190,9 +190,18 @@ export class Operator {
       this.#waits.delete(wait);
       wait.resolve();
     }
+    if (this.#pooler.shutdown === 'wait for servers') this.#endPinned();
     if (this.#shutDownWait !== null && this.#nobodyLeft()) {
       this.#shutDownWait();
       this.#shutDownWait = null;
+    }
+  }
+
+  /** What pins a server may last for ever: who is between two transactions has had its time. */
+  #endPinned(): void {
+    for (const session of [...this.#pooler.sessions.values()]) {
+      const atRest = session.state === SessionState.Linked && session.transactionAt === 0;
+      if (atRest && session.pins.length > 0) session.disconnect('server shutting down', '57P01');
     }
   }
 

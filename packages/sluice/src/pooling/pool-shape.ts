@@ -1,7 +1,7 @@
 /** What a pool of servers is made of: what it shares with all others, its settings, its user. Types, and how settings are found. */
 import type { Pool, PoolSet } from '@sluice/core';
 import type { CryptoPort, Parameters, ScramKeys, Secret } from '@sluice/wire';
-import type { PoolingMode } from '../client/home.ts';
+import { Keeping, type PoolingMode } from '../client/home.ts';
 import type { Config, DatabaseConfig } from '../config/index.ts';
 import type { TcpSettings } from '../net/socket-options.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
@@ -34,6 +34,7 @@ export interface PoolShape {
   policy: Pool<Server>['policy'];
   mode: PoolingMode;
   maxPrepared: number;
+  keeping: Keeping;
   resetAlways: boolean;
   resetQuery: string;
   checkQuery: string;
@@ -69,6 +70,13 @@ function userWaits(config: Config): ReadonlyMap<string, number> {
   return waits;
 }
 
+function keepingOf({ global }: Config, mode: PoolingMode): Keeping {
+  if (mode === 'session') return Keeping.Nothing;
+  if (global.sessionState === 'follow') return Keeping.Follow;
+  if (global.sessionState === 'refuse') return Keeping.Refuse;
+  return global.maxPreparedStatements > 0 ? Keeping.Statements : Keeping.Nothing;
+}
+
 /** The settings of a database's pool for a role, by the configuration as it is. */
 export function poolShape(config: Config, databaseName: string, database: DatabaseConfig, role: string): PoolShape {
   const { global } = config;
@@ -79,6 +87,7 @@ export function poolShape(config: Config, databaseName: string, database: Databa
     policy: poolPolicy(config, database, userConfig),
     mode: poolMode(config, database, userConfig),
     maxPrepared: global.maxPreparedStatements,
+    keeping: keepingOf(config, poolMode(config, database, userConfig)),
     resetAlways: global.serverResetQueryAlways,
     resetQuery: global.serverResetQuery,
     checkQuery: global.serverCheckQuery,

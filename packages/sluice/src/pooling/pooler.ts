@@ -7,13 +7,14 @@ import { EntryState, Limit, PoolSet, type Refusal } from '@sluice/core';
 import { ParameterNames, Parameters, parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import { nodeCrypto } from '../auth/crypto.ts';
 import type { UserFile } from '../auth/user-file.ts';
-import type { ClientError, ClientRegistry } from '../client/home.ts';
+import { type ClientError, type ClientRegistry, Keeping } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel, stopServer } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
 import { StatementStore } from '../server/statements.ts';
+import { Classifier } from '../sql/classifier.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Periods } from '../telemetry/periods.ts';
@@ -67,6 +68,7 @@ export class Pooler implements ClientRegistry {
   readonly clock: Clock;
   readonly log: Log;
   readonly statements: StatementStore;
+  readonly classifier = new Classifier();
   readonly databases = new Map<string, Database>();
   readonly pools = new Map<string, ServerPool>();
   readonly userLimits = new Map<string, Limit>();
@@ -188,7 +190,14 @@ export class Pooler implements ClientRegistry {
       maxUses: 1,
       evictable: false,
     };
-    const own: PoolShape = { ...shape, policy, mode: 'session', resetQuery: '', replication: params };
+    const own: PoolShape = {
+      ...shape,
+      policy,
+      mode: 'session',
+      keeping: Keeping.Nothing,
+      resetQuery: '',
+      replication: params,
+    };
     return this.#addPool(database, role, own, `\0replication ${id}`);
   }
 

@@ -5,7 +5,7 @@
  */
 import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPort, Waiter } from '@sluice/core';
 import { type ErrorFields, query } from '@sluice/wire';
-import type { ClientHome, PoolingMode } from '../client/home.ts';
+import type { ClientHome, Keeping, PoolingMode } from '../client/home.ts';
 import { DialTimeout } from '../net/dial.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
@@ -115,6 +115,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     return this.shape.mode === 'session' ? 0 : this.shape.maxPrepared;
   }
 
+  get keeping(): Keeping {
+    return this.shape.keeping;
+  }
+
   get resetAlways(): boolean {
     return this.shape.resetAlways;
   }
@@ -175,7 +179,9 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   reset(entry: Entry<Server>): void {
     const server = entry.value!;
-    const discard = this.shape.mode === 'session' || this.shape.resetAlways ? this.shape.resetQuery : '';
+    const usual = this.shape.mode === 'session' || this.shape.resetAlways ? this.shape.resetQuery : '';
+    const discard = server.discardOwed ? 'DISCARD ALL' : usual;
+    server.discardOwed = false;
     const clean = () => this.#upkeep(entry, discard || null, (ok) => this.pool.resetDone(entry, ok));
     if (server.status === Tx.Idle) clean();
     else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));
@@ -240,7 +246,15 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const { conn, loggedIn, tls } = await opening.opened;
     setSocketOptions(conn, context.tcp);
     this.welcome = { reported: loggedIn.reported, parameters: loggedIn.parameters };
-    const identity = { id, processId: loggedIn.processId, cancelKey: loggedIn.cancelKey, host, port, tls };
+    const identity = {
+      id,
+      user: user.name,
+      processId: loggedIn.processId,
+      cancelKey: loggedIn.cancelKey,
+      host,
+      port,
+      tls,
+    };
     return new Server(conn, entry, identity, loggedIn.parameters, this, context.statements, context.clock.update());
   }
 

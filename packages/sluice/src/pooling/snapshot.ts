@@ -48,6 +48,17 @@ export interface SocketRow {
   queued: number;
 }
 
+/** Something that keeps a server with its client beyond the transaction. */
+export interface PinRow {
+  client: SocketRow;
+  serverId: number;
+  remotePid: number;
+  what: string;
+  statement: string;
+  since: Date;
+  ageMs: number;
+}
+
 export interface DatabaseRow {
   name: string;
   config: DatabaseConfig | null;
@@ -132,6 +143,21 @@ export class Snapshot {
   clients(): SocketRow[] {
     const rows = [...this.#pooler.sessions.values()].map((session) => this.#client(session));
     return rows.sort((a, b) => compare(a.database, b.database) || compare(a.user, b.user) || a.id - b.id);
+  }
+
+  /** The oldest first. */
+  pins(): PinRow[] {
+    const rows: PinRow[] = [];
+    for (const session of this.#pooler.sessions.values()) {
+      const { server } = session;
+      if (server === null) continue;
+      const { id: serverId, processId: remotePid } = server.identity;
+      for (const { what, statement, since } of session.pins) {
+        const ageMs = this.#now - since;
+        rows.push({ client: this.#client(session), serverId, remotePid, what, statement, since: wall(since), ageMs });
+      }
+    }
+    return rows.sort((a, b) => b.ageMs - a.ageMs);
   }
 
   servers(): SocketRow[] {

@@ -2,7 +2,7 @@
 import { cancelRequest } from '@sluice/wire';
 import { DISCARD } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
-import type { ServerIdentity } from './holder.ts';
+import type { CancelTarget } from './holder.ts';
 import type { Server } from './server.ts';
 
 /** A server that is to stop has so long; then its connection is cut. */
@@ -14,7 +14,7 @@ const STOP_AGAIN_MS = 100;
  * Sends the request and calls back when the server has closed the connection: from then on PostgreSQL has signalled the
  * backend, and no later query of that backend can be hit ("Canceling Requests in Progress" in the manual's chapter 53).
  */
-export function sendCancel(to: ServerIdentity, timeoutMs: number, done: (error: Error | null) => void): void {
+export function sendCancel(to: CancelTarget, timeoutMs: number, done: (error: Error | null) => void): void {
   dial({ host: to.host, port: to.port, timeoutMs, tls: to.tls }).conn.then((conn) => {
     const message = cancelRequest(to.processId, to.cancelKey);
     const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));

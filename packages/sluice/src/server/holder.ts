@@ -16,10 +16,10 @@ export interface ServerHolder {
   answerDue(kind: Reply): void;
   /** An exchange ended, with the transaction status of its ReadyForQuery. */
   exchangeEnded(status: number): void;
-  /** The server reported an error for the client. */
-  errorRelayed(fields: ErrorFields | null): void;
-  /** The server threw all prepared statements away (DISCARD ALL, DEALLOCATE ALL). */
-  statementsDiscarded(): void;
+  /** The server reported an error for the client. False: the client must not see it. */
+  errorRelayed(fields: ErrorFields | null): boolean;
+  /** The server threw all prepared statements away (DEALLOCATE ALL), or everything that the session had (DISCARD ALL). */
+  discarded(what: 'statements' | 'everything'): void;
   /** A followed parameter changed on the client's behalf. */
   parameterChanged(index: number, value: string): void;
   /** A chunk has been scanned: flush, and give the server back if it is free. */
@@ -43,9 +43,15 @@ export interface ServerWatcher {
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void;
 }
 
-export interface ServerIdentity {
+export interface ServerIdentity extends CancelTarget {
   /** Number in the log and in SHOW SERVERS; clients and servers are numbered in one row. */
   id: number;
+  /** The role that it is logged in as. */
+  user: string;
+}
+
+/** Whom a cancel request is for. */
+export interface CancelTarget {
   processId: number;
   cancelKey: Uint8Array;
   /** Where a cancel request for it must go. */

@@ -1,7 +1,6 @@
 /**
  * A server connection after its login: scans what PostgreSQL sends, keeps the books (transaction status, replies owed,
- * parameters) and passes the rest to whoever holds it. Knows no clients and no pools: a holder is an interface, and the
- * pool entry is opaque. Login is in login.ts, reset and check are the pool's (pooling/server-pool.ts).
+ * parameters) and passes the rest to whoever holds it: an interface. Login is in login.ts, reset and check are the pool's.
  */
 import type { Entry } from '@sluice/core';
 import {
@@ -20,14 +19,19 @@ import {
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
+import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
 import { ServerStatements, type StatementStore } from './statements.ts';
 
 /** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
 const COLLECT_BYTES = 1_048_576;
 
 export class Server implements ConnHandler {
-  /** Set while it must be reset when the last cancel request has landed. */
+  /** It must be reset when the last cancel request has landed. */
   resetOwed = false;
+  /** Its last client left something in the session that only DISCARD ALL removes. */
+  discardOwed = false;
+  /** What it has beyond its login and the reported parameters. */
+  settings: SessionSettings = AS_AT_LOGIN;
   readonly conn: Conn;
   readonly entry: Entry<Server>;
   readonly watcher: ServerWatcher;
@@ -332,8 +336,10 @@ export class Server implements ConnHandler {
   #discarded(buffer: Buffer, at: number, size: number): void {
     const tag = buffer.toString('latin1', at + HEADER_BYTES, at + size - 1);
     if (tag !== 'DISCARD ALL' && tag !== 'DEALLOCATE ALL') return;
+    const everything = tag === 'DISCARD ALL';
     this.statements.clear();
-    this.holder?.statementsDiscarded();
+    this.settings = everything ? AS_AT_LOGIN : new SessionSettings(this.settings.values);
+    this.holder?.discarded(everything ? 'everything' : 'statements');
   }
 
   #completes(kind: Reply, passing: boolean): boolean {
@@ -374,8 +380,7 @@ export class Server implements ConnHandler {
       return this.holder !== null && fatal;
     }
     this.queue.failed();
-    this.holder.errorRelayed(fields);
-    return true;
+    return this.holder.errorRelayed(fields);
   }
 
   #parameter(buffer: Buffer, start: number, end: number, passing: boolean): boolean {

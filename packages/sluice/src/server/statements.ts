@@ -4,6 +4,8 @@
  * max_prepared_statements). Knows no sockets.
  */
 
+import type { Suspicion } from '../sql/suspicion.ts';
+
 /** A statement's text and parameter types, as Parse carries them, under the name that servers know it by. */
 export class Statement {
   readonly id: number;
@@ -11,6 +13,8 @@ export class Statement {
   /** Parse's body after the name: query, NUL, parameter types. */
   readonly tail: Uint8Array;
   readonly serverName: string;
+  /** What it may leave behind in the session; undefined: nobody has looked. */
+  suspicion: Suspicion | null | undefined = undefined;
   /** Clients and servers that refer to it; at 0 it leaves the store. */
   references = 0;
 

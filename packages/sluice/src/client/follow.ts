@@ -1,0 +1,148 @@
+/**
+ * What a client in transaction mode carries along from server to server (session_state = follow): notes what its statements
+ * may have changed, asks PostgreSQL at the end of the transaction what is there, and knows what pins the server to its client.
+ * One for a client that ever gave reason for suspicion. The pairing itself is session.ts's.
+ */
+import type { ServerHolder } from '../server/holder.ts';
+import type { Server } from '../server/server.ts';
+import { SessionSettings } from '../server/session-settings.ts';
+import type { Classifier } from '../sql/classifier.ts';
+import { both, Keeps, type Suspicion } from '../sql/suspicion.ts';
+import { type Finding, Inventory, SESSION_BYTES } from './inventory.ts';
+
+/** Something that only this server has, and the statement that made it. */
+export interface Pin {
+  /** In words: "temporary table x". */
+  readonly what: string;
+  /** The bit of Keeps by which it is looked for again; 0: only DISCARD ALL ends it. */
+  readonly keeps: number;
+  readonly statement: string;
+  /** Clock milliseconds. */
+  readonly since: number;
+}
+
+const STATEMENT_CHARACTERS = 200;
+
+const WORDS: Readonly<Record<string, readonly [number, string]>> = {
+  temporary: [Keeps.Temporary, 'temporary object'],
+  cursor: [Keeps.Cursor, 'cursor WITH HOLD'],
+  lock: [Keeps.Lock, 'session advisory lock'],
+  listen: [Keeps.Listen, 'LISTEN'],
+  prepared: [Keeps.Prepared, 'PREPARE'],
+};
+
+export class Follow {
+  pins: readonly Pin[] = [];
+  /** The server is being asked. */
+  asking = false;
+  readonly #base: SessionSettings;
+  readonly #classifier: Classifier;
+  #suspicion: Suspicion | null = null;
+  #statement = '';
+  #everythingDiscarded = false;
+
+  /** `base`: what the client asked for at its login. */
+  constructor(base: SessionSettings, classifier: Classifier) {
+    this.#base = base;
+    this.#classifier = classifier;
+  }
+
+  /** Is there something to be asked, or something that only this server has? */
+  get leavesBehind(): boolean {
+    return this.#suspicion !== null || this.asking || this.pins.length > 0;
+  }
+
+  get suspects(): boolean {
+    return this.#suspicion !== null;
+  }
+
+  /** A statement goes to the server that may change something. */
+  note(suspicion: Suspicion, text: string, server: Server): void {
+    const names = new Set([...suspicion.names].filter((name) => !isReported(server, name)));
+    let told: Suspicion = { ...suspicion, names };
+    if (suspicion.executes)
+      for (const prepared of server.settings.prepared.values()) {
+        const inside = this.#classifier.suspicionOf(prepared);
+        if (inside !== null) told = both(told, { ...inside, keeps: inside.keeps & ~Keeps.Prepared });
+      }
+    if (told.names.size === 0 && !told.anySetting && told.keeps === 0 && told.unknowable === null) return;
+    this.#suspicion = both(this.#suspicion, told);
+    this.#statement = text.slice(0, STATEMENT_CHARACTERS);
+  }
+
+  /** DISCARD ALL was run. */
+  discarded(): void {
+    this.#everythingDiscarded = true;
+  }
+
+  /** Asks the server, which `owner` holds otherwise; `done` when it is known. */
+  ask(owner: ServerHolder, server: Server, now: number, done: () => void): void {
+    const suspicion = this.#suspicion!;
+    const names = new Set([...server.settings.values.keys(), ...suspicion.names]);
+    this.#suspicion = null;
+    this.asking = true;
+    const answered = (found: readonly Finding[] | string) => {
+      this.asking = false;
+      if (typeof found === 'string') this.#pin(`state that could not be read (${found})`, 0, now);
+      else this.#understand(found, suspicion, server, now);
+      this.#everythingDiscarded = false;
+      done();
+    };
+    new Inventory(owner, answered).ask(server, names, suspicion);
+  }
+
+  /** What the client is to find on the next server. */
+  wanted(server: Server): SessionSettings {
+    return server.settings.over(this.#base);
+  }
+
+  #understand(found: readonly Finding[], suspicion: Suspicion, server: Server, now: number): void {
+    const before = this.pins;
+    this.pins = before.filter(({ keeps }) =>
+      keeps === 0 ? !this.#everythingDiscarded : (keeps & suspicion.keeps) === 0,
+    );
+    if (suspicion.unknowable !== null && !this.#everythingDiscarded) this.#pin(suspicion.unknowable, 0, now);
+    const values = new Map(server.settings.values);
+    const prepared = new Map((suspicion.keeps & Keeps.Prepared) === 0 ? server.settings.prepared : []);
+    for (const finding of found) {
+      const { kind, name, value } = finding;
+      if (kind === 'setting') {
+        if (isReported(server, name)) continue;
+        if (isAsAtLogin(finding, server)) values.delete(name);
+        else values.set(name, value!);
+      } else if (kind === 'prepared' && this.#canRepeat(value!, server)) prepared.set(name, value!);
+      else {
+        const [keeps, what] = WORDS[kind]!;
+        this.#pin(`${what} ${name}`, keeps, now, before);
+      }
+    }
+    const settings = new SessionSettings(values, prepared);
+    if (settings.size > SESSION_BYTES) this.#pin('more settings than are carried along', 0, now);
+    server.settings = settings.equals(server.settings) ? server.settings : settings;
+  }
+
+  /** A pin that was there before keeps its statement and its time. */
+  #pin(what: string, keeps: number, since: number, before: readonly Pin[] = this.pins): void {
+    if (this.pins.some((pin) => pin.what === what)) return;
+    const old = before.find((pin) => pin.what === what);
+    this.pins = [...this.pins, old ?? { what, keeps, statement: this.#statement, since }];
+  }
+
+  /** A PREPARE can be said again when it is a statement of its own, in characters that every encoding writes alike. */
+  #canRepeat(text: string, server: Server): boolean {
+    const utf8 = /^utf-?8$/i.test(server.parameters.get('client_encoding') ?? '');
+    return (utf8 || /^[\x00-\x7f]*$/.test(text)) && this.#classifier.isPrepare(text);
+  }
+}
+
+/** PostgreSQL reports it, and so it follows the client already. */
+export function isReported(server: Server, name: string): boolean {
+  const index = server.parameters.names.indexOf(name);
+  return index >= 0 && server.parameters.values[index] !== null;
+}
+
+function isAsAtLogin({ name, value, isDefault }: Finding, server: Server): boolean {
+  if (value === null || isDefault) return true;
+  if (name === 'role') return value === 'none';
+  return name === 'session_authorization' && value === server.identity.user;
+}

@@ -1,0 +1,175 @@
+/**
+ * Asks PostgreSQL what a client has left in its session: which values the settings have that it may have touched, and
+ * which of temporary objects, held cursors, advisory locks, LISTEN and PREPARE there are. Holds the server for that one
+ * question. What follows from the answer is follow.ts's.
+ */
+import { type ErrorFields, HEADER_BYTES, lengthAt, parseDataRow, query, Reply, sqlLiteral } from '@sluice/wire';
+import type { ServerHolder } from '../server/holder.ts';
+import type { Server } from '../server/server.ts';
+import { Keeps, type Suspicion } from '../sql/suspicion.ts';
+
+/** Notices, notifications and changed parameters come at any time. */
+const UNASKED: readonly number[] = [0x41, 0x4e, 0x53];
+
+/** A session may have settings, and PREPAREs, up to this; beyond it the server simply stays with its client. */
+export const SESSION_BYTES = 1_048_576;
+
+/** What was found: kind, name, value; `isDefault` where a setting has the value that a RESET would give it. */
+export interface Finding {
+  readonly kind: 'setting' | 'prepared' | 'temporary' | 'cursor' | 'lock' | 'listen';
+  readonly name: string;
+  /** Null: no such setting. */
+  readonly value: string | null;
+  readonly isDefault: boolean;
+}
+
+const KINDS: Readonly<Record<string, Finding['kind']>> = {
+  s: 'setting',
+  p: 'prepared',
+  t: 'temporary',
+  c: 'cursor',
+  l: 'lock',
+  n: 'listen',
+};
+
+/** Values come as UTF-8 in hexadecimal, whatever client_encoding is. */
+const hex = (expression: string) => `pg_catalog.encode(pg_catalog.convert_to(${expression}, 'UTF8'), 'hex')`;
+
+const PARTS: readonly [number, string][] = [
+  [
+    Keeps.Prepared,
+    `SELECT 'p', ${hex('name')}, ${hex('statement')}, NULL FROM pg_catalog.pg_prepared_statements WHERE from_sql`,
+  ],
+  [
+    Keeps.Temporary,
+    `SELECT * FROM (SELECT 't', ${hex('relname::text')}, NULL::text, NULL::text FROM pg_catalog.pg_class WHERE pg_catalog.pg_my_temp_schema() <> 0 AND relnamespace = pg_catalog.pg_my_temp_schema() UNION ALL SELECT 't', ${hex('proname::text')}, NULL, NULL FROM pg_catalog.pg_proc WHERE pg_catalog.pg_my_temp_schema() <> 0 AND pronamespace = pg_catalog.pg_my_temp_schema() UNION ALL SELECT 't', ${hex('typname::text')}, NULL, NULL FROM pg_catalog.pg_type WHERE pg_catalog.pg_my_temp_schema() <> 0 AND typnamespace = pg_catalog.pg_my_temp_schema() LIMIT 1) AS temporary`,
+  ],
+  [
+    Keeps.Cursor,
+    `SELECT * FROM (SELECT 'c', ${hex('name')}, NULL::text, NULL::text FROM pg_catalog.pg_cursors WHERE is_holdable LIMIT 1) AS held`,
+  ],
+  [
+    Keeps.Lock,
+    `SELECT * FROM (SELECT 'l', ${hex("pg_catalog.concat_ws(', ', classid, objid)")}, NULL::text, NULL::text FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() LIMIT 1) AS locks`,
+  ],
+  [
+    Keeps.Listen,
+    `SELECT * FROM (SELECT 'n', ${hex('channel')}, NULL::text, NULL::text FROM pg_catalog.pg_listening_channels() AS channel LIMIT 1) AS channels`,
+  ],
+];
+
+/** The question, for these settings and what the suspicion names. */
+function question(names: ReadonlySet<string>, { anySetting, keeps }: Suspicion): string {
+  const parts = PARTS.filter(([bit]) => (keeps & bit) !== 0).map(([, sql]) => sql);
+  const list = [...names].map(sqlLiteral).join(', ');
+  if (names.size > 0 || anySetting) {
+    const given = `SELECT pg_catalog.unnest(ARRAY[${list}]::text[]) AS name`;
+    const changed = `SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings WHERE source = 'session'`;
+    parts.push(
+      `SELECT 's', ${hex('n.name')}, ${hex('pg_catalog.current_setting(n.name, true)')}, (SELECT (s.setting = s.reset_val)::text FROM pg_catalog.pg_settings AS s WHERE pg_catalog.lower(s.name) = n.name) FROM (${anySetting ? `${given} UNION ${changed}` : given}) AS n`,
+    );
+  }
+  return parts.join(' UNION ALL ');
+}
+
+export class Inventory implements ServerHolder {
+  readonly #owner: ServerHolder;
+  readonly #answered: (found: readonly Finding[] | string) => void;
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+  #error: string | null = null;
+  #ended = false;
+
+  /**
+   * `owner` holds the server otherwise, and hears what is not the answer. `answered` is called when the server is settled
+   * again, with what is there or with why that is not known.
+   */
+  constructor(owner: ServerHolder, answered: (found: readonly Finding[] | string) => void) {
+    this.#owner = owner;
+    this.#answered = answered;
+  }
+
+  /** Takes the server from its holder until the answer is there. */
+  ask(server: Server, names: ReadonlySet<string>, suspicion: Suspicion): void {
+    server.holder = this;
+    const message = query(question(names, suspicion));
+    server.queue.sent(Reply.Query);
+    server.conn.write(message, 0, message.length);
+  }
+
+  relay(buffer: Uint8Array, from: number, to: number): void {
+    this.#bytes += to - from;
+    if (this.#bytes <= 4 * SESSION_BYTES) this.#chunks.push(Buffer.from(buffer.subarray(from, to)));
+  }
+
+  keepRelayed(): void {}
+
+  answerDue(): void {}
+
+  exchangeEnded(): void {
+    this.#ended = true;
+  }
+
+  errorRelayed(fields: ErrorFields | null): boolean {
+    this.#error ??= fields?.message ?? 'a long error';
+    return fields?.severity !== 'FATAL' || this.#owner.errorRelayed(fields);
+  }
+
+  discarded(): void {}
+
+  parameterChanged(index: number, value: string): void {
+    this.#owner.parameterChanged(index, value);
+  }
+
+  serverScanned(server: Server): void {
+    if (!this.#ended || !server.settled || server.closedBecause !== null) return;
+    this.#ended = false;
+    if (this.#error === null && this.#bytes > 4 * SESSION_BYTES)
+      this.#error = 'the session has more of it than is carried along';
+    const bytes = Buffer.concat(this.#chunks);
+    this.#passOn(bytes, UNASKED);
+    this.#answered(this.#error ?? findings(bytes));
+  }
+
+  serverLost(server: Server, reason: string): void {
+    this.#passOn(Buffer.concat(this.#chunks), [...UNASKED, 0x45]);
+    this.#owner.serverLost(server, reason);
+  }
+
+  /** What is for the client: it comes when it comes. */
+  #passOn(bytes: Buffer, types: readonly number[]): void {
+    for (const [at, end] of messages(bytes)) if (types.includes(bytes[at]!)) this.#owner.relay(bytes, at, end);
+  }
+
+  serverDrained(): void {}
+}
+
+function* messages(bytes: Buffer): Iterable<[at: number, end: number]> {
+  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
+    const end = at + 1 + lengthAt(bytes, at);
+    if (end > bytes.length) return;
+    yield [at, end];
+    at = end;
+  }
+}
+
+function findings(bytes: Buffer): Finding[] {
+  const found: Finding[] = [];
+  for (const [at, end] of messages(bytes)) {
+    if (bytes[at] !== 0x44) continue;
+    const [kind, name, value, isDefault] = parseDataRow(bytes, at + HEADER_BYTES, end).map((one) =>
+      one === null ? null : Buffer.from(one).toString('latin1'),
+    );
+    found.push({
+      kind: KINDS[kind!]!,
+      name: unhex(name!),
+      value: value == null ? null : unhex(value),
+      isDefault: isDefault === 'true',
+    });
+  }
+  return found;
+}
+
+function unhex(text: string): string {
+  return Buffer.from(text, 'hex').toString('utf8');
+}

@@ -1,0 +1,95 @@
+/**
+ * Looks at the texts that a client in transaction mode sends: what may leave something behind in the session is noted, or
+ * refused (session_state). A refused text is replaced by one that PostgreSQL refuses, so that the error comes in its place in a
+ * pipeline and fails the transaction as any error does; the session puts the right words in.
+ */
+import { type ErrorFields, errorResponse, HEADER_BYTES, parse, query } from '@sluice/wire';
+import type { Server } from '../server/server.ts';
+import { READ_BYTES } from '../sql/classifier.ts';
+import { ANYTHING, namesStatements, STATEMENTS, type StateRefusal, type Suspicion } from '../sql/suspicion.ts';
+import { isReported } from './follow.ts';
+import { Keeping } from './home.ts';
+import type { Session } from './side.ts';
+
+const QUERY = 0x51;
+
+/** What is sent in place of a refused text. PostgreSQL's own log shows it, hence the comment. */
+const REFUSED_TEXT = '/* refused by the pooler: session_state = refuse */ not_sent_by_pooler';
+/** How PostgreSQL's error about it is told from all others. */
+const REFUSED_MARK = 'not_sent_by_pooler';
+
+/** Refused statements whose errors have not come yet, oldest first. */
+export class Refusals {
+  readonly #refusals: StateRefusal[] = [];
+
+  add(refusal: StateRefusal): void {
+    this.#refusals.push(refusal);
+  }
+
+  /** What the client is told instead of this error; null: the error itself. */
+  insteadOf(fields: ErrorFields | null): Uint8Array | null {
+    if (fields === null || !fields.message.includes(REFUSED_MARK)) return null;
+    const refusal = this.#refusals.shift();
+    if (refusal === undefined) return null;
+    const message = `${refusal.what} does not outlive its transaction here and is refused (session_state = refuse)`;
+    return errorResponse({ severity: 'ERROR', code: '0A000', message, hint: refusal.instead });
+  }
+}
+
+/** 'pass': send it. 'more': keep it until it is whole. Otherwise: send this instead. */
+export type Verdict = 'pass' | 'more' | Uint8Array;
+
+/** Looks at the Query or Parse at `at`, whose bytes up to `end` are here and which is `size` bytes long. */
+export function watch(
+  session: Session,
+  server: Server,
+  buffer: Buffer,
+  at: number,
+  end: number,
+  size: number,
+): Verdict {
+  const isQuery = buffer[at] === QUERY;
+  const { keeping } = session.home;
+  if (keeping === Keeping.Statements) return isQuery ? watchStatements(session, buffer, at, end, size) : 'pass';
+  if (size > READ_BYTES) {
+    session.suspect(ANYTHING, '(a text too long to be read)');
+    return 'pass';
+  }
+  if (end - at < size) return 'more';
+  const nameEnd = isQuery ? at + HEADER_BYTES - 1 : buffer.indexOf(0, at + HEADER_BYTES);
+  const textEnd = buffer.indexOf(0, nameEnd + 1);
+  if (nameEnd < 0 || textEnd < 0 || textEnd >= at + size) return 'pass';
+  const text = buffer.toString('latin1', nameEnd + 1, textEnd);
+  const suspicion = session.registry.classifier.suspicionOf(text);
+  if (suspicion === null) return 'pass';
+  if (keeping === Keeping.Refuse) {
+    const refusal = refusalOf(suspicion, server);
+    if (refusal !== null) {
+      session.refuseNext(refusal);
+      return isQuery ? query(REFUSED_TEXT) : parse('', REFUSED_TEXT);
+    }
+    if (suspicion !== ANYTHING && !suspicion.executes) return 'pass';
+  }
+  // A named statement is noted when it is bound.
+  if (isQuery || nameEnd === at + HEADER_BYTES || session.home.maxPrepared === 0) session.suspect(suspicion, text);
+  return 'pass';
+}
+
+/** Without session_state only PREPARE and DEALLOCATE are followed, and a glance at the first letter is enough. */
+function watchStatements(session: Session, buffer: Buffer, at: number, end: number, size: number): Verdict {
+  if (end === at + HEADER_BYTES) return 'more';
+  const first = buffer[at + HEADER_BYTES]! | 0x20;
+  // p, d, or white space before them.
+  if (first !== 0x70 && first !== 0x64 && first > 0x2a) return 'pass';
+  if (size > READ_BYTES) return 'pass';
+  if (end - at < size) return 'more';
+  const text = buffer.toString('latin1', at + HEADER_BYTES, at + size - 1);
+  if (namesStatements(text)) session.suspect(STATEMENTS, text);
+  return 'pass';
+}
+
+/** A setting that follows the client anyway is nothing to refuse. */
+function refusalOf({ refusal, names, anySetting, keeps, unknowable }: Suspicion, server: Server): StateRefusal | null {
+  const onlySettings = !anySetting && keeps === 0 && unknowable === null;
+  return onlySettings && [...names].every((name) => isReported(server, name)) ? null : refusal;
+}

@@ -1,0 +1,145 @@
+import fc from 'fast-check';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Classifier } from './classifier.ts';
+import { ANYTHING, KEEPS_ALL, Keeps, looksSuspicious } from './suspicion.ts';
+
+const classifier = new Classifier();
+beforeAll(() => classifier.load());
+
+const names = (sql: string) => [...(classifier.suspicionOf(sql)?.names ?? [])];
+const keeps = (sql: string) => classifier.suspicionOf(sql)?.keeps ?? 0;
+
+describe('nothing is suspected of', () => {
+  test.each([
+    'select 1',
+    'update t set a = 1 where b = 2',
+    'update t\nset a = 1',
+    'insert into t values ($1) on conflict do update set a = 1',
+    'begin isolation level serializable read only',
+    'set transaction read only',
+    "set local work_mem = '1MB'",
+    "select set_config('a.b', 'c', true)",
+    "select set_config('a.b', $1, 'true'::boolean)",
+    'set constraints all deferred',
+    "set timezone = 'UTC'",
+    "set names 'utf8'",
+    'declare c cursor for select 1',
+    'select pg_advisory_xact_lock(1)',
+    'select temp, temporary from weather',
+    "select 'set work_mem = 1'",
+    'create function f() returns int language sql set work_mem = 1 as $$ select 1 $$',
+    'alter role x set work_mem = 1',
+    'create table t (a int)',
+    'show work_mem',
+  ])('%s', (sql) => {
+    expect(classifier.suspicionOf(sql)).toBeNull();
+  });
+});
+
+describe('settings', () => {
+  test.each([
+    ["set work_mem = '1MB'", ['work_mem']],
+    ['SET SESSION "Work_Mem" TO 1', ['work_mem']],
+    ['select 1; /* x */set enable_sort = off', ['enable_sort']],
+    ['-- comment\n  set enable_sort = off', ['enable_sort']],
+    [
+      'set session characteristics as transaction read only',
+      ['default_transaction_isolation', 'default_transaction_read_only', 'default_transaction_deferrable'],
+    ],
+    ['set role x', ['role']],
+    ['set session authorization x', ['session_authorization']],
+    ['reset work_mem', ['work_mem']],
+    ['set work_mem to default', ['work_mem']],
+    ["select set_config('App.X', $1, false)", ['app.x']],
+    ["with x as (select pg_catalog.set_config('app.y', 'z', $2)) select * from x", ['app.y']],
+    ["prepare p as select set_config('app.z', '1', false)", ['app.z']],
+  ])('%s', (sql, expected) => {
+    expect(names(sql)).toEqual(expected);
+  });
+
+  test('that are not named, or in a body that is not read', () => {
+    for (const sql of [
+      'reset all',
+      'discard all',
+      "do $$ begin perform set_config('a.b', 'c', false); end $$",
+      'select set_config($1, $2, false)',
+    ])
+      expect(classifier.suspicionOf(sql)).toMatchObject({ anySetting: true });
+    expect(classifier.suspicionOf('select set_config($1, $2, false)')!.unknowable).toMatch(/computed name/);
+  });
+});
+
+describe('what stays on the server', () => {
+  test.each([
+    ['create temp table t (a int)', Keeps.Temporary],
+    ['create temporary view v as select 1', Keeps.Temporary],
+    ['create temp sequence s', Keeps.Temporary],
+    ['create table pg_temp.t as select 1', Keeps.Temporary],
+    ['select 1 into temp t', Keeps.Temporary],
+    ["create function pg_temp.f() returns int language sql as 'select 1'", Keeps.Temporary],
+    ["create type pg_temp.e as enum ('a')", Keeps.Temporary],
+    ['drop table t', Keeps.Temporary],
+    ['discard temp', Keeps.Temporary],
+    ['declare c cursor with hold for select 1', Keeps.Cursor],
+    ['close all', Keeps.Cursor],
+    ['select pg_try_advisory_lock_shared(1, 2)', Keeps.Lock],
+    ['select pg_advisory_unlock_all()', Keeps.Lock],
+    ['listen x', Keeps.Listen],
+    ['unlisten *', Keeps.Listen],
+    ['prepare p as select 1', Keeps.Prepared],
+    ['deallocate all', Keeps.Prepared],
+    ['discard all', KEEPS_ALL],
+    ['listen x; create temp table t (a int)', Keeps.Listen | Keeps.Temporary],
+  ])('%s', (sql, expected) => {
+    expect(keeps(sql)).toBe(expected);
+  });
+
+  test('what is no SQL, or nested too deeply to be read, may be anything', () => {
+    expect(classifier.suspicionOf('set work_mem =')).toBe(ANYTHING);
+    expect(classifier.suspicionOf(`set x.y = 1; select ${'('.repeat(50_000)}1${')'.repeat(50_000)}`)).toBe(ANYTHING);
+    expect(classifier.suspicionOf(`set x.y = 1; select 1${'+1'.repeat(50_000)}`)).toBe(ANYTHING);
+    expect(names('set work_mem = 1')).toEqual(['work_mem']);
+  });
+});
+
+test('only a PREPARE that stands alone can be said again', () => {
+  expect(classifier.isPrepare("prepare p as select ';'")).toBe(true);
+  expect(classifier.isPrepare('prepare p as select 1; drop table t')).toBe(false);
+  expect(classifier.isPrepare('select 1')).toBe(false);
+});
+
+test('without its parser a classifier takes everything suspicious for anything', () => {
+  const blind = new Classifier();
+  expect(blind.suspicionOf('select 1')).toBeNull();
+  expect(blind.suspicionOf('set work_mem = 1')).toBe(ANYTHING);
+  expect(blind.isPrepare('prepare p as select 1; drop table t')).toBe(false);
+});
+
+test('whatever the parser finds something in, the scan has let through', () => {
+  const statements = [
+    'set a.b = 1',
+    'listen x',
+    'create temp table t (a int)',
+    "select set_config('a', 'b', false)",
+    'discard all',
+    'close c',
+    "load 'x'",
+  ];
+  const space = fc.constantFrom(' ', '\n', '\t', '/* x */', '-- y\n', '\r\n', '\f');
+  fc.assert(
+    fc.property(
+      fc.array(space),
+      fc.constantFrom('', 'select 1;', 'begin;;'),
+      fc.constantFrom(...statements),
+      (spaces, before, sql) => {
+        expect(looksSuspicious(`${before}${spaces.join('')}${sql}`)).toBe(true);
+      },
+    ),
+  );
+});
+
+test('the scan takes time in proportion to the text', () => {
+  // Quadratic, this would take minutes, and the test its timeout.
+  for (const filler of ['\n', ' ', '/', ';', '\n ', 'temp_', '; \t'])
+    expect(looksSuspicious(filler.repeat(2_000_000 / filler.length))).toBe(false);
+});

@@ -1,0 +1,181 @@
+/**
+ * Reads a parse tree of PostgreSQL's own parser for what the text may leave behind in the session. Pure: tree in, suspicion
+ * out. A function's body is not looked into, but for DO, which is taken for anything.
+ */
+import { ANYTHING, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
+
+type Node = { readonly [key: string]: unknown };
+
+const CURSOR_OPT_HOLD = 0x20;
+
+/** Settings of the transaction, which end with it, and one that cannot be read back. */
+const OF_THE_TRANSACTION = /^(?:transaction_(?:isolation|read_only|deferrable)|seed)$/;
+
+/** Reported by every PostgreSQL that there is, and so with their client already (Parameters). */
+const ALWAYS_FOLLOWED = new Set([
+  'client_encoding',
+  'datestyle',
+  'timezone',
+  'standard_conforming_strings',
+  'application_name',
+  'intervalstyle',
+]);
+
+const CHARACTERISTICS = [
+  'default_transaction_isolation',
+  'default_transaction_read_only',
+  'default_transaction_deferrable',
+];
+
+/** Session-level advisory locks; those with `_xact_` in the name end with the transaction. */
+const LOCK_FUNCTION = /^pg_(?:try_)?advisory_(?:lock|unlock)(?:_shared|_all)?$/;
+
+const INSTEAD = {
+  setting:
+    'Use SET LOCAL inside the transaction, ALTER ROLE or ALTER DATABASE ... SET, or session_state = follow, which carries it along',
+  temporary: 'Use ON COMMIT DROP inside the transaction, an ordinary (unlogged) table, or session_state = follow',
+  cursor: 'Use a cursor without hold inside the transaction, or session_state = follow',
+  lock: 'Use pg_advisory_xact_lock inside the transaction, or session_state = follow',
+  listen: 'Listen over a connection of its own, to a pool in session mode or to PostgreSQL directly',
+  prepare: 'Use prepared statements of the protocol (max_prepared_statements), or session_state = follow',
+  load: 'Set session_preload_libraries with ALTER ROLE or ALTER DATABASE, or use session mode',
+} as const;
+
+function suspicion(part: Partial<Suspicion>): Suspicion {
+  return { names: new Set(), anySetting: false, keeps: 0, executes: false, unknowable: null, refusal: null, ...part };
+}
+
+function refusal(what: string, instead: keyof typeof INSTEAD): StateRefusal {
+  return { what, instead: INSTEAD[instead] };
+}
+
+/** Null: nothing is left behind. */
+export function classify(tree: unknown): Suspicion | null {
+  if (Array.isArray(tree)) return tree.reduce<Suspicion | null>((found, one) => add(found, classify(one)), null);
+  if (typeof tree !== 'object' || tree === null) return null;
+  let found: Suspicion | null = null;
+  for (const [kind, node] of Object.entries(tree)) {
+    if (typeof node !== 'object' || node === null) continue;
+    if (Object.hasOwn(NODES, kind)) found = add(found, NODES[kind]!(node as Node));
+    found = add(found, classify(node));
+  }
+  return found;
+}
+
+function add(found: Suspicion | null, more: Suspicion | null): Suspicion | null {
+  return more === null ? found : both(found, more);
+}
+
+/** What the nodes say that matter, by their kind. */
+const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
+  VariableSetStmt: variable,
+  FuncCall: call,
+  // `CREATE TABLE pg_temp.x` and the like: whatever the statement, it names a temporary object.
+  relation: named,
+  rel: named,
+  view: named,
+  sequence: named,
+  CreateStmt: (node) => temporary(node.relation as Node, node.oncommit),
+  CreateSeqStmt: (node) => temporary(node.sequence as Node),
+  ViewStmt: (node) => temporary(node.view as Node),
+  CreateTableAsStmt: into,
+  SelectStmt: into,
+  CreateFunctionStmt: ({ funcname }) => inTemporarySchema(funcname),
+  CreateEnumStmt: ({ typeName }) => inTemporarySchema(typeName),
+  CreateDomainStmt: ({ domainname }) => inTemporarySchema(domainname),
+  CompositeTypeStmt: ({ typevar }) => inTemporarySchema(typevar),
+  DropStmt: () => suspicion({ keeps: Keeps.Temporary }),
+  DiscardStmt: ({ target }) =>
+    target === 'DISCARD_ALL' ? ANYTHING : target === 'DISCARD_TEMP' ? suspicion({ keeps: Keeps.Temporary }) : null,
+  DeclareCursorStmt: ({ options }) =>
+    (Number(options ?? 0) & CURSOR_OPT_HOLD) === 0 ? null : keeping(Keeps.Cursor, 'a cursor WITH HOLD', 'cursor'),
+  ClosePortalStmt: () => suspicion({ keeps: Keeps.Cursor }),
+  ListenStmt: () => keeping(Keeps.Listen, 'LISTEN', 'listen'),
+  UnlistenStmt: () => suspicion({ keeps: Keeps.Listen }),
+  PrepareStmt: () => keeping(Keeps.Prepared, 'PREPARE', 'prepare'),
+  DeallocateStmt: () => suspicion({ keeps: Keeps.Prepared }),
+  ExecuteStmt: () => suspicion({ executes: true }),
+  // What its body does stands in no tree.
+  DoStmt: () => ANYTHING,
+  LoadStmt: () => suspicion({ unknowable: 'LOAD', refusal: refusal('LOAD', 'load') }),
+};
+
+function keeping(keeps: number, what: string, instead: keyof typeof INSTEAD): Suspicion {
+  return suspicion({ keeps, refusal: refusal(what, instead) });
+}
+
+function variable(node: Node): Suspicion | null {
+  if (node.is_local === true) return null;
+  const name = String(node.name ?? '').toLowerCase();
+  switch (node.kind) {
+    case 'VAR_RESET_ALL':
+      return suspicion({ anySetting: true });
+    case 'VAR_SET_MULTI':
+      // The others, SET TRANSACTION, end with the transaction.
+      return name === 'session characteristics' ? settings(CHARACTERISTICS, 'SET SESSION CHARACTERISTICS') : null;
+    case 'VAR_RESET':
+    case 'VAR_SET_DEFAULT':
+      return settings([name], null);
+    default:
+      return settings([name], `SET ${name}`);
+  }
+}
+
+/** `what` null: nothing is left that was not there before. */
+function settings(names: readonly string[], what: string | null): Suspicion | null {
+  const kept = names.filter((name) => !OF_THE_TRANSACTION.test(name) && !ALWAYS_FOLLOWED.has(name));
+  if (kept.length === 0) return null;
+  return suspicion({ names: new Set(kept), refusal: what === null ? null : refusal(what, 'setting') });
+}
+
+function call(node: Node): Suspicion | null {
+  const name = stringsOf(node.funcname).at(-1) ?? '';
+  if (LOCK_FUNCTION.test(name))
+    return name.includes('unlock') ? suspicion({ keeps: Keeps.Lock }) : keeping(Keeps.Lock, `${name}()`, 'lock');
+  return name === 'set_config' ? setConfig((node.args ?? []) as readonly Node[]) : null;
+}
+
+function setConfig([nameNode, , localNode]: readonly Node[]): Suspicion | null {
+  if (constantOf(localNode)?.boolval === true) return null;
+  const name = constantOf(nameNode)?.sval;
+  if (name !== undefined) return settings([name.toLowerCase()], `set_config('${name}')`);
+  const what = 'set_config() with a computed name';
+  return suspicion({ anySetting: true, unknowable: what, refusal: refusal(what, 'setting') });
+}
+
+function named(node: Node): Suspicion | null {
+  return node.schemaname === 'pg_temp' ? suspicion({ keeps: Keeps.Temporary }) : null;
+}
+
+function inTemporarySchema(name: unknown): Suspicion | null {
+  return JSON.stringify(name ?? null).includes('"pg_temp"')
+    ? keeping(Keeps.Temporary, 'a temporary function or type', 'temporary')
+    : null;
+}
+
+function into(node: Node): Suspicion | null {
+  const clause = (node.into ?? node.intoClause) as Node | undefined;
+  return temporary(clause?.rel as Node | undefined, clause?.onCommit);
+}
+
+function temporary(target: Node | undefined, onCommit?: unknown): Suspicion | null {
+  if (target?.relpersistence !== 't' && target?.schemaname !== 'pg_temp') return null;
+  if (onCommit === 'ONCOMMIT_DROP') return suspicion({ keeps: Keeps.Temporary });
+  return keeping(Keeps.Temporary, `the temporary relation ${String(target.relname)}`, 'temporary');
+}
+
+/** A constant, or a cast of one: its text, and whether it means true. Null: something that is computed. */
+function constantOf(node: Node | undefined): { sval?: string; boolval: boolean } | null {
+  const cast = node?.TypeCast as Node | undefined;
+  if (cast !== undefined) return constantOf(cast.arg as Node);
+  const constant = node?.A_Const as { sval?: { sval?: string }; boolval?: { boolval?: boolean } } | undefined;
+  if (constant?.sval !== undefined) {
+    const sval = constant.sval.sval ?? '';
+    return { sval, boolval: /^(?:t|true|y|yes|on|1)$/i.test(sval) };
+  }
+  return constant?.boolval === undefined ? null : { boolval: constant.boolval.boolval === true };
+}
+
+function stringsOf(list: unknown): string[] {
+  return ((list ?? []) as readonly Node[]).map((item) => String((item.String as Node | undefined)?.sval ?? ''));
+}

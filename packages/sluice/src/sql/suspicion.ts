@@ -1,0 +1,93 @@
+/**
+ * What a text of SQL may leave behind on the server beyond its transaction, and the cheap scan that finds out whether it is worth
+ * a closer look. Suspicion only: what is really there afterwards, PostgreSQL itself is asked. Knows no clients and no servers.
+ */
+
+/** Kinds of session state that a text may create or end; a bit each. */
+export const Keeps = {
+  /** Temporary tables, views, sequences, functions and types. */
+  Temporary: 1,
+  /** Cursors WITH HOLD. */
+  Cursor: 2,
+  /** Advisory locks of the session. */
+  Lock: 4,
+  /** LISTEN. */
+  Listen: 8,
+  /** PREPARE. */
+  Prepared: 16,
+} as const;
+
+export const KEEPS_ALL = 31;
+
+/** What `session_state = refuse` says of a text: what it would leave behind, and what to do instead. */
+export interface StateRefusal {
+  readonly what: string;
+  readonly instead: string;
+}
+
+export interface Suspicion {
+  /** Names of settings, in lower case, that may have another value for the session. */
+  readonly names: ReadonlySet<string>;
+  /** Any setting may have changed. */
+  readonly anySetting: boolean;
+  /** Bits of Keeps. */
+  readonly keeps: number;
+  /** It runs what was prepared with PREPARE. */
+  readonly executes: boolean;
+  /** Something that nobody can ask the server for afterwards, in words; null: nothing. */
+  readonly unknowable: string | null;
+  readonly refusal: StateRefusal | null;
+}
+
+const NO_NAMES: ReadonlySet<string> = new Set();
+
+/** Of a text that nobody could read: anything. */
+export const ANYTHING: Suspicion = {
+  names: NO_NAMES,
+  anySetting: true,
+  keeps: KEEPS_ALL,
+  executes: false,
+  unknowable: null,
+  refusal: null,
+};
+
+/** Of PREPARE and DEALLOCATE where nothing else is followed. */
+export const STATEMENTS: Suspicion = {
+  names: NO_NAMES,
+  anySetting: false,
+  keeps: Keeps.Prepared,
+  executes: false,
+  unknowable: null,
+  refusal: null,
+};
+
+export function both(a: Suspicion | null, b: Suspicion): Suspicion {
+  if (a === null || a === b) return b;
+  return {
+    names: new Set([...a.names, ...b.names]),
+    anySetting: a.anySetting || b.anySetting,
+    keeps: a.keeps | b.keeps,
+    executes: a.executes || b.executes,
+    unknowable: a.unknowable ?? b.unknowable,
+    refusal: a.refusal ?? b.refusal,
+  };
+}
+
+/**
+ * A statement that begins with one of the words that matter, or one of the names anywhere. No `\s*` over line ends: every
+ * start is tried once, so the scan is linear in whatever a client sends.
+ */
+const SUSPICIOUS =
+  /(?:^|[;\n/])[ \t\r\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|execute|declare|close|drop|do|load)\b|set_config|advisory_|\btemp(?:orary)?\b|pg_temp/i;
+
+/** Is the text worth the parser's time? */
+export function looksSuspicious(text: string): boolean {
+  return SUSPICIOUS.test(text);
+}
+
+const STATEMENT_WORDS = /^\s*(?:prepare|deallocate|discard)\s/i;
+
+/** Does the text begin with PREPARE, DEALLOCATE or DISCARD? */
+export function namesStatements(text: string): boolean {
+  return STATEMENT_WORDS.test(text);
+}
