@@ -166,3 +166,141 @@ test('node-postgres with named statements, many clients on two servers', async (
   };
   await Promise.all([1, 2, 3, 4, 5, 6].map(work));
 });
+
+describe('a statement whose columns change', () => {
+  const change = (round: number) => `alter table changing add column added_${round} int default ${round}`;
+
+  async function table(): Promise<pg.Client> {
+    const admin = await new Clients({ ...server }).pg();
+    await admin.query(
+      'drop table if exists changing; create table changing (first int); insert into changing values (1)',
+    );
+    return admin;
+  }
+
+  test('is parsed again and run again outside of a transaction: nobody notices', async () => {
+    await begin('default_pool_size = 2\nserver_round_robin = 1');
+    const admin = await table();
+    const clientsOf = [await clients.pg(), await clients.pg()];
+    const all = { name: 'all', text: 'select * from changing where first = $1', values: [1] };
+    for (let round = 0; round < 4; round++) {
+      for (let i = 0; i < 6; i++) {
+        const { rows, fields } = await clientsOf[i % 2]!.query(all);
+        expect(fields).toHaveLength(1 + round);
+        expect(Object.values(rows[0])).toEqual([1, ...Array.from({ length: round }, (_, n) => n)]);
+      }
+      await admin.query(change(round));
+    }
+    await admin.end();
+  });
+
+  test('in a transaction the error is PostgreSQL’s, and afterwards the statement works again', async () => {
+    await begin('default_pool_size = 1');
+    const admin = await table();
+    const client = await clients.pg();
+    const all = { name: 'all', text: 'select * from changing' };
+    await client.query(all);
+    await admin.query(change(0));
+    await client.query('begin');
+    await expect(client.query(all)).rejects.toMatchObject({ code: '0A000' });
+    await client.query('rollback');
+    expect((await client.query(all)).fields).toHaveLength(2);
+    await admin.end();
+  });
+
+  test('who does not ask for the columns gets the error, and has it parsed again under the next name', async () => {
+    await begin('default_pool_size = 1');
+    const admin = await table();
+    const a = await raw();
+    a.send(wire.parse('one', 'select * from changing'), wire.describe('S', 'one'), wire.sync());
+    expect(types(await a.until('Z'))).toBe('1tTZ');
+    await admin.query(change(0));
+    a.send(...use('one'));
+    const refused = await a.until('Z');
+    expect(types(refused)).toBe('EZ');
+    expect(errorOf(refused)!.code).toBe('0A000');
+    a.send(wire.parse('two', 'select * from changing'), wire.describe('S', 'two'), wire.sync(), ...use('two'));
+    expect(types(await a.until('Z'))).toBe('1tTZ');
+    expect(types(await a.until('Z'))).toBe('2DCZ');
+    await admin.end();
+  });
+
+  test('in a pipeline whose replies have begun nothing is run twice', async () => {
+    await begin('default_pool_size = 1');
+    const admin = await table();
+    await admin.query('drop table if exists runs; create table runs (n int)');
+    const a = await raw();
+    a.send(
+      wire.parse('w', 'insert into runs values (1) returning n'),
+      wire.parse('all', 'select * from changing'),
+      wire.sync(),
+    );
+    await a.until('Z');
+    const pipeline = [
+      wire.bind('', 'w'),
+      wire.execute(''),
+      wire.bind('', 'all'),
+      wire.describe('P', ''),
+      wire.execute(''),
+      wire.sync(),
+    ];
+    a.send(...pipeline);
+    expect(types(await a.until('Z'))).toBe('2DC2TDCZ');
+    await admin.query(change(0));
+    a.send(...pipeline);
+    expect(types(await a.until('Z'))).toBe('2DCEZ');
+    // The first insert stands, the second went back with its transaction.
+    expect((await admin.query('select count(*)::int as n from runs')).rows).toEqual([{ n: 1 }]);
+    a.send(...pipeline);
+    expect(types(await a.until('Z'))).toBe('2DC2TDCZ');
+    await admin.end();
+  });
+});
+
+describe('max_prepared_statement_bytes', () => {
+  const text = (i: number) => `select ${i} /* ${'x'.repeat(1000)} */`;
+
+  test('texts that no client has a name for make room, on the servers too', async () => {
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 5000');
+    const a = await raw();
+    for (let i = 0; i < 20; i++) {
+      a.send(wire.parse('s', text(i)), ...use('s'));
+      expect(types(await a.until('Z'))).toBe('12DCZ');
+      a.send(wire.query('select count(*) from pg_prepared_statements'));
+      expect(Number(textOf(await a.until('Z')))).toBeLessThan(5);
+      a.send(wire.close('S', 's'), wire.sync());
+      expect(types(await a.until('Z'))).toBe('3Z');
+    }
+  });
+
+  test('texts with names stay; one more is refused by name of the setting, in its place in the pipeline', async () => {
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 5000');
+    const [a, b] = [await raw(), await raw()];
+    for (let i = 0; i < 4; i++) {
+      a.send(wire.parse(`s${i}`, text(i)), wire.sync());
+      expect(types(await a.until('Z'))).toBe('1Z');
+    }
+    b.send(wire.query('select 1'), wire.parse('t', text(9)), ...use('t'), wire.query('select 2'));
+    expect(types(await b.until('Z'))).toBe('TDCZ');
+    const refused = await b.until('Z');
+    expect(types(refused)).toBe('EZ');
+    expect(errorOf(refused)).toMatchObject({
+      code: '53400',
+      message: expect.stringMatching(/max_prepared_statement_bytes/),
+    });
+    expect(types(await b.until('Z'))).toBe('TDCZ');
+    // The same text needs no room of its own.
+    b.send(wire.parse('t', text(1)), ...use('t'));
+    expect(textOf(await b.until('Z'))).toBe('1');
+    for (let i = 0; i < 4; i++) {
+      a.send(...use(`s${i}`));
+      expect(textOf(await a.until('Z'))).toBe(String(i));
+    }
+    a.send(wire.terminate());
+    // Its names are gone, and with them the texts.
+    for (let done = false; !done; ) {
+      b.send(wire.parse('t2', text(9)), ...use('t2'));
+      done = types(await b.until('Z')) === '12DCZ';
+    }
+  });
+});

@@ -5,8 +5,10 @@
  */
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Gather } from '../net/gather.ts';
+import { Tx } from '../server/holder.ts';
 import { Keeping } from './home.ts';
 import { intercept } from './prepared.ts';
+import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { watch } from './watch.ts';
 
@@ -41,6 +43,9 @@ export class Intake {
   paused = false;
   readonly #session: Session;
   #backlog: Buffer | null = null;
+  #recorded: Buffer | null = null;
+  #repeated: Buffer | null = null;
+  #repeatDue = false;
   #bodyLeft = 0;
   #bodyForward = false;
   #carry: Buffer | null = null;
@@ -60,10 +65,39 @@ export class Intake {
       this.#queueUp(buffer, start, end);
       return;
     }
+    this.#record(buffer, start, end);
     let at = start;
     if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
     if (at < end) this.#scan(buffer, at, end);
     this.#flush();
+  }
+
+  /** Keeps an exchange that runs a prepared statement, in case that it must be sent once more. */
+  #record(buffer: Buffer, start: number, end: number): void {
+    this.#recorded = this.#repeated === buffer ? buffer : null;
+    if (this.#recorded !== null) return;
+    this.#repeated = null;
+    if (this.#session.home.maxPrepared === 0 || end - start > REPEATABLE_BYTES || !mayRun(buffer[start]!)) return;
+    const { server } = this.#session;
+    const fresh = this.#carried === 0 && this.#bodyLeft === 0;
+    if (fresh && (server === null || (server.settled && server.status === Tx.Idle)))
+      this.#recorded = Buffer.from(buffer.subarray(start, end));
+  }
+
+  /** May the last exchange, of which `owed` replies are owed, be sent once more when it has ended? Not for the second time. */
+  repeatLater(owed: number): boolean {
+    if (this.#recorded === null || this.#recorded === this.#repeated) return false;
+    this.#repeated = repeatablePart(this.#recorded, owed);
+    this.#repeatDue = this.#repeated !== null;
+    return this.#repeatDue;
+  }
+
+  /** Sends it, if there is one. */
+  repeats(): boolean {
+    if (!this.#repeatDue) return false;
+    this.#repeatDue = false;
+    this.take(this.#repeated!, 0, this.#repeated!.length);
+    return true;
   }
 
   #flush(): void {
@@ -302,6 +336,7 @@ export class Intake {
   /** The session is over: nothing is kept. */
   clear(): void {
     this.#backlog = null;
+    this.#recorded = null;
     this.#carry = null;
     this.#carried = 0;
   }

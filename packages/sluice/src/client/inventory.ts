@@ -115,6 +115,10 @@ export class Inventory implements ServerHolder {
     return fields?.severity !== 'FATAL' || this.#owner.errorRelayed(fields);
   }
 
+  planRejected(): boolean {
+    return false;
+  }
+
   discarded(): void {}
 
   parameterChanged(index: number, value: string): void {

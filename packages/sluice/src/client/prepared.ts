@@ -4,11 +4,13 @@
  * Describe where it does not. Every change of a book is undone when the server skips the message (see Effect).
  * Behaviour after PgBouncer's max_prepared_statements and PostgreSQL's "Extended Query" message flow.
  */
-import { Action, type Effect, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
+import { Action, HEADER_BYTES, lengthAt, parse as parseText, Reply } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
-import type { Statement, StatementStore } from '../server/statements.ts';
+import type { Statement } from '../server/statements.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
+import { ClosedEffect, EvictedEffect, NamedEffect, PairEffect, ParsedEffect } from './statement-effects.ts';
+import { REFUSED_TEXT } from './watch.ts';
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
 const NAME_BYTES = 65_536;
@@ -59,6 +61,7 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   const { statements: store } = session.registry;
   session.home.traffic.clientParses++;
   const statement = store.take(buffer.subarray(nameEnd + 1, at + size));
+  if (statement === null) return noRoom(session, server);
   if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
     const text = statement.key.slice(0, statement.key.indexOf('\0'));
     statement.suspicion = session.registry.classifier.suspicionOf(text);
@@ -80,8 +83,8 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
     else store.drop(statement);
     return result('done');
   }
+  makeRoom(session, server, statement, pieces);
   const both = new PairEffect(effect, new ParsedEffect(server, statement));
-  makeRoom(session, server, pieces);
   if (server.queue.sent(Reply.Parse, Action.Forward, both)) {
     both.apply();
     session.home.traffic.serverParses++;
@@ -106,7 +109,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
-  server.queue.sent(Reply.Bind);
+  server.queue.sent(Reply.Bind, Action.Forward, statement.use);
   pieces.push(renamed(buffer, at, portalEnd + 1, nameEnd, size, statement.serverName));
   return result('done', pieces, nameEnd - at);
 }
@@ -117,7 +120,7 @@ function describe(session: Session, server: Server, buffer: Buffer, at: number, 
   if (statement === undefined) return unknown(server, Reply.Describe, buffer, at, nameAt, at + size - 1, size);
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
-  server.queue.sent(Reply.Describe);
+  server.queue.sent(Reply.Describe, Action.Forward, statement.use);
   pieces.push(renamed(buffer, at, nameAt, at + size - 1, size, statement.serverName));
   return result('done', pieces, size - 1);
 }
@@ -153,27 +156,48 @@ function ensure(session: Session, server: Server, statement: Statement, pieces: 
     server.statements.touch(statement);
     return;
   }
+  makeRoom(session, server, statement, pieces);
   const effect = new ParsedEffect(server, statement);
-  makeRoom(session, server, pieces);
   if (!server.queue.sent(Reply.Parse, Action.Skip, effect)) return;
   effect.apply();
   session.home.traffic.serverParses++;
   pieces.push(parseMessage(statement));
 }
 
+/** The texts of all prepared statements take what they may: the client is told so, in place of PostgreSQL's answer. */
+function noRoom(session: Session, server: Server): Interception {
+  const { maxBytes } = session.registry.statements;
+  session.refuseNext({
+    code: '53400',
+    message: `the texts of prepared statements exceed ${maxBytes} bytes (max_prepared_statement_bytes)`,
+    hint: 'Close statements that are not needed, send values as parameters instead of in the text, or raise the setting.',
+  });
+  server.queue.sent(Reply.Parse);
+  return result('done', [parseText('', REFUSED_TEXT)]);
+}
+
 /**
- * Closes the least recently used statements on the server until one more is within the limit. Replies are owed in the order
- * in which messages leave: so this comes before the Parse.
+ * Closes statements on the server so that this one can be parsed: itself, where it is there and stale, and the least
+ * recently used until one more is within the limits. Replies are owed in the order in which messages leave: so this comes
+ * before the Parse.
  */
-function makeRoom(session: Session, server: Server, pieces: Uint8Array[]): void {
-  const { statements: store } = session.registry;
-  while (server.statements.size > 0 && server.statements.size >= session.home.maxPrepared) {
-    const oldest = server.statements.oldest!;
-    const effect = new EvictedEffect(server, store, oldest);
-    if (!server.queue.sent(Reply.Close, Action.Skip, effect)) return;
-    effect.apply();
-    pieces.push(closeMessage(oldest.serverName));
-  }
+function makeRoom(session: Session, server: Server, statement: Statement, pieces: Uint8Array[]): void {
+  const { statements } = server;
+  const { maxBytes } = session.registry.statements;
+  if (statements.isStale(statement) && !evict(session, server, statement, pieces)) return;
+  const isFull = () =>
+    statements.size >= session.home.maxPrepared ||
+    (maxBytes > 0 && statements.bytes + statement.tail.length > maxBytes);
+  while (statements.size > 0 && isFull()) if (!evict(session, server, statements.oldest!, pieces)) return;
+}
+
+/** False: the server ignores what is sent now. */
+function evict(session: Session, server: Server, statement: Statement, pieces: Uint8Array[]): boolean {
+  const effect = new EvictedEffect(server, session.registry.statements, statement);
+  if (!server.queue.sent(Reply.Close, Action.Skip, effect)) return false;
+  effect.apply();
+  pieces.push(closeMessage(statement.serverName));
+  return true;
 }
 
 /** The head of a message with a name replaced: everything up to the name's end. The rest follows unchanged. */
@@ -205,125 +229,4 @@ function closeMessage(name: string): Uint8Array {
   message.write(name, HEADER_BYTES + 1, 'latin1');
   message[message.length - 1] = 0;
   return message;
-}
-
-/** The client has a name. Holds the reference that `take` gave. */
-class NamedEffect implements Effect {
-  readonly #session: Session;
-  readonly #name: string;
-  readonly #statement: Statement;
-
-  constructor(session: Session, name: string, statement: Statement) {
-    this.#session = session;
-    this.#name = name;
-    this.#statement = statement;
-  }
-
-  apply(): void {
-    this.#session.statements.set(this.#name, this.#statement);
-  }
-
-  confirm(): void {}
-
-  revert(): void {
-    if (this.#session.statements.get(this.#name) !== this.#statement) return;
-    this.#session.statements.delete(this.#name);
-    this.#session.registry.statements.drop(this.#statement);
-  }
-}
-
-/** The client has given a name up; its reference is dropped when that is certain. */
-class ClosedEffect implements Effect {
-  readonly #session: Session;
-  readonly #name: string;
-  readonly #statement: Statement;
-
-  constructor(session: Session, name: string, statement: Statement) {
-    this.#session = session;
-    this.#name = name;
-    this.#statement = statement;
-  }
-
-  apply(): void {
-    this.#session.statements.delete(this.#name);
-  }
-
-  confirm(): void {
-    this.#session.registry.statements.drop(this.#statement);
-  }
-
-  revert(): void {
-    if (this.#session.isOver) this.confirm();
-    else this.#session.statements.set(this.#name, this.#statement);
-  }
-}
-
-/** The server knows a statement. */
-class ParsedEffect implements Effect {
-  readonly #server: Server;
-  readonly #statement: Statement;
-
-  constructor(server: Server, statement: Statement) {
-    this.#server = server;
-    this.#statement = statement;
-  }
-
-  apply(): void {
-    this.#server.statements.add(this.#statement);
-  }
-
-  confirm(): void {}
-
-  revert(): void {
-    this.#server.statements.remove(this.#statement);
-  }
-}
-
-/** The server was told to forget a statement. */
-class EvictedEffect implements Effect {
-  readonly #server: Server;
-  readonly #store: StatementStore;
-  readonly #statement: Statement;
-
-  constructor(server: Server, store: StatementStore, statement: Statement) {
-    this.#server = server;
-    this.#store = store;
-    this.#statement = statement;
-  }
-
-  apply(): void {
-    this.#statement.references++;
-    this.#server.statements.remove(this.#statement);
-  }
-
-  confirm(): void {
-    this.#store.drop(this.#statement);
-  }
-
-  revert(): void {
-    this.#server.statements.add(this.#statement);
-    this.#store.drop(this.#statement);
-  }
-}
-
-class PairEffect implements Effect {
-  readonly #first: NamedEffect;
-  readonly #second: ParsedEffect;
-
-  constructor(first: NamedEffect, second: ParsedEffect) {
-    this.#first = first;
-    this.#second = second;
-  }
-
-  apply(): void {
-    this.#first.apply();
-    this.#second.apply();
-  }
-
-  confirm(): void {}
-
-  revert(): void {
-    this.#second.revert();
-    this.#first.revert();
-  }
 }

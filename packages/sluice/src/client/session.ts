@@ -9,14 +9,14 @@ import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { AS_AT_LOGIN, type SessionSettings } from '../server/session-settings.ts';
-import type { StateRefusal, Suspicion } from '../sql/suspicion.ts';
+import type { Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { align, alignment } from './align.ts';
 import { ANSWERS, CANCELED } from './answers.ts';
 import { Follow, type Pin } from './follow.ts';
 import { type ClientHome, type ClientRegistry, Keeping } from './home.ts';
 import { Intake, PIPELINE_REPLIES, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
-import { NO_PINS, type Session, type SessionIdentity, SessionState } from './side.ts';
+import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
 
@@ -38,7 +38,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   transactionAt = 0;
   /** When the last exchange left a transaction open; 0 otherwise. */
   idleInTransactionAt = 0;
-  linkedAt = 0;
   preparingSince = 0;
   settings: SessionSettings;
   /** What it was given at login, in startup parameters. */
@@ -123,7 +122,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.#leave(reason, null);
   }
 
-  /** Begins, with bytes that arrived together with the end of the login. */
   begin(rest: Buffer): void {
     if (rest.length > 0) this.onData(rest, 0, rest.length);
     else this.conn.resume();
@@ -159,7 +157,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.#follow.note(suspicion, text, this.server!);
   }
 
-  refuseNext(refusal: StateRefusal): void {
+  refuseNext(refusal: RefusedText): void {
     this.#refusals ??= new Refusals();
     this.#refusals.add(refusal);
   }
@@ -182,7 +180,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     const server = entry.value!;
     this.server = server;
     this.generation = entry.generation;
-    this.linkedAt = this.clock.now;
     server.holder = this;
     this.home.traffic.assignments++;
     if (this.parameters !== server.parameters || this.settings !== server.settings) {
@@ -268,6 +265,10 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     return instead === null;
   }
 
+  planRejected(server: Server): boolean {
+    return this.intake.repeatLater(server.queue.length);
+  }
+
   parameterChanged(index: number, value: string): void {
     this.parameters = this.parameters.with(index, value);
   }
@@ -284,6 +285,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     if (this.intake.paused && server.conn.queued === 0 && server.queue.length < PIPELINE_REPLIES / 2)
       this.intake.resume();
     if (!server.settled || server.closedBecause !== null) return;
+    if (this.intake.repeats()) return;
     const { mode } = this.home;
     if (mode === 'session') return;
     if (server.status !== Tx.Idle) {
@@ -306,7 +308,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.#unlink('reset');
   }
 
-  /** Asks what the transaction left behind, before anybody else gets the server. */
   #takeInventory(server: Server): void {
     this.state = SessionState.Preparing;
     this.preparingSince = this.clock.now;
@@ -342,7 +343,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.registry.serverLostByClient(this, server);
   }
 
-  /** Gives the server back. */
   #unlink(as: 'clean' | 'reset'): void {
     const server = this.server!;
     this.server = null;

@@ -2,7 +2,7 @@
 import type { Parameters } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import type { Server } from '../server/server.ts';
-import type { StateRefusal, Suspicion } from '../sql/suspicion.ts';
+import type { Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
@@ -33,6 +33,13 @@ export interface SessionIdentity {
   readonly processId: number;
 }
 
+/** What a client is told about a statement that was not sent. */
+export interface RefusedText {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
 export interface Session {
   readonly conn: Conn;
   readonly identity: SessionIdentity;
@@ -50,8 +57,6 @@ export interface Session {
   readonly transactionAt: number;
   /** When the last exchange left a transaction open; 0 otherwise. */
   readonly idleInTransactionAt: number;
-  /** When the session got its present or last server. */
-  readonly linkedAt: number;
   /** When its server began to be brought in line, or to be asked; meaningful in state Preparing. */
   readonly preparingSince: number;
   /** Since when the session waits for a server; meaningful in state Waiting. */
@@ -62,7 +67,7 @@ export interface Session {
   /** A statement that may leave something behind in the session goes to its server. */
   suspect(suspicion: Suspicion, text: string): void;
   /** The statement that goes to the server next was replaced by one that fails: this is what the client is told. */
-  refuseNext(refusal: StateRefusal): void;
+  refuseNext(refusal: RefusedText): void;
   /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
   obtainServer(): boolean;
   /** A message goes to the server; the first one begins an exchange. */

@@ -61,6 +61,10 @@ class Collector implements ServerHolder {
     this.errors++;
     return true;
   }
+  planRejected(): boolean {
+    return false;
+  }
+
   discarded(): void {}
   parameterChanged(): void {
     this.parameters++;

@@ -9,20 +9,20 @@ import { READ_BYTES } from '../sql/classifier.ts';
 import { ANYTHING, namesStatements, STATEMENTS, type StateRefusal, type Suspicion } from '../sql/suspicion.ts';
 import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
-import type { Session } from './side.ts';
+import type { RefusedText, Session } from './side.ts';
 
 const QUERY = 0x51;
 
 /** What is sent in place of a refused text. PostgreSQL's own log shows it, hence the comment. */
-const REFUSED_TEXT = '/* refused by the pooler: session_state = refuse */ not_sent_by_pooler';
+export const REFUSED_TEXT = '/* refused by the pooler */ not_sent_by_pooler';
 /** How PostgreSQL's error about it is told from all others. */
 const REFUSED_MARK = 'not_sent_by_pooler';
 
 /** Refused statements whose errors have not come yet, oldest first. */
 export class Refusals {
-  readonly #refusals: StateRefusal[] = [];
+  readonly #refusals: RefusedText[] = [];
 
-  add(refusal: StateRefusal): void {
+  add(refusal: RefusedText): void {
     this.#refusals.push(refusal);
   }
 
@@ -31,8 +31,7 @@ export class Refusals {
     if (fields === null || !fields.message.includes(REFUSED_MARK)) return null;
     const refusal = this.#refusals.shift();
     if (refusal === undefined) return null;
-    const message = `${refusal.what} does not outlive its transaction here and is refused (session_state = refuse)`;
-    return errorResponse({ severity: 'ERROR', code: '0A000', message, hint: refusal.instead });
+    return errorResponse({ severity: 'ERROR', ...refusal });
   }
 }
 
@@ -65,7 +64,8 @@ export function watch(
   if (keeping === Keeping.Refuse) {
     const refusal = refusalOf(suspicion, server);
     if (refusal !== null) {
-      session.refuseNext(refusal);
+      const message = `${refusal.what} does not outlive its transaction here and is refused (session_state = refuse)`;
+      session.refuseNext({ code: '0A000', message, hint: refusal.instead });
       return isQuery ? query(REFUSED_TEXT) : parse('', REFUSED_TEXT);
     }
     if (suspicion !== ANYTHING && !suspicion.executes) return 'pass';

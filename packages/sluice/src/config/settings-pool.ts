@@ -112,7 +112,7 @@ export const POOL_ROWS = {
     default: '67108864',
     max: Number.MAX_SAFE_INTEGER,
     own: true,
-    doc: 'Memory for the texts of all prepared statements together; the longest unused go first. 0: no limit.',
+    doc: 'Most bytes of the texts of prepared statements: all together, and on each server. The longest unused go first. 0: no limit.',
   },
   track_extra_parameters: {
     ...SESSION,

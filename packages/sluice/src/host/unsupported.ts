@@ -20,7 +20,6 @@ const WITHOUT_EFFECT = new Set([
   'dns_nxdomain_ttl',
   'dns_zone_check_period',
   'http_listen',
-  'max_prepared_statement_bytes',
   'resolv_conf',
   'tcp_defer_accept',
 ]);

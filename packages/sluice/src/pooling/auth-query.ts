@@ -127,6 +127,10 @@ export class AuthQuestion implements ServerHolder, WaiterOwner<Server> {
     return true;
   }
 
+  planRejected(): boolean {
+    return false;
+  }
+
   discarded(): void {}
 
   parameterChanged(): void {}

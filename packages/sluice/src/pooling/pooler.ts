@@ -96,7 +96,7 @@ export class Pooler implements ClientRegistry {
     this.credentials = new Credentials(secrets);
     this.clock = clock;
     this.log = log;
-    this.statements = new StatementStore();
+    this.statements = new StatementStore(config.global.maxPreparedStatementBytes);
     this.refusesSimple = config.global.disablePqexec;
     this.periods = new Periods(clock.now);
     this.context = {

@@ -18,6 +18,7 @@ export function reconfigure(pooler: Pooler, operator: Operator, next: Config): v
   pooler.config = next;
   pooler.context.tcp = next.global;
   if (next.global.sessionState !== 'pgbouncer') void pooler.classifier.load();
+  pooler.statements.maxBytes = next.global.maxPreparedStatementBytes;
   pooler.refusesSimple = next.global.disablePqexec;
   for (const database of [...pooler.databases.values()]) {
     const config = next.databases.get(database.name) ?? (database.auto ? next.fallback : undefined);

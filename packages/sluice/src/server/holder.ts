@@ -18,6 +18,11 @@ export interface ServerHolder {
   exchangeEnded(status: number): void;
   /** The server reported an error for the client. False: the client must not see it. */
   errorRelayed(fields: ErrorFields | null): boolean;
+  /**
+   * PostgreSQL refuses to run a prepared statement whose result would have other columns than before; asked while the replies
+   * to that exchange are still owed. True: the exchange will be sent once more, and this error and its end are not to be seen.
+   */
+  planRejected(server: Server): boolean;
   /** The server threw all prepared statements away (DEALLOCATE ALL), or everything that the session had (DISCARD ALL). */
   discarded(what: 'statements' | 'everything'): void;
   /** A followed parameter changed on the client's behalf. */

@@ -13,6 +13,7 @@ import {
   type Parameters,
   ProtocolError,
   parseErrorFields,
+  parseParameterStatus,
   Reply,
   ReplyQueue,
   terminate,
@@ -20,7 +21,7 @@ import {
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
-import { ServerStatements, type StatementStore } from './statements.ts';
+import { rejectedPlan, ServerStatements, type StatementStore } from './statements.ts';
 
 /** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
 const COLLECT_BYTES = 1_048_576;
@@ -43,8 +44,6 @@ export class Server implements ConnHandler {
   /** As of the last ReadyForQuery. */
   status: number = Tx.Idle;
   parameters: Parameters;
-  /** The parameters as they were after login: what DISCARD ALL and RESET bring back. */
-  readonly startParameters: Parameters;
   /** Streaming replication is under way: bytes pass both ways until the end. */
   copyBoth = false;
   /** Cancel requests on their way to this server. */
@@ -79,7 +78,6 @@ export class Server implements ConnHandler {
     this.entry = entry;
     this.identity = identity;
     this.parameters = parameters;
-    this.startParameters = parameters;
     this.watcher = watcher;
     this.connectedAt = now;
     conn.handler = this;
@@ -379,20 +377,19 @@ export class Server implements ConnHandler {
       if (this.holder !== null && fatal) this.holder.errorRelayed(fields);
       return this.holder !== null && fatal;
     }
+    const stale = rejectedPlan(fields, this.queue.headEffect);
+    if (stale !== null) this.statements.invalidate(stale);
+    const again = stale !== null && this.holder.planRejected(this);
     this.queue.failed();
-    return this.holder.errorRelayed(fields);
+    if (!again) return this.holder.errorRelayed(fields);
+    this.queue.skipHead();
+    return false;
   }
 
   #parameter(buffer: Buffer, start: number, end: number, passing: boolean): boolean {
-    const nameEnd = buffer.indexOf(0, start);
-    const valueEnd = nameEnd < 0 ? -1 : buffer.indexOf(0, nameEnd + 1);
-    if (nameEnd < 0 || valueEnd !== end - 1) {
-      this.close('protocol violation: malformed ParameterStatus');
-      return false;
-    }
-    const index = this.parameters.names.indexOf(buffer.toString('latin1', start, nameEnd));
+    const { name, value } = parseParameterStatus(buffer, start, end);
+    const index = this.parameters.names.indexOf(name);
     if (index < 0) return passing;
-    const value = buffer.toString('utf8', nameEnd + 1, valueEnd);
     this.parameters = this.parameters.with(index, value);
     if (passing) this.holder!.parameterChanged(index, value);
     return passing;

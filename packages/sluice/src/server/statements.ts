@@ -4,6 +4,7 @@
  * max_prepared_statements). Knows no sockets.
  */
 
+import type { Effect, ErrorFields } from '@sluice/wire';
 import type { Suspicion } from '../sql/suspicion.ts';
 
 /** A statement's text and parameter types, as Parse carries them, under the name that servers know it by. */
@@ -15,44 +16,103 @@ export class Statement {
   readonly serverName: string;
   /** What it may leave behind in the session; undefined: nobody has looked. */
   suspicion: Suspicion | null | undefined = undefined;
-  /** Clients and servers that refer to it; at 0 it leaves the store. */
-  references = 0;
+  /** Names that clients have for it, and Parses under way. */
+  names = 0;
+  /** Servers that have parsed it; without those and without names it leaves the store. */
+  servers = 0;
+  /** Stands in the reply queue with each message that uses it. */
+  readonly use: StatementUse;
 
   constructor(id: number, key: string, tail: Uint8Array) {
     this.id = id;
     this.key = key;
     this.tail = tail;
     this.serverName = `PGBOUNCER_${id}`;
+    this.use = new StatementUse(this);
   }
+}
+
+/** Tells, when a reply is an error, which statement it is about. */
+export class StatementUse implements Effect {
+  readonly statement: Statement;
+
+  constructor(statement: Statement) {
+    this.statement = statement;
+  }
+
+  confirm(): void {}
+  revert(): void {}
+}
+
+/** "cached plan must not change result type", in whichever language. */
+const PLAN_REJECTED = 'RevalidateCachedQuery';
+
+/** The statement that PostgreSQL refuses to run since its result would have other columns than before; null: another error. */
+export function rejectedPlan(error: ErrorFields | null, about: Effect | null): Statement | null {
+  return error?.routine === PLAN_REJECTED && about instanceof StatementUse ? about.statement : null;
 }
 
 /** All statements of the process, by text. */
 export class StatementStore {
+  /** Most bytes of text (max_prepared_statement_bytes); 0: no limit. */
+  maxBytes: number;
   /** Bytes of text held. */
   bytes = 0;
   readonly #byKey = new Map<string, Statement>();
+  /** Those that no client has a name for, the longest unused first: their texts go when room is needed. */
+  readonly #unnamed = new Set<Statement>();
   #ids = 0;
+
+  constructor(maxBytes = 0) {
+    this.maxBytes = maxBytes;
+  }
 
   get size(): number {
     return this.#byKey.size;
   }
 
-  /** The statement with this tail, with one more reference. The bytes are copied when it is new. */
-  take(tail: Uint8Array): Statement {
+  /**
+   * The statement with this tail, with one more name. The bytes are copied when it is new. Null: the texts that clients have
+   * names for leave no room for it.
+   */
+  take(tail: Uint8Array): Statement | null {
     const key = Buffer.from(tail.buffer, tail.byteOffset, tail.length).toString('latin1');
     let statement = this.#byKey.get(key);
     if (statement === undefined) {
+      if (!this.#makeRoom(tail.length)) return null;
       statement = new Statement(++this.#ids, key, Uint8Array.from(tail));
       this.#byKey.set(key, statement);
       this.bytes += tail.length;
     }
-    statement.references++;
+    if (statement.names++ === 0) this.#unnamed.delete(statement);
     return statement;
   }
 
-  /** One reference less. */
+  /** One name less. */
   drop(statement: Statement): void {
-    if (--statement.references > 0) return;
+    if (--statement.names > 0) return;
+    if (statement.servers === 0) this.#forget(statement);
+    else if (this.#byKey.get(statement.key) === statement) this.#unnamed.add(statement);
+  }
+
+  /** One server less. */
+  leave(statement: Statement): void {
+    if (--statement.servers === 0 && statement.names === 0) this.#forget(statement);
+  }
+
+  /** Servers keep what they have parsed; who comes with the same text later has it parsed again under a new name. */
+  #makeRoom(bytes: number): boolean {
+    if (this.maxBytes === 0) return true;
+    for (const statement of this.#unnamed) {
+      if (this.bytes + bytes <= this.maxBytes) break;
+      this.#forget(statement);
+    }
+    return this.bytes + bytes <= this.maxBytes;
+  }
+
+  #forget(statement: Statement): void {
+    this.#unnamed.delete(statement);
+    if (this.#byKey.get(statement.key) !== statement) return;
     this.#byKey.delete(statement.key);
     this.bytes -= statement.tail.length;
   }
@@ -64,8 +124,12 @@ export class StatementStore {
 
 /** What one server has parsed, least recently used first. */
 export class ServerStatements {
+  /** Bytes of the texts. */
+  bytes = 0;
   readonly #store: StatementStore;
   readonly #known = new Map<number, Statement>();
+  /** Parsed before something changed that they depend on: PostgreSQL refuses to run them. */
+  readonly #stale = new Set<number>();
 
   constructor(store: StatementStore) {
     this.#store = store;
@@ -75,8 +139,19 @@ export class ServerStatements {
     return this.#known.size;
   }
 
+  /** Can it be run? */
   has(statement: Statement): boolean {
-    return this.#known.has(statement.id);
+    return this.#known.has(statement.id) && !this.#stale.has(statement.id);
+  }
+
+  /** Is it there, and must be parsed again? */
+  isStale(statement: Statement): boolean {
+    return this.#stale.has(statement.id);
+  }
+
+  /** It must be parsed again before its next use. */
+  invalidate(statement: Statement): void {
+    if (this.#known.has(statement.id)) this.#stale.add(statement.id);
   }
 
   /** Marks it as just used. */
@@ -86,12 +161,16 @@ export class ServerStatements {
   }
 
   add(statement: Statement): void {
-    statement.references++;
+    statement.servers++;
+    this.bytes += statement.tail.length;
     this.#known.set(statement.id, statement);
   }
 
   remove(statement: Statement): void {
-    if (this.#known.delete(statement.id)) this.#store.drop(statement);
+    if (!this.#known.delete(statement.id)) return;
+    this.#stale.delete(statement.id);
+    this.bytes -= statement.tail.length;
+    this.#store.leave(statement);
   }
 
   /** The one to give up first, or null. */
@@ -101,7 +180,9 @@ export class ServerStatements {
 
   /** The server forgot everything (DISCARD ALL, DEALLOCATE ALL, a closed connection). */
   clear(): void {
-    for (const statement of this.#known.values()) this.#store.drop(statement);
+    for (const statement of this.#known.values()) this.#store.leave(statement);
     this.#known.clear();
+    this.#stale.clear();
+    this.bytes = 0;
   }
 }

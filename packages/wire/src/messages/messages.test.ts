@@ -91,7 +91,7 @@ const CASES: Record<
     typed: true,
     build: fc.tuple(text, text, text).map(([message, detail, hint]) => ({
       bytes: wire.errorResponse({ severity: 'ERROR', code: '42P01', message, detail, hint }),
-      expected: { severity: 'ERROR', code: '42P01', message, detail, hint },
+      expected: { severity: 'ERROR', code: '42P01', message, detail, hint, routine: '' },
     })),
     read: wire.parseErrorFields,
   },

@@ -8,11 +8,13 @@ export interface ErrorFields {
   message: string;
   detail: string;
   hint: string;
+  /** PostgreSQL's function that reported it: the one part that no translation changes where one code has several meanings. */
+  routine: string;
 }
 
 export function parseErrorFields(bytes: Uint8Array, start: number, end: number): ErrorFields {
   const reader = new Reader(bytes, start, end, 'ErrorResponse or NoticeResponse');
-  const fields: ErrorFields = { severity: '', code: '', message: '', detail: '', hint: '' };
+  const fields: ErrorFields = { severity: '', code: '', message: '', detail: '', hint: '', routine: '' };
   let localized = '';
   for (let type = reader.byte(); type !== 0; type = reader.byte()) {
     const text = reader.text();
@@ -22,6 +24,7 @@ export function parseErrorFields(bytes: Uint8Array, start: number, end: number):
     else if (type === 0x4d) fields.message = text;
     else if (type === 0x44) fields.detail = text;
     else if (type === 0x48) fields.hint = text;
+    else if (type === 0x52) fields.routine = text;
   }
   // 'V' is never translated, but servers before 9.6 do not send it.
   if (fields.severity === '') fields.severity = localized;

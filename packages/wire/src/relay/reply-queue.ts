@@ -78,6 +78,16 @@ export class ReplyQueue {
     return (this.length === 0 ? 0 : this.#ring[this.#at]! & ACTION) as Action;
   }
 
+  /** What the oldest reply owed is about, if anything. */
+  get headEffect(): Effect | null {
+    return this.length === 0 || this.#effects === null ? null : this.#effects[this.#at]!;
+  }
+
+  /** The oldest reply owed is not for the client after all. */
+  skipHead(): void {
+    if (this.length > 0) this.#ring[this.#at] = (this.#ring[this.#at]! & KIND) | Action.Skip;
+  }
+
   /**
    * A message goes to the server (or, with Answer, is withheld). Returns false when the server will ignore it, so that
    * no reply is owed: then an effect must not be applied.

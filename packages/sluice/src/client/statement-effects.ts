@@ -1,0 +1,133 @@
+/**
+ * What a message changes in the books of names and statements, on the assumption that the server will carry it out; undone when
+ * the server skips it (see Effect).
+ */
+import type { Effect } from '@sluice/wire';
+import type { Server } from '../server/server.ts';
+import type { Statement, StatementStore } from '../server/statements.ts';
+import type { Session } from './side.ts';
+
+/** The client has a name. Holds the reference that `take` gave. */
+export class NamedEffect implements Effect {
+  readonly #session: Session;
+  readonly #name: string;
+  readonly #statement: Statement;
+
+  constructor(session: Session, name: string, statement: Statement) {
+    this.#session = session;
+    this.#name = name;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#session.statements.set(this.#name, this.#statement);
+  }
+
+  confirm(): void {}
+
+  revert(): void {
+    if (this.#session.statements.get(this.#name) !== this.#statement) return;
+    this.#session.statements.delete(this.#name);
+    this.#session.registry.statements.drop(this.#statement);
+  }
+}
+
+/** The client has given a name up; its reference is dropped when that is certain. */
+export class ClosedEffect implements Effect {
+  readonly #session: Session;
+  readonly #name: string;
+  readonly #statement: Statement;
+
+  constructor(session: Session, name: string, statement: Statement) {
+    this.#session = session;
+    this.#name = name;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#session.statements.delete(this.#name);
+  }
+
+  confirm(): void {
+    this.#session.registry.statements.drop(this.#statement);
+  }
+
+  revert(): void {
+    if (this.#session.isOver) this.confirm();
+    else this.#session.statements.set(this.#name, this.#statement);
+  }
+}
+
+/** The server knows a statement. */
+export class ParsedEffect implements Effect {
+  readonly #server: Server;
+  readonly #statement: Statement;
+
+  constructor(server: Server, statement: Statement) {
+    this.#server = server;
+    this.#statement = statement;
+  }
+
+  apply(): void {
+    this.#server.statements.add(this.#statement);
+  }
+
+  confirm(): void {}
+
+  revert(): void {
+    this.#server.statements.remove(this.#statement);
+  }
+}
+
+/** The server was told to forget a statement. */
+export class EvictedEffect implements Effect {
+  readonly #server: Server;
+  readonly #store: StatementStore;
+  readonly #statement: Statement;
+  readonly #wasStale: boolean;
+
+  constructor(server: Server, store: StatementStore, statement: Statement) {
+    this.#server = server;
+    this.#store = store;
+    this.#statement = statement;
+    this.#wasStale = server.statements.isStale(statement);
+  }
+
+  apply(): void {
+    this.#statement.servers++;
+    this.#server.statements.remove(this.#statement);
+  }
+
+  confirm(): void {
+    this.#store.leave(this.#statement);
+  }
+
+  revert(): void {
+    const { statements } = this.#server;
+    statements.add(this.#statement);
+    if (this.#wasStale) statements.invalidate(this.#statement);
+    this.#store.leave(this.#statement);
+  }
+}
+
+export class PairEffect implements Effect {
+  readonly #first: NamedEffect;
+  readonly #second: ParsedEffect;
+
+  constructor(first: NamedEffect, second: ParsedEffect) {
+    this.#first = first;
+    this.#second = second;
+  }
+
+  apply(): void {
+    this.#first.apply();
+    this.#second.apply();
+  }
+
+  confirm(): void {}
+
+  revert(): void {
+    this.#second.revert();
+    this.#first.revert();
+  }
+}
