@@ -10,7 +10,7 @@ import { Keeping } from './home.ts';
 import { intercept } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
-import { watch } from './watch.ts';
+import { mayNameStatement, watch } from './watch.ts';
 
 /** What may pile up from a client that waits for a server before it is no longer read. */
 const BACKLOG_BYTES = 65_536;
@@ -205,7 +205,7 @@ export class Intake {
         this.#session.drop(TERMINATED);
         return;
       }
-      if (this.#concerns(what)) {
+      if (this.#concerns(what, buffer, at, end)) {
         this.#send(buffer, from, at);
         from = at;
         const done = this.#examine(what, buffer, at, Math.min(end, at + size), size);
@@ -231,9 +231,10 @@ export class Intake {
   }
 
   /** Is the message one whose names or text are looked at? */
-  #concerns(what: number): boolean {
+  #concerns(what: number, buffer: Buffer, at: number, end: number): boolean {
     const { keeping, maxPrepared } = this.#session.home;
-    if (what === Front.Query) return keeping !== Keeping.Nothing;
+    if (what === Front.Query)
+      return keeping === Keeping.Statements ? mayNameStatement(buffer, at, end) : keeping !== Keeping.Nothing;
     return what >= Front.Parse && what <= Front.Close && what !== Front.Execute && (maxPrepared > 0 || keeping > 0);
   }
 
@@ -304,7 +305,10 @@ export class Intake {
     const stray = what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd;
     if (stray && this.#session.state === SessionState.Idle) return false;
     if (this.#session.obtainServer()) return true;
-    if (!this.#session.isOver) this.#backlog = Buffer.from(buffer.subarray(at, end));
+    if (!this.#session.isOver) {
+      this.#backlog = Buffer.allocUnsafe(end - at);
+      buffer.copy(this.#backlog, 0, at, end);
+    }
     return false;
   }
 

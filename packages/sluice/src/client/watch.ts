@@ -75,12 +75,17 @@ export function watch(
   return 'pass';
 }
 
-/** Without session_state only PREPARE and DEALLOCATE are followed, and a glance at the first letter is enough. */
-function watchStatements(session: Session, buffer: Buffer, at: number, end: number, size: number): Verdict {
-  if (end === at + HEADER_BYTES) return 'more';
+/** Does the Query at `at` perhaps begin with PREPARE, DEALLOCATE or DISCARD? A glance at the first letter tells most apart. */
+export function mayNameStatement(buffer: Buffer, at: number, end: number): boolean {
+  if (end <= at + HEADER_BYTES) return true;
   const first = buffer[at + HEADER_BYTES]! | 0x20;
   // p, d, or white space before them.
-  if (first !== 0x70 && first !== 0x64 && first > 0x2a) return 'pass';
+  return first === 0x70 || first === 0x64 || first < 0x2b;
+}
+
+/** Without session_state only PREPARE and DEALLOCATE are followed. */
+function watchStatements(session: Session, buffer: Buffer, at: number, end: number, size: number): Verdict {
+  if (end === at + HEADER_BYTES) return 'more';
   if (size > READ_BYTES) return 'pass';
   if (end - at < size) return 'more';
   const text = buffer.toString('latin1', at + HEADER_BYTES, at + size - 1);
