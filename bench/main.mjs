@@ -1,7 +1,16 @@
 // npm run bench: PostgreSQL, Sluice and, where the machine has one, PgBouncer; the same load through each in alternating
 // rounds; one table. Flags: --rounds N --seconds S --quick --out DIR. PGBOUNCER=path names a PgBouncer to compare with.
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,10 +32,13 @@ const ROUNDS = values.quick ? 2 : Number(values.rounds);
 const SECONDS = values.quick ? 3 : Number(values.seconds);
 const POOL = 20;
 const CLIENTS = 50;
-const IDLE = values.quick ? [1_000] : [1_000, 5_000];
+const IDLE = values.quick ? [1_000] : [1_000, 5_000, 10_000];
 const PGBENCH = findProgram('pgbench');
 const PGBOUNCER = process.env.PGBOUNCER ?? findProgram('pgbouncer');
 const PROTOCOLS = PGBENCH === null ? ['simple'] : ['simple', 'extended', 'prepared'];
+const OPENSSL = findProgram('openssl');
+
+const NOBODY = { uid: 65_534, gid: 65_534 };
 
 const dir = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
 chmodSync(dir, 0o755);
@@ -40,8 +52,20 @@ async function cleanUp() {
 }
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => cleanUp().then(() => process.exit(130)));
 
+/** A certificate for everybody, or null where there is no openssl. Names of files. */
+async function certificate() {
+  if (OPENSSL === null || PGBENCH === null) return null;
+  const [key, cert] = [join(dir, 'tls.key'), join(dir, 'tls.crt')];
+  const kind = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  await run(OPENSSL, [...kind, '-subj', '/CN=localhost', '-keyout', key, '-out', cert]);
+  // PostgreSQL wants its key to be its own and closed to others, a pooler that runs as nobody must read it too.
+  chmodSync(key, 0o600);
+  if (process.getuid() === 0) chownSync(key, NOBODY.uid, NOBODY.gid);
+  return { key, cert };
+}
+
 /** One configuration for both poolers but for the port. */
-function configuration(port, authType) {
+function configuration(port, authType, tls) {
   const file = join(dir, `pool-${port}.ini`);
   writeFileSync(join(dir, 'users.txt'), `"postgres" "${postgres.password}"\n`);
   writeFileSync(
@@ -63,17 +87,25 @@ function configuration(port, authType) {
       'log_disconnections = 0',
       'log_stats = 0',
       'ignore_startup_parameters = extra_float_digits',
+      ...(tls === null
+        ? ['server_tls_sslmode = disable']
+        : [
+            'client_tls_sslmode = require',
+            `client_tls_key_file = ${tls.key}`,
+            `client_tls_cert_file = ${tls.cert}`,
+            'server_tls_sslmode = require',
+          ]),
     ].join('\n'),
   );
   chmodSync(join(dir, 'users.txt'), 0o644);
   return file;
 }
 
-async function startPooler(name, authType = 'trust') {
+async function startPooler(name, authType = 'trust', tls = null) {
   const port = await freePort();
-  const file = configuration(port, authType);
+  const file = configuration(port, authType, tls);
   const shell = (program, args) => ['-c', `ulimit -n $(ulimit -Hn); exec "$0" "$@"`, program, ...args];
-  const nobody = name === 'PgBouncer' && process.getuid() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const nobody = name === 'PgBouncer' && process.getuid() === 0 ? NOBODY : {};
   const [program, args] =
     name === 'Sluice'
       ? [process.execPath, [join(HERE, '..', 'packages', 'sluice', 'bin', 'sluice.js'), 'start', file]]
@@ -112,7 +144,7 @@ const client = (command, port, ...more) =>
     ...more,
   ]);
 
-async function load(port, protocol, seconds) {
+async function load(port, protocol, seconds, sslmode = 'disable') {
   if (PGBENCH === null)
     return JSON.parse(await client('load', port, '--clients', String(CLIENTS), '--seconds', String(seconds)));
   const logs = mkdtempSync(join(dir, 'log-'));
@@ -139,7 +171,7 @@ async function load(port, protocol, seconds) {
   ];
   const out = await run(PGBENCH, args, {
     cwd: logs,
-    env: { ...process.env, PGPASSWORD: postgres.password, PGSSLMODE: 'disable' },
+    env: { ...process.env, PGPASSWORD: postgres.password, PGSSLMODE: sslmode },
   });
   const latencies = readdirSync(logs)
     .flatMap((name) => readFileSync(join(logs, name), 'utf8').trim().split('\n'))
@@ -154,9 +186,9 @@ async function load(port, protocol, seconds) {
   };
 }
 
-async function measure(pooler, protocol) {
+async function measure(pooler, protocol, sslmode) {
   const before = pooler.pid === undefined ? null : cpuMicros(pooler.pid);
-  const { transactions, tps, p50, p99 } = await load(pooler.port, protocol, SECONDS);
+  const { transactions, tps, p50, p99 } = await load(pooler.port, protocol, SECONDS, sslmode);
   if (before === null) return { tps, p50, p99 };
   const after = cpuMicros(pooler.pid);
   return {
@@ -168,14 +200,25 @@ async function measure(pooler, protocol) {
   };
 }
 
-async function throughput(poolers) {
+/** Everything in turn, each round beginning with another one: what the machine does beside hits all alike. */
+async function throughput(poolers, protocols, sslmode = 'disable') {
   const rounds = [];
-  for (const protocol of PROTOCOLS) {
-    for (const pooler of poolers) await load(pooler.port, protocol, 2);
-    for (let round = 0; round < ROUNDS; round++)
-      for (const pooler of poolers)
-        rounds.push({ protocol, round, pooler: pooler.name, ...(await measure(pooler, protocol)) });
-  }
+  for (const protocol of protocols) for (const pooler of poolers) await load(pooler.port, protocol, 2, sslmode);
+  for (let round = 0; round < ROUNDS; round++)
+    for (let i = 0; i < protocols.length * poolers.length; i++) {
+      const protocol = protocols[Math.floor(i / poolers.length)];
+      const pooler = poolers[(i + round) % poolers.length];
+      const name = sslmode === 'disable' ? protocol : `${protocol}, TLS on both sides`;
+      rounds.push({ protocol: name, round, pooler: pooler.name, ...(await measure(pooler, protocol, sslmode)) });
+    }
+  return rounds;
+}
+
+async function throughputOverTls(names, tls) {
+  const poolers = [];
+  for (const name of names) poolers.push(await startPooler(name, 'trust', tls));
+  const rounds = await throughput([...poolers, { name: 'direct', port: postgres.port }], ['simple'], 'require');
+  for (const pooler of poolers) await stopPooler(pooler);
   return rounds;
 }
 
@@ -235,10 +278,12 @@ async function loginRates(names) {
 }
 
 async function main() {
+  const tls = await certificate();
+  const ssl = tls === null ? {} : { ssl: 'on', ssl_key_file: tls.key, ssl_cert_file: tls.cert };
   postgres = await startEmbedded({
     dataDir: join(dir, 'pg'),
     throwaway: true,
-    settings: { max_connections: 300, shared_buffers: '256MB', password_encryption: 'scram-sha-256' },
+    settings: { max_connections: 300, shared_buffers: '256MB', password_encryption: 'scram-sha-256', ...ssl },
   });
   if (PGBENCH !== null)
     await run(
@@ -250,8 +295,9 @@ async function main() {
   const names = PGBOUNCER === null ? ['Sluice'] : ['Sluice', 'PgBouncer'];
   const poolers = [];
   for (const name of names) poolers.push(await startPooler(name));
-  const rounds = await throughput([...poolers, { name: 'direct', port: postgres.port }]);
+  const rounds = await throughput([...poolers, { name: 'direct', port: postgres.port }], PROTOCOLS);
   for (const pooler of poolers) await stopPooler(pooler);
+  if (tls !== null) rounds.push(...(await throughputOverTls(names, tls)));
   const memory = [];
   for (const name of names) memory.push(...(await idleMemory(name)));
   const logins = await loginRates(names);
