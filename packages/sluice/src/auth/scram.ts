@@ -31,6 +31,7 @@ export async function authenticateScram(request: AuthRequest): Promise<AuthResul
   if (answer === null) return failed('sasl', 'client broke off SASL');
   const final = server.final(answer);
   if (!final.ok) return failed('sasl', final.reason === 'wrong password' ? undefined : final.reason);
-  sendMessage(conn, authenticationSaslFinal(final.message));
+  // Sent with what comes next: the greeting, or why there is none.
+  reader.owed = authenticationSaslFinal(final.message);
   return { ok: true, scramKeys: final.keys };
 }

@@ -114,12 +114,12 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     const greeting = await desk.greet(request, conn, deadline, (listener) => reader.onEnd(listener));
     clearTimeout(timer);
     if (conn.closed) throw new ConnectionEnded(null);
-    send(conn, welcome(greeting));
+    send(conn, concat(reader.owed, welcome(greeting)));
     desk.enter(request, greeting, conn, reader.detach());
   } catch (error) {
     // The log first: who reads it when the client has its error finds the reason there.
     desk.failed(line.conn, request, reasonOf(error as Error), performance.now() - began);
-    settle(line.conn, error as Error);
+    settle(line, error as Error);
   } finally {
     clearTimeout(timer);
   }
@@ -228,15 +228,37 @@ function unfoldOptions(params: Map<string, string>): Set<string> {
   return names;
 }
 
+interface Report {
+  readonly name: string;
+  /** The name in lower case. */
+  readonly key: string;
+  readonly value: string;
+  /** The message that says so. */
+  readonly status: Uint8Array;
+}
+
+/** All clients of a pool are told what one server said: the messages are made once. */
+const REPORTS = new WeakMap<ReadonlyMap<string, string>, readonly Report[]>();
+
+function reportsOf(reported: ReadonlyMap<string, string>): readonly Report[] {
+  let reports = REPORTS.get(reported);
+  if (reports === undefined) {
+    const report = ([name, value]: [string, string]): Report => {
+      return { name, key: name.toLowerCase(), value, status: parameterStatus(name, value) };
+    };
+    reports = [...reported].map(report);
+    REPORTS.set(reported, reports);
+  }
+  return reports;
+}
+
 function welcome(greeting: Greeting): Uint8Array {
   const parts = [authenticationOk()];
-  const told = new Set<string>();
   const { names, values } = greeting.parameters;
-  for (const [name, value] of greeting.reported) {
+  for (const { name, key, value, status } of reportsOf(greeting.reported)) {
     const index = names.indexOf(name);
-    const own = greeting.settings?.values.get(name.toLowerCase());
-    parts.push(parameterStatus(name, own ?? (index < 0 ? null : values[index]) ?? value));
-    told.add(name.toLowerCase());
+    const own = greeting.settings?.values.get(key) ?? (index < 0 ? null : values[index]) ?? value;
+    parts.push(own === value ? status : parameterStatus(name, own));
   }
   if (greeting.notice) parts.push(noticeResponse({ severity: 'NOTICE', code: '00000', message: greeting.notice }));
   parts.push(backendKeyData(greeting.processId, greeting.cancelKey), readyForQuery(0x49));
@@ -249,7 +271,8 @@ function reasonOf(error: Error): string {
 }
 
 /** Tells the client why, and closes. */
-function settle(conn: Conn, error: Error): void {
+function settle({ conn, reader }: Line, error: Error): void {
+  if (reader.owed.length > 0) send(conn, reader.owed);
   if (error instanceof LoginRefused) refuse(conn, error.error);
   else if (error instanceof ProtocolError) refuse(conn, { message: `bad packet: ${error.message}`, sqlState: '08P01' });
   else if (error instanceof TlsFailed && error.tellable) refuse(conn, { message: error.message, sqlState: '28000' });

@@ -28,9 +28,13 @@ interface Awaited {
   reject(error: Error): void;
 }
 
+const NOTHING = new Uint8Array(0);
+
 export class PacketReader implements ConnHandler {
   /** Largest message accepted, in bytes. */
   limit: number;
+  /** What the other side is owed: whoever sends it something next sends this first, in one piece with it. */
+  owed: Uint8Array = NOTHING;
   #pending: Buffer = Buffer.alloc(0);
   #awaited: Awaited | null = null;
   #ended: Error | null = null;

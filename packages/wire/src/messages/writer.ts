@@ -17,28 +17,51 @@ export function bytes(text: string): Uint8Array {
   return encodeText(text);
 }
 
+/** Where short messages are put together: one allocation a message, of its own size. */
+const SCRATCH = new Uint8Array(4096);
+/** A UTF-16 unit takes three bytes of UTF-8 at most. */
+const WIDEST = 3;
+
 /** A whole message; `type` '' for those without a type byte. Throws when a text holds a NUL. */
 export function message(type: string, ...parts: readonly Part[]): Uint8Array {
-  const encoded = parts.map((part) => (typeof part === 'string' ? terminated(part) : part));
-  const size = encoded.reduce((sum, part) => sum + part.length, 4);
-  const out = new Uint8Array(size + type.length);
-  let at = 0;
-  if (type !== '') out[at++] = type.charCodeAt(0);
-  out.set(int32(size), at);
-  at += 4;
-  for (const part of encoded) {
-    out.set(part, at);
-    at += part.length;
+  let most = type.length + 4;
+  for (const part of parts) most += typeof part === 'string' ? part.length * WIDEST + 1 : part.length;
+  const out = most <= SCRATCH.length ? SCRATCH : new Uint8Array(most);
+  const head = type.length;
+  let at = head + 4;
+  for (const part of parts) {
+    if (typeof part === 'string') {
+      at = putText(out, at, part);
+      out[at++] = 0;
+    } else {
+      out.set(part, at);
+      at += part.length;
+    }
   }
-  return out;
+  if (head > 0) out[0] = type.charCodeAt(0);
+  const size = at - head;
+  out[head] = size >>> 24;
+  out[head + 1] = size >>> 16;
+  out[head + 2] = size >>> 8;
+  out[head + 3] = size;
+  return out.slice(0, at);
 }
 
-function terminated(text: string): Uint8Array {
+/** Writes a text at `at`; returns where it ends. Nearly all are ASCII, for which the encoder's call costs more than its work. */
+function putText(out: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0 || code > 127) return putEncoded(out, at, text);
+    out[at + i] = code;
+  }
+  return at + text.length;
+}
+
+function putEncoded(out: Uint8Array, at: number, text: string): number {
   if (text.includes('\0')) throw new RangeError('a text of the protocol cannot hold a NUL character');
   const encoded = encodeText(text);
-  const out = new Uint8Array(encoded.length + 1);
-  out.set(encoded);
-  return out;
+  out.set(encoded, at);
+  return at + encoded.length;
 }
 
 /** Several messages as one piece. */
