@@ -7,7 +7,7 @@ import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import { Keeping } from './home.ts';
-import { intercept } from './prepared.ts';
+import { intercept, mayNameOne } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { mayNameStatement, watch } from './watch.ts';
@@ -235,7 +235,9 @@ export class Intake {
     const { keeping, maxPrepared } = this.#session.home;
     if (what === Front.Query)
       return keeping === Keeping.Statements ? mayNameStatement(buffer, at, end) : keeping !== Keeping.Nothing;
-    return what >= Front.Parse && what <= Front.Close && what !== Front.Execute && (maxPrepared > 0 || keeping > 0);
+    if (what < Front.Parse || what > Front.Close || what === Front.Execute) return false;
+    if (keeping >= Keeping.Follow && what === Front.Parse) return true;
+    return maxPrepared > 0 && mayNameOne(what, buffer, at, end);
   }
 
   /**

@@ -4,7 +4,7 @@
  * Describe where it does not. Every change of a book is undone when the server skips the message (see Effect).
  * Behaviour after PgBouncer's max_prepared_statements and PostgreSQL's "Extended Query" message flow.
  */
-import { Action, HEADER_BYTES, lengthAt, parse as parseText, Reply } from '@sluice/wire';
+import { Action, Front, HEADER_BYTES, lengthAt, parse as parseText, Reply } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
 import type { Statement } from '../server/statements.ts';
 import { Keeping } from './home.ts';
@@ -33,6 +33,15 @@ function result(kind: Interception['kind'], pieces: Uint8Array[] = [], restAt = 
   RESULT.restAt = restAt;
   RESULT.needed = needed;
   return RESULT;
+}
+
+/** Does the Parse, Bind, Describe or Close at `at` perhaps name a statement? A glance at its first bytes tells most apart. */
+export function mayNameOne(what: number, buffer: Buffer, at: number, end: number): boolean {
+  const first = at + HEADER_BYTES;
+  if (end <= first + 1) return true;
+  if (what === Front.Parse) return buffer[first] !== 0;
+  if (what === Front.Bind) return buffer[first] !== 0 || buffer[first + 1] !== 0;
+  return buffer[first] === 0x53;
 }
 
 /** Looks at the extended-protocol message at `at`, of which the bytes up to `end` (its own end at most) are here. */
