@@ -6,13 +6,18 @@ export class FaultyProxy {
   port = 0;
   /** Accepted and passed nothing on, as a black hole does. */
   hanging = false;
+  /** Connections that were ever made to it. */
+  accepted = 0;
   readonly #target: Coordinates;
   readonly #server: Server;
   readonly #pairs = new Set<[Socket, Socket]>();
 
-  static async start(target: Coordinates): Promise<FaultyProxy> {
+  static async start(target: Coordinates, host = '127.0.0.1', port = 0): Promise<FaultyProxy> {
     const proxy = new FaultyProxy(target);
-    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve, reject) => {
+      proxy.#server.once('error', reject);
+      proxy.#server.listen(port, host, resolve);
+    });
     proxy.port = (proxy.#server.address() as { port: number }).port;
     return proxy;
   }
@@ -48,6 +53,7 @@ export class FaultyProxy {
   }
 
   #accept(client: Socket): void {
+    this.accepted++;
     const server = connect({ host: this.#target.host, port: this.#target.port });
     const pair: [Socket, Socket] = [client, server];
     this.#pairs.add(pair);

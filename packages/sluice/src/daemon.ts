@@ -11,6 +11,7 @@ import { type Access, afterReload, type Config, formatProblem, loadAccess, setSe
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
 import { Console } from './console/console.ts';
 import { groupId } from './host/groups.ts';
+import { nameResolver } from './host/name-resolver.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
 import { setSocketOptions } from './net/socket-options.ts';
@@ -67,7 +68,7 @@ export class Daemon implements ConsoleHost {
     this.#options = options;
     const { config, log } = options;
     const { tls, access, secrets } = this.#load(config);
-    this.pooler = new Pooler(config, secrets, new Clock(), log, tls);
+    this.pooler = new Pooler(config, secrets, new Clock(), log, tls, nameResolver(config));
     this.pooler.access = access;
     if (options.secrets === undefined) this.pooler.userFile = this.#watchUsers();
     this.operator = new Operator(this.pooler);

@@ -88,7 +88,7 @@ export const TIMEOUT_ROWS = {
     ...CHECK,
     kind: 'time',
     default: '15',
-    doc: "How long the addresses of a host name are kept. DNS's own lifetime is not looked at.",
+    doc: 'How long the addresses of a host name are kept at most. With `resolv_conf` they go sooner where their record says so.',
   },
   dns_nxdomain_ttl: {
     ...CHECK,
@@ -100,14 +100,14 @@ export const TIMEOUT_ROWS = {
     ...CHECK,
     kind: 'time',
     default: '0',
-    doc: 'How often the serial of DNS zones is looked up, to notice changed addresses. 0: never.',
+    doc: 'How often the serial of the zones that host names are in (all after the first dot) is looked up. Where one has grown, its names are looked up again. 0: never.',
   },
   resolv_conf: {
     ...CHECK,
     kind: 'path',
     default: '',
     reload: false,
-    doc: "A resolv.conf that names the DNS servers to ask. Empty: the system's.",
+    doc: 'A resolv.conf that names the DNS servers to ask for host names that are not in /etc/hosts. Empty: the system is asked, in its own way.',
   },
   query_wait_notify: {
     ...CHECK,

@@ -15,14 +15,7 @@ const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
   auth_type: (text) => text.toLowerCase() === 'pam',
 };
 
-const WITHOUT_EFFECT = new Set([
-  'dns_max_ttl',
-  'dns_nxdomain_ttl',
-  'dns_zone_check_period',
-  'http_listen',
-  'resolv_conf',
-  'tcp_defer_accept',
-]);
+const WITHOUT_EFFECT = new Set(['http_listen', 'tcp_defer_accept']);
 
 /** Every setting that the file gives and that does not do here what it says. */
 export function unsupportedSettings(config: Config): Unsupported[] {

@@ -1,5 +1,5 @@
 /** Outgoing connections: TCP or Unix, with a deadline. */
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
 import { sslRequest } from '@sluice/wire';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork } from './fast-conn.ts';
@@ -12,10 +12,19 @@ export interface DialTarget {
   /** A name, an address, or for a Unix socket the directory that holds it. */
   host: string;
   port: number;
+  /** Where the host is, when it is known already; its name still counts for TLS. */
+  address?: string | null;
+  /** Who knows the addresses of a name; absent: the system, asked each time. */
+  names?: Names | null;
   /** Milliseconds until the attempt is given up; 0: never. */
   timeoutMs: number;
   /** Encrypt the connection; null or absent: plain. Unix sockets stay plain always, as libpq has it. */
   tls?: DialTls | null;
+}
+
+/** All addresses of a name, in the order in which they are tried. */
+export interface Names {
+  addresses(name: string): Promise<readonly string[]>;
 }
 
 export interface DialTls {
@@ -85,7 +94,7 @@ export function dial(target: DialTarget): Dial {
 
 function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) => void } {
   const unix = isUnixHost(target.host);
-  const where = unix ? { path: unixPath(target.host, target.port) } : { host: target.host, port: target.port };
+  const where = unix ? { path: unixPath(target.host, target.port) } : hostAndPort(target);
   const unixPort = unix ? target.port : -1;
   const fast = fastConnsWork ? FastConn.dialling() : null;
   const options = { ...where, noDelay: true, ...(fast === null ? {} : { onread: fast.onread }) };
@@ -101,6 +110,24 @@ function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) 
     });
   });
   return { conn, abort: (error) => socket.connecting && socket.destroy(error) };
+}
+
+function hostAndPort({ host, port, address, names }: DialTarget) {
+  if (address) return { host: address, port };
+  return names ? { host, port, lookup: lookupBy(names) } : { host, port };
+}
+
+function lookupBy(names: Names): LookupFunction {
+  return (host, options, callback) => {
+    names.addresses(host).then(
+      (addresses) => {
+        const found = addresses.map((address) => ({ address, family: isIP(address) }));
+        if (options.all) callback(null, found);
+        else callback(null, found[0]!.address, found[0]!.family);
+      },
+      (error: NodeJS.ErrnoException) => callback(error, '', 0),
+    );
+  };
 }
 
 /** Asks the server for TLS and shakes hands; resolves with a plain connection where TLS is optional and not to be had. */

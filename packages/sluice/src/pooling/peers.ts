@@ -48,7 +48,8 @@ export function forwardCancel(pooler: Pooler, processId: number, key: Uint8Array
   }
   const onward = Uint8Array.from(key);
   onward[onward.length - 1] = (onward[onward.length - 1]! & ~TTL_MASK) | (ttl - 1);
-  const identity = { processId, cancelKey: onward, host: peer.host, port: peer.port, tls: null };
+  const { names } = pooler.context;
+  const identity = { processId, cancelKey: onward, host: peer.host, port: peer.port, names, tls: null };
   sendCancel(identity, global.cancelWaitTimeoutMs, (error) => {
     if (error !== null) pooler.log.warn(`cancel request could not be sent on to peer ${owner}: ${error.message}`);
     done();

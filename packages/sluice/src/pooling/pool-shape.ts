@@ -3,6 +3,7 @@ import type { Pool, PoolSet } from '@sluice/core';
 import type { CryptoPort, Parameters, ScramKeys, Secret } from '@sluice/wire';
 import { Keeping, type PoolingMode } from '../client/home.ts';
 import type { Config, DatabaseConfig } from '../config/index.ts';
+import type { NameCache } from '../net/name-cache.ts';
 import type { TcpSettings } from '../net/socket-options.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import type { Server } from '../server/server.ts';
@@ -20,6 +21,8 @@ export interface PoolingContext {
   readonly statements: StatementStore;
   readonly parameters: Parameters;
   readonly random: () => number;
+  /** The addresses of servers' and peers' names. */
+  readonly names: NameCache;
   /** Replaced by a reload: for connections that come later. */
   tls: TlsContexts;
   tcp: TcpSettings;
@@ -99,5 +102,25 @@ export function poolShape(config: Config, databaseName: string, database: Databa
     unixSocketDir: global.unixSocketDir,
     logConnections: global.logConnections,
     logDisconnections: global.logDisconnections,
+  };
+}
+
+/** For one replication connection: its server is opened with the client's startup parameters and used for nobody else. */
+export function replicationShape(shape: PoolShape, params: ReadonlyMap<string, string>): PoolShape {
+  return {
+    ...shape,
+    policy: {
+      ...shape.policy,
+      minSize: 0,
+      maxSize: 1,
+      reserveSize: 0,
+      lifetimeMs: 0,
+      maxUses: 1,
+      evictable: false,
+    },
+    mode: 'session',
+    keeping: Keeping.Nothing,
+    resetQuery: '',
+    replication: params,
   };
 }

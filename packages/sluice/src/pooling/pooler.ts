@@ -3,13 +3,13 @@
  * sessions, carries cancel requests. Implements what clients ask of the rooms above them. Opens no files, catches no
  * signals; the clock and the configuration are handed in.
  */
-import { EntryState, Limit, PoolSet, type Refusal } from '@sluice/core';
-import { ParameterNames, Parameters, parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
-import { nodeCrypto } from '../auth/crypto.ts';
+import { EntryState, Limit, type Refusal } from '@sluice/core';
+import { parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import type { UserFile } from '../auth/user-file.ts';
-import { type ClientError, type ClientRegistry, Keeping } from '../client/home.ts';
+import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
+import type { NameResolver } from '../net/resolver.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel, stopServer } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
@@ -23,7 +23,8 @@ import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { forwardCancel, peerProcessId, withoutTtl } from './peers.ts';
 import { poolPolicy } from './policy.ts';
-import { type PoolingContext, type PoolShape, type PoolUser, poolShape } from './pool-shape.ts';
+import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
+import { poolingContext } from './pooling-context.ts';
 import { ServerPool } from './server-pool.ts';
 
 /** What clients of one database share: its limit and its counters. */
@@ -91,7 +92,14 @@ export class Pooler implements ClientRegistry {
   #processIds = 0;
   #connectionIds = 0;
 
-  constructor(config: Config, secrets: ReadonlyMap<string, Secret>, clock: Clock, log: Log, tls: TlsContexts) {
+  constructor(
+    config: Config,
+    secrets: ReadonlyMap<string, Secret>,
+    clock: Clock,
+    log: Log,
+    tls: TlsContexts,
+    resolver: NameResolver,
+  ) {
     this.config = config;
     this.credentials = new Credentials(secrets);
     this.clock = clock;
@@ -99,18 +107,10 @@ export class Pooler implements ClientRegistry {
     this.statements = new StatementStore(config.global.maxPreparedStatementBytes);
     this.refusesSimple = config.global.disablePqexec;
     this.periods = new Periods(clock.now);
-    this.context = {
-      clock,
-      log,
-      crypto: nodeCrypto,
-      set: new PoolSet<Server>(),
-      statements: this.statements,
-      parameters: new Parameters(new ParameterNames(config.global.trackExtraParameters)),
-      random: Math.random,
-      tls,
-      tcp: config.global,
-      nextConnectionId: () => this.nextConnectionId(),
-    };
+    const { statements } = this;
+    this.context = poolingContext({ config, clock, log, tls, statements, resolver }, this.pools, () =>
+      this.nextConnectionId(),
+    );
     for (const name of config.databases.keys()) this.database(name);
   }
 
@@ -180,24 +180,7 @@ export class Pooler implements ClientRegistry {
    */
   replicationPool(database: Database, user: string, id: number, params: ReadonlyMap<string, string>): ServerPool {
     const role = database.config.user ?? user;
-    const shape = poolShape(this.config, database.name, database.config, role);
-    const policy = {
-      ...shape.policy,
-      minSize: 0,
-      maxSize: 1,
-      reserveSize: 0,
-      lifetimeMs: 0,
-      maxUses: 1,
-      evictable: false,
-    };
-    const own: PoolShape = {
-      ...shape,
-      policy,
-      mode: 'session',
-      keeping: Keeping.Nothing,
-      resetQuery: '',
-      replication: params,
-    };
+    const own = replicationShape(poolShape(this.config, database.name, database.config, role), params);
     return this.#addPool(database, role, own, `\0replication ${id}`);
   }
 
@@ -393,6 +376,4 @@ export class Pooler implements ClientRegistry {
     const secret = own ?? this.credentials.secretFor(database.name, role);
     return { name: role, secret, scramKeys: this.credentials.keysFor(role, secret) };
   }
-
-  /** A pool goes by the [users] entry of its role: with a forced user, not by that of whoever came first. */
 }

@@ -234,7 +234,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const host = this.#pickHost();
     const { port, sslnegotiation } = shape.database;
     const direct = sslnegotiation === 'direct';
-    const target = { host, port, timeoutMs: shape.connectTimeoutMs, tls: context.tls.server, direct };
+    const { names } = context;
+    const target = { host, port, names, timeoutMs: shape.connectTimeoutMs, tls: context.tls.server, direct };
     const opening = new ServerOpening(target, () => ({
       credentials: { user: user.name, secret: user.secret, scramKeys: user.scramKeys },
       database: shape.database.dbname ?? shape.databaseName,
@@ -253,9 +254,18 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       cancelKey: loggedIn.cancelKey,
       host,
       port,
+      address: conn.remote.unix ? null : conn.remote.address,
       tls,
     };
     return new Server(conn, entry, identity, loggedIn.parameters, this, context.statements, context.clock.update());
+  }
+
+  /** A host's name has lost this address: servers there are replaced as they come free, as PgBouncer has it. */
+  addressGone(host: string, address: string): void {
+    for (const entry of [...this.pool.entries()]) {
+      const identity = entry.value?.identity;
+      if (identity?.host === host && identity.address === address) this.pool.retire(entry, 'retired');
+    }
   }
 
   /** The next of the database's hosts (load_balance_hosts); without any, the Unix socket. */

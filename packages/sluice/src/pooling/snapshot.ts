@@ -7,6 +7,7 @@ import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { CONSOLE_DATABASE, type Config, type DatabaseConfig } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
+import type { NameRow, ZoneRow } from '../net/name-cache.ts';
 import type { Server } from '../server/server.ts';
 import { Clock } from '../telemetry/clock.ts';
 import { addTraffic, NO_TRAFFIC, type TrafficCounts } from '../telemetry/traffic.ts';
@@ -209,6 +210,19 @@ export class Snapshot {
   totals(): TrafficRow {
     const totals = this.traffic().reduce((sum, row) => addTraffic(sum, row.totals), NO_TRAFFIC);
     return { database: '', totals, averages: this.#pooler.periods.totals(totals, this.#now) };
+  }
+
+  /** By name, as PgBouncer has them. */
+  dnsHosts(): NameRow[] {
+    return this.#pooler.context.names.names().sort((a, b) => compare(a.name, b.name));
+  }
+
+  dnsZones(): ZoneRow[] {
+    return this.#pooler.context.names.zones().sort((a, b) => compare(a.name, b.name));
+  }
+
+  get dnsQueries(): number {
+    return this.#pooler.context.names.queries;
   }
 
   lists(): Record<'databases' | 'users' | 'peers' | 'pools' | 'clients' | 'logins' | 'servers', number> {

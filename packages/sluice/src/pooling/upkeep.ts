@@ -9,6 +9,7 @@ import type { ServerPool } from './server-pool.ts';
 
 export function housekeep(pooler: Pooler, operator: Operator): void {
   if (pooler.config.global.serverFastClose) closeFast(pooler);
+  pooler.context.names.tend();
   pooler.warmUp();
   for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, operator);
   closeIdlePools(pooler, operator);

@@ -15,7 +15,8 @@ const STOP_AGAIN_MS = 100;
  * backend, and no later query of that backend can be hit ("Canceling Requests in Progress" in the manual's chapter 53).
  */
 export function sendCancel(to: CancelTarget, timeoutMs: number, done: (error: Error | null) => void): void {
-  dial({ host: to.host, port: to.port, timeoutMs, tls: to.tls }).conn.then((conn) => {
+  const { host, port, address = null, names = null, tls } = to;
+  dial({ host, port, address, names, timeoutMs, tls }).conn.then((conn) => {
     const message = cancelRequest(to.processId, to.cancelKey);
     const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));
     const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;

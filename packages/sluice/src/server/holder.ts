@@ -1,6 +1,6 @@
 /** The two sides that hear what a server does: its holder (the client session) and its watcher (the pool). Types only, and Tx. */
 import type { ErrorFields, Reply } from '@sluice/wire';
-import type { DialTls } from '../net/dial.ts';
+import type { DialTls, Names } from '../net/dial.ts';
 import type { Server } from './server.ts';
 
 /** Transaction status bytes of ReadyForQuery. */
@@ -62,6 +62,10 @@ export interface CancelTarget {
   /** Where a cancel request for it must go. */
   host: string;
   port: number;
+  /** Which of the host's addresses it is at; null or absent: a Unix socket, or not known. */
+  address?: string | null;
+  /** Who knows the addresses of the host where `address` has none. */
+  names?: Names;
   /** How it must go there; null: in plain. */
   tls: DialTls | null;
 }

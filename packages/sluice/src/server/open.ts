@@ -3,7 +3,7 @@
  * TLS) and nothing after the login. Which host, which user and what to do with failures is the pool's business.
  */
 import type { Conn } from '../net/conn.ts';
-import { type Dial, type DialTls, dial, isUnixHost } from '../net/dial.ts';
+import { type Dial, type DialTls, dial, isUnixHost, type Names } from '../net/dial.ts';
 import { ConnectionEnded } from '../net/packet-reader.ts';
 import { TlsFailed } from '../net/tls-conn.ts';
 import type { ServerTls } from '../net/tls-context.ts';
@@ -12,6 +12,7 @@ import { type LoggedIn, LoginImpossible, type LoginRequest, logIn, ServerRefused
 export interface OpenTarget {
   readonly host: string;
   readonly port: number;
+  readonly names?: Names;
   /** Milliseconds for the connection with its TLS handshake, and again for the login (server_connect_timeout); 0: no bound. */
   readonly timeoutMs: number;
   readonly tls: ServerTls;
@@ -98,9 +99,9 @@ export class ServerOpening {
     tls: DialTls | null,
     login: () => Omit<LoginRequest, 'endPoint'>,
   ): Promise<Opened> {
-    const { host, port, timeoutMs } = target;
+    const { host, port, names = null, timeoutMs } = target;
     this.#conn = null;
-    this.#dial = dial({ host, port, timeoutMs, tls });
+    this.#dial = dial({ host, port, names, timeoutMs, tls });
     const conn = await this.#dial.conn;
     this.#conn = conn;
     const late = () => conn.destroy(new Error('connect timeout'));

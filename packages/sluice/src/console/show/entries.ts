@@ -87,9 +87,9 @@ export const LISTS: View = {
       ['login_clients', lists.logins],
       ['free_servers', 0],
       ['used_servers', lists.servers],
-      ['dns_names', 0],
-      ['dns_zones', 0],
-      ['dns_queries', 0],
+      ['dns_names', snapshot.dnsHosts().length],
+      ['dns_zones', snapshot.dnsZones().length],
+      ['dns_queries', snapshot.dnsQueries],
       ['dns_pending', 0],
     ];
   },
@@ -125,5 +125,20 @@ export const VERSION: View = {
   rows: ({ version }) => [[version]],
 };
 
-export const DNS_HOSTS: View = { columns: columns('sqs', ['hostname', 'ttl', 'addrs']), rows: () => [] };
-export const DNS_ZONES: View = { columns: columns('sqi', ['zonename', 'serial', 'count']), rows: () => [] };
+export const DNS_HOSTS: View = {
+  columns: columns('sqs', ['hostname', 'ttl', 'addrs']),
+  rows: ({ snapshot }) =>
+    snapshot
+      .dnsHosts()
+      .map(({ name, ttlMs, addresses }) => [name, Math.floor(ttlMs / 1000), addresses.map(withPort).join(',')]),
+};
+
+export const DNS_ZONES: View = {
+  columns: columns('sqi', ['zonename', 'serial', 'count']),
+  rows: ({ snapshot }) => snapshot.dnsZones().map(({ name, serial, names }) => [name, serial, names]),
+};
+
+/** PgBouncer shows addresses of sockets, whose port is not known yet. */
+function withPort(address: string): string {
+  return address.includes(':') ? `[${address}]:0` : `${address}:0`;
+}
