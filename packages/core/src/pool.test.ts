@@ -77,6 +77,21 @@ beforeEach(() => {
 });
 
 describe('hand-out', () => {
+  test('who asks is never called back while asking: what is free at that moment is the answer', () => {
+    const pool = makePool({ maxSize: 2, order: 'fifo', checkDelayMs: 100 });
+    const [one, two] = [first(pool), first(pool)];
+    release(pool, one);
+    now += 200;
+    release(pool, two);
+    // The first needs a check by now and the second does not.
+    const got: string[] = [];
+    const waiter = new Waiter<string>({ served: () => got.push('called'), refused: () => got.push('refused') });
+    const entry = pool.acquire(waiter);
+    expect([entry, got]).toEqual([two, []]);
+    answer('check');
+    expect(ask(pool).got).toEqual([one]);
+  });
+
   test('the first request dials; the entry goes to whoever waits first', () => {
     const pool = makePool({ maxSize: 1 });
     const [a, b] = [ask(pool), ask(pool)];

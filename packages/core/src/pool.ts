@@ -38,6 +38,9 @@ export class Pool<T> {
   /** Entries by state; their lengths are the counts. Closed entries stand in none. */
   readonly lists: readonly List<Entry<T>>[];
   #serving = false;
+  /** The waiter in whose `acquire` the queue is being served, and what it was given. */
+  #asking: Waiter<T> | null = null;
+  #given: Entry<T> | null = null;
   #again = false;
 
   constructor(options: PoolOptions<T>) {
@@ -90,8 +93,11 @@ export class Pool<T> {
       return null;
     }
     this.queue.push(waiter);
+    if (!this.#serving) this.#asking = waiter;
     this.serve();
-    return null;
+    const entry = this.#asking === waiter ? this.#given : null;
+    if (this.#asking === waiter) this.#asking = this.#given = null;
+    return entry;
   }
 
   /** Takes a waiter out of the queue; its owner is not called. False when it was not waiting. */
@@ -294,7 +300,9 @@ export class Pool<T> {
     this.#link(entry);
     this.stats.noteWait(this.env.now() - waiter.since);
     this.queue.served(waiter);
-    waiter.owner.served(entry, waiter);
+    // Who is asking at this moment gets it as the answer: its owner is called only when it has been told to wait.
+    if (waiter === this.#asking) this.#given = entry;
+    else waiter.owner.served(entry, waiter);
   }
 
   /** The idle entry to hand out next; closes those past their life on the way. Null: none, or it needs a check. */

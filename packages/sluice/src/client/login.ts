@@ -28,6 +28,8 @@ const LOGIN_BYTES = 70_000;
 const NEWEST_MINOR = 2;
 /** The first byte of a TLS handshake. As a startup message's length it would mean hundreds of megabytes. */
 const TLS_HANDSHAKE = 0x16;
+/** The type byte of Terminate, as the first of a connection. */
+const TERMINATE = 0x58;
 
 export interface StartupRequest {
   readonly user: string;
@@ -129,7 +131,10 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
 async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | null> {
   // Asked each time: a reload may come between two messages, and what it requires holds for this login too.
   const offered = () => desk.clientTls.context !== null && !line.conn.remote.unix;
-  if ((await line.reader.byte(false)) === TLS_HANDSHAKE) {
+  const first = await line.reader.byte(false);
+  // Somebody changed their mind: PostgreSQL says nothing to that either.
+  if (first === TERMINATE) throw new ConnectionEnded(null);
+  if (first === TLS_HANDSHAKE) {
     if (!offered()) throw new TlsFailed('TLS was begun without being asked for, and client_tls_sslmode is disable');
     await encrypt(line, desk.clientTls, { direct: true, rest: line.reader.detach() });
   }

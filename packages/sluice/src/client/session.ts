@@ -20,6 +20,10 @@ import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionS
 import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
 
+const QUERY_CANCELED = '57014';
+/** Servers tried until the client is told. */
+const ATTEMPTS = 3;
+
 export class ClientSession implements Session, ConnHandler, ServerHolder, WaiterOwner<Server> {
   readonly conn: Conn;
   readonly identity: SessionIdentity;
@@ -44,6 +48,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   readonly #base: SessionSettings;
   #follow: Follow | null = null;
   #refusals: Refusals | null = null;
+  /** Servers in a row that did not take its settings in time. */
+  #attempts = 0;
   generation = 0;
   waitNotified = false;
   /** A fatal error of PostgreSQL's was passed on: the end of the server connection needs no second one. */
@@ -198,11 +204,22 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   #prepared(server: Server, error: ErrorFields | null): void {
     if (this.state !== SessionState.Preparing) return;
+    // Stopped by what the client before had set, such as a statement_timeout: another server is as good.
+    if (error?.code === QUERY_CANCELED && this.#attempts++ < ATTEMPTS) {
+      this.server = null;
+      server.holder = null;
+      server.close(`settings could not be applied: ${error.message}`);
+      this.pool.discard(server.entry, this.generation, 'dirty');
+      this.state = SessionState.Idle;
+      this.intake.proceed();
+      return;
+    }
     if (error !== null || server.closedBecause !== null) {
       const message = error?.message ?? 'server connection lost while settings were applied';
       this.disconnect(`invalid server parameter: ${message}`, error?.code ?? '08P01');
       return;
     }
+    this.#attempts = 0;
     this.#aligned(server);
     this.state = SessionState.Linked;
     this.intake.proceed();

@@ -6,7 +6,14 @@
 import { type ErrorFields, errorResponse, HEADER_BYTES, parse, query } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
 import { READ_BYTES } from '../sql/classifier.ts';
-import { ANYTHING, namesStatements, STATEMENTS, type StateRefusal, type Suspicion } from '../sql/suspicion.ts';
+import {
+  ANYTHING,
+  KEEPS_ALL,
+  namesStatements,
+  STATEMENTS,
+  type StateRefusal,
+  type Suspicion,
+} from '../sql/suspicion.ts';
 import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
 import type { RefusedText, Session } from './side.ts';
@@ -68,7 +75,7 @@ export function watch(
       session.refuseNext({ code: '0A000', message, hint: refusal.instead });
       return isQuery ? query(REFUSED_TEXT) : parse('', REFUSED_TEXT);
     }
-    if (suspicion !== ANYTHING && !suspicion.executes) return 'pass';
+    if (suspicion.keeps !== KEEPS_ALL && !suspicion.executes) return 'pass';
   }
   // A named statement is noted when it is bound.
   if (isQuery || nameEnd === at + HEADER_BYTES || session.home.maxPrepared === 0) session.suspect(suspicion, text);

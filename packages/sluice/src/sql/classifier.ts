@@ -3,7 +3,7 @@
  * suspicion, and a memory of what was found, by text and bounded in bytes.
  */
 import { classify } from './classify.ts';
-import { ANYTHING, looksSuspicious, type Suspicion } from './suspicion.ts';
+import { anythingIn, looksSuspicious, type Suspicion } from './suspicion.ts';
 
 /** Longer texts are not parsed, nor held back until they are whole: anything may be in them. */
 export const READ_BYTES = 262_144;
@@ -31,7 +31,7 @@ export class Classifier {
   /** Null: nothing. */
   suspicionOf(text: string): Suspicion | null {
     if (!looksSuspicious(text)) return null;
-    if (this.#parse === null || text.length > READ_BYTES) return ANYTHING;
+    if (this.#parse === null || text.length > READ_BYTES) return anythingIn(text);
     const known = this.#known.get(text);
     if (known !== undefined) return known;
     const found = this.#examine(text, this.#parse);
@@ -55,7 +55,7 @@ export class Classifier {
       return classify(parse(text));
     } catch {
       // A syntax error, of which PostgreSQL will say more; or something that this parser is too old or too small for.
-      return ANYTHING;
+      return anythingIn(text);
     }
   }
 

@@ -2,7 +2,7 @@
  * Reads a parse tree of PostgreSQL's own parser for what the text may leave behind in the session. Pure: tree in, suspicion
  * out. A function's body is not looked into, but for DO, which is taken for anything.
  */
-import { ANYTHING, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
+import { ANYTHING, anythingIn, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
 
 type Node = { readonly [key: string]: unknown };
 
@@ -96,7 +96,7 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   DeallocateStmt: () => suspicion({ keeps: Keeps.Prepared }),
   ExecuteStmt: () => suspicion({ executes: true }),
   // What its body does stands in no tree.
-  DoStmt: () => ANYTHING,
+  DoStmt: ({ args }) => anythingIn(JSON.stringify(args)),
   LoadStmt: () => suspicion({ unknowable: 'LOAD', refusal: refusal('LOAD', 'load') }),
 };
 

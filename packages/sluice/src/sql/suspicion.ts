@@ -51,6 +51,23 @@ export const ANYTHING: Suspicion = {
   refusal: null,
 };
 
+/** Names looked for in a text that is not parsed. */
+const SETTING_NAMES = /\bset_config\s*\(\s*'([\w.$]+)'|\bset\s+(?:session\s+)?([a-z_][\w.$]*)\s*(?:=|to\b)/gi;
+const MOST_NAMES = 1000;
+
+/**
+ * Of a text that is not parsed: anything, and the names that seem to be set in it, since PostgreSQL does not list custom settings.
+ * A name too many is no harm: who asks for one that does not exist learns that it does not.
+ */
+export function anythingIn(text: string): Suspicion {
+  const names = new Set<string>();
+  for (const [, called, set] of text.matchAll(SETTING_NAMES)) {
+    if (names.size === MOST_NAMES) break;
+    names.add((called ?? set)!.toLowerCase());
+  }
+  return names.size === 0 ? ANYTHING : { ...ANYTHING, names };
+}
+
 /** Of PREPARE and DEALLOCATE where nothing else is followed. */
 export const STATEMENTS: Suspicion = {
   names: NO_NAMES,
