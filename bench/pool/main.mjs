@@ -1,5 +1,5 @@
 // npm run bench:pool: @sluice/pool beside pg-pool, generic-pool and tarn. Flags: --only cycle,load,spike,outage --processes N
-// --seconds S --out DIR. With --only the other parts' last figures stay.
+// --out DIR. With --only the other parts' last figures stay.
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -18,7 +18,6 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: 'cycle,load,spike,outage' },
     processes: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '5' },
     out: { type: 'string', default: join(dirname(fileURLToPath(import.meta.url)), '..', 'results') },
   },
 });
@@ -59,7 +58,7 @@ if (parts.includes('cycle')) {
   save();
 }
 if (parts.includes('load')) {
-  result.load = await withPostgres((url) => benchLoad(url, processes, Number(values.seconds), say));
+  result.load = await withPostgres((url) => benchLoad(url, processes, say));
   save();
 }
 if (parts.includes('outage')) {

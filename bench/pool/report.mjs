@@ -5,6 +5,16 @@ const row = (cells) => `| ${cells.join(' | ')} |`;
 const table = (head, rows) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
 const whole = (value) => Math.round(value).toLocaleString('en-US');
 const seconds = (ms) => (ms === null ? '–' : `${(ms / 1_000).toFixed(1)} s`);
+const LOAD_HEAD = [
+  '',
+  'queries a second',
+  'p50, ms',
+  'p99, ms',
+  'CPU a query, µs',
+  "throughput to pg-pool's",
+  "p99 to pg-pool's",
+  "CPU to pg-pool's",
+];
 const NAMES = { 'sluice connect': '@sluice/pool', 'sluice acquire': '@sluice/pool, acquire()' };
 const named = (name) => NAMES[name] ?? name;
 
@@ -44,10 +54,13 @@ function ofLoad(load) {
     each.cpuMicros.toFixed(0),
     each.throughputToPgPool.toFixed(2),
     each.p99ToPgPool.toFixed(2),
+    each.cpuToPgPool.toFixed(2),
   ]);
   return `## PostgreSQL on loopback, ${LOAD_CALLERS} callers on 10 connections
 
-${table(['', 'queries a second', 'p50, ms', 'p99, ms', 'CPU a query, µs', "throughput to pg-pool's", "p99 to pg-pool's"], rows)}`;
+${table(LOAD_HEAD, rows)}
+
+The last three columns are medians of ratios, slice by slice.`;
 }
 
 function ofSpike(spike) {
