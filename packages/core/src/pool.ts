@@ -37,7 +37,8 @@ export class Pool<T> {
   mode: PoolMode = 'running';
   /** Entries by state; their lengths are the counts. Closed entries stand in none. */
   readonly lists: readonly List<Entry<T>>[];
-  #serving = false;
+  /** In the middle of `serve`: what asks for it now is served after. */
+  serving = false;
   #again = false;
 
   constructor(options: PoolOptions<T>) {
@@ -76,7 +77,7 @@ export class Pool<T> {
    */
   acquire(waiter: Waiter<T>): Entry<T> | null {
     if (waiter.waiting) throw new InvariantError(`pool "${this.name}": a waiter that is queued asked again`);
-    if (this.mode === 'running' && this.queue.length === 0 && !this.#serving && this.queue.admits(waiter)) {
+    if (this.mode === 'running' && this.queue.length === 0 && !this.serving && this.queue.admits(waiter)) {
       const entry = this.#fitIdle();
       if (entry !== null) {
         this.#link(entry);
@@ -119,9 +120,13 @@ export class Pool<T> {
     if (this.policy.shed) this.hold.note(now - entry.stateSince);
     const reason = whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
-    else if (as === 'cancels') this.#move(entry, EntryState.CancelWait);
-    else if (as === 'reset') this.#startReset(entry);
-    else this.#free(entry);
+    else if (as === 'clean') this.#free(entry);
+    else {
+      if (as === 'cancels') this.#move(entry, EntryState.CancelWait);
+      else this.#startReset(entry);
+      // It is held no more: one who may not take a reserved place may have become eligible for an entry that is idle.
+      if (this.queue.length > 0) this.serve();
+    }
   }
 
   /** Gives an entry back that must not be used again. */
@@ -139,7 +144,12 @@ export class Pool<T> {
 
   /** Retires every entry that exists now (PgBouncer's RECONNECT, HikariCP's soft evict). */
   retireAll(reason: CloseReason): void {
+    const before = this.serving;
+    // Nobody is served meanwhile: he might get one of those that are about to close.
+    this.serving = true;
     for (const entry of [...this.entries()]) this.retire(entry, reason);
+    this.serving = before;
+    this.serve();
   }
 
   /** Tells the port to close; the entry stays counted until `closed`. For entries that nobody holds any more. */
@@ -267,8 +277,8 @@ export class Pool<T> {
   /** Serves the head of the queue with whatever is free, then lets the adder dial. Re-entrant calls run after. */
   serve(): void {
     this.#again = true;
-    if (this.#serving) return;
-    this.#serving = true;
+    if (this.serving) return;
+    this.serving = true;
     try {
       while (this.#again) {
         this.#again = false;
@@ -276,8 +286,9 @@ export class Pool<T> {
         this.adder.grow();
       }
     } finally {
-      this.#serving = false;
+      this.serving = false;
     }
+    this.set?.caughtUp(this);
   }
 
   #serveQueue(): void {
@@ -347,7 +358,7 @@ export class Pool<T> {
     if (this.set !== null && this.set.blocked > 0 && this.set.mustYield(this)) {
       this.#move(entry, EntryState.Idle);
       this.close(entry, 'evicted');
-    } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.#serving) {
+    } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.serving) {
       this.#handOver(entry, waiter);
     } else {
       this.#move(entry, EntryState.Idle);
