@@ -7,6 +7,7 @@ const source = (name: string) => fileURLToPath(new URL(`packages/${name}/src/ind
 export default defineConfig({
   resolve: { alias: { '@sluice/core': source('core'), '@sluice/wire': source('wire') } },
   test: {
+    setupFiles: [fileURLToPath(new URL('test/support/strict.ts', import.meta.url))],
     projects: [
       {
         extends: true,

@@ -1,5 +1,5 @@
 /** Runs schedules by seed and says which failed, how to replay them, and which moves no schedule made. */
-import { ALLOWED_MOVES, ENTRY_STATE_NAMES } from '@sluice/core';
+import { ALLOWED_MOVES, ENTRY_STATE_NAMES, PoolStats } from '@sluice/core';
 import { type Moves, World } from './world.ts';
 
 export interface Failure {
@@ -11,7 +11,7 @@ export interface Failure {
 export interface Report {
   schedules: number;
   failures: Failure[];
-  /** Allowed moves that no schedule made, as "idle → linked". */
+  /** Allowed moves that no schedule made, as "idle → linked", and reasons for which nobody was refused and nothing closed. */
   neverMoved: string[];
 }
 
@@ -44,6 +44,12 @@ export function runSeed(seed: number, moves: Moves): Failure | null {
 }
 
 function neverMoved(moves: Moves): string[] {
+  const { refused, closed } = new PoolStats();
+  const reasons = [...Object.keys(refused), ...Object.keys(closed)].filter((reason) => !moves.has(reason));
+  return [...reasons, ...neverMade(moves)];
+}
+
+function neverMade(moves: Moves): string[] {
   return ALLOWED_MOVES.flatMap((targets, from) =>
     targets
       .filter((to) => !moves.has(`${from}>${to}`))

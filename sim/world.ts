@@ -3,6 +3,8 @@ import {
   DEFAULT_POLICY,
   type Entry,
   EntryState,
+  FairQueue,
+  FifoQueue,
   Limit,
   Pool,
   type PoolPolicy,
@@ -11,11 +13,14 @@ import {
   Waiter,
 } from '@sluice/core';
 import { VirtualClock } from './clock.ts';
+import { FIRST_COME, type Rules } from './line.ts';
 import { type Conn, Model } from './model.ts';
 import { Random } from './random.ts';
 
+/** What schedules have done: moves as "from>to", refusals and closes by their reason. */
 export type Moves = Set<string>;
 
+const TENANTS = ['', 'gold', 'silver'];
 const TICK_MS = 100;
 const ACTIVE_MS = 20_000;
 const CALM_MS = 60_000;
@@ -34,9 +39,11 @@ export class World {
   #databaseUp = true;
   #calm = false;
   readonly #limits: Limit[];
+  readonly #moves: Moves;
 
   constructor(seed: number, moves: Moves) {
     this.random = new Random(seed);
+    this.#moves = moves;
     const { random } = this;
     this.set.onMove = (from, to) => moves.add(`${from}>${to}`);
     this.#limits = [new Limit('shared', random.chance(0.6) ? random.int(1, 6) : 0)];
@@ -59,6 +66,9 @@ export class World {
       this.model.require(steps < MAX_STEPS, `no end after ${MAX_STEPS} steps`);
       this.model.audit(this.pools);
     }
+    for (const { stats } of this.pools)
+      for (const [reason, count] of [...Object.entries(stats.refused), ...Object.entries(stats.closed)])
+        if (count > 0) this.#moves.add(reason);
     for (const pool of this.pools)
       this.model.require(
         this.model.waiters(pool) === 0,
@@ -84,6 +94,7 @@ export class World {
       checkDelayMs: random.pick([0, 50, 1_000, Number.POSITIVE_INFINITY]),
       order: random.pick(['lifo', 'fifo']),
       maxWaiters: random.chance(0.2) ? random.int(1, 4) : 0,
+      shed: random.chance(0.2),
       maxDials: random.int(1, 4),
       retryMinMs: 50,
       retryMaxMs: 1_000,
@@ -95,7 +106,32 @@ export class World {
       close: (entry: Entry<Conn>) => this.#close(entry),
     };
     const env = { now: () => this.clock.now, random: () => random.next() };
-    return new Pool<Conn>({ name: `pool ${index}`, policy, port, env, limits: this.#limits, set: this.set });
+    const rules = this.#rules(policy);
+    // Places are reserved in a library's pool, which shares no limit.
+    const limits = rules.reserved > 0 ? [] : this.#limits;
+    const capacity = {
+      held: () => pool.count(EntryState.Linked),
+      max: () => (pool.policy.maxSize === 0 ? 0 : pool.policy.maxSize + pool.policy.reserveSize),
+    };
+    const queue =
+      rules === FIRST_COME
+        ? new FifoQueue<Conn>()
+        : new FairQueue<Conn>({ ...rules, weights: rules.weights!, capacity });
+    const pool: Pool<Conn> = new Pool<Conn>({ name: `pool ${index}`, policy, port, env, limits, queue, set: this.set });
+    this.model.rule(pool, rules);
+    return pool;
+  }
+
+  /** First come first served, or turns by weight, with places for a priority or without. */
+  #rules(policy: PoolPolicy): Rules {
+    const { random } = this;
+    if (random.chance(0.5)) return FIRST_COME;
+    const weights = new Map([
+      ['gold', random.pick([1, 2, 4])],
+      ['silver', random.pick([0.5, 1, 3])],
+    ]);
+    const reserved = random.chance(0.5) ? random.int(0, policy.maxSize + policy.reserveSize - 1) : 0;
+    return { weights, reserved, reservedFrom: 1 };
   }
 
   // The database.
@@ -110,6 +146,7 @@ export class World {
         return;
       }
       entry.value = { id: ++this.#connIds, alive: true };
+      this.model.promises.proven(entry);
       entry.pool.opened(entry);
     };
     if (this.random.chance(0.1)) finish();
@@ -121,7 +158,9 @@ export class World {
     const { generation } = entry;
     const answer = () => {
       if (entry.state !== state || entry.generation !== generation) return;
-      tell(entry.value!.alive && (this.#calm || !this.random.chance(0.1)));
+      const well = entry.value!.alive && (this.#calm || !this.random.chance(0.1));
+      if (well && state === EntryState.Checking) this.model.promises.proven(entry);
+      tell(well);
     };
     if (this.random.chance(0.2)) answer();
     else if (!this.#calm && this.random.chance(0.03)) this.clock.after(3_000, () => this.#die(entry));
@@ -155,7 +194,7 @@ export class World {
     const pool = random.pick(this.pools);
     const waiter = new Waiter<Conn>({
       served: (entry) => {
-        this.model.handedOut(entry, name, waiter);
+        this.model.handedOut(entry, name, waiter, 'waited');
         this.#hold(name, pool, entry, waiter);
       },
       refused: (reason) => {
@@ -171,11 +210,20 @@ export class World {
     const { random, clock, model } = this;
     waiter.deadline = !this.#calm && random.chance(0.5) ? clock.now + random.int(1, 3_000) : Number.POSITIVE_INFINITY;
     waiter.priority = random.chance(0.1) ? random.int(0, 2) : 0;
+    waiter.tenant = random.pick(TENANTS);
     model.asked(pool, waiter);
+    waiter.since = -1;
     const entry = pool.acquire(waiter);
-    if (entry !== null) {
+    if (entry === null) model.answered(waiter, null);
+    // Queued for a moment, it took its turn among those that were there.
+    if (entry !== null && waiter.since >= 0) {
+      model.handedOut(entry, name, waiter, 'waited');
+      model.answered(waiter, entry);
+      this.#hold(name, pool, entry, waiter);
+    } else if (entry !== null) {
       model.waiterEnded(pool, waiter, 'served at once');
-      model.handedOut(entry, name, null);
+      model.handedOut(entry, name, waiter, 'at once');
+      model.answered(waiter, entry);
       this.#hold(name, pool, entry, waiter);
     } else if (waiter.waiting && !this.#calm && random.chance(0.1))
       clock.after(random.next() * 500, () => {
@@ -248,16 +296,27 @@ export class World {
         });
       },
       () => {
+        if (pool.mode !== 'running') return;
+        this.model.promises.suspended(pool);
         pool.pause(random.chance(0.5));
-        clock.after(random.next() * 1_500, () => pool.resume());
+        clock.after(random.next() * 1_500, () => this.#resume(pool));
       },
-      () => pool.retireAll('retired'),
-      () => pool.setPolicy({ ...pool.policy, maxSize: random.int(1, 6), reserveSize: random.int(0, 2) }),
+      () => {
+        this.model.promises.evicted(pool.entries());
+        pool.retireAll('retired');
+      },
+      () => this.#resize(pool),
+      () => {
+        for (const entry of [...pool.lists[EntryState.Idle]!]) pool.check(entry);
+      },
       () => {
         for (const entry of [...pool.entries()]) if (random.chance(0.3)) this.#die(entry);
       },
       () => {
-        if (this.pools.length > 1 && random.chance(0.2)) pool.drain();
+        if (this.pools.length < 2 || !random.chance(0.2)) return;
+        // Its end serves those who wait, suspended or not.
+        this.model.promises.resumed(pool);
+        pool.drain();
       },
       () => {
         if (this.pools.length > 1 && random.chance(0.2)) pool.shut();
@@ -269,9 +328,22 @@ export class World {
     clock.after(random.next() * 2_500, () => this.#operate());
   }
 
+  #resize(pool: Pool<Conn>): void {
+    const { random } = this;
+    const reserveSize = random.int(0, 2);
+    // As the library does it: a size below the reserved places is refused.
+    const least = Math.max(1, this.model.reserved(pool) + 1 - reserveSize);
+    pool.setPolicy({ ...pool.policy, maxSize: random.int(least, Math.max(6, least)), reserveSize });
+  }
+
+  #resume(pool: Pool<Conn>): void {
+    this.model.promises.resumed(pool);
+    pool.resume();
+  }
+
   #calmDown(): void {
     this.#calm = true;
     this.#databaseUp = true;
-    for (const pool of this.pools) pool.resume();
+    for (const pool of this.pools) this.#resume(pool);
   }
 }

@@ -1,47 +1,84 @@
-// One process, one pool: nanoseconds and bytes an acquire plus release, at each number of callers. Prints JSON.
-import { performance } from 'node:perf_hooks';
-import { POOLS } from './pools.mjs';
+// One process, one pool: what an acquire plus release costs at each number of callers. `time` prints nanoseconds a cycle under
+// Node's ordinary settings; `bytes` prints bytes allocated a cycle, and wants a young generation that needs no collection meanwhile.
+import { PerformanceObserver, performance } from 'node:perf_hooks';
+import { median } from '../lib.mjs';
+import { CALLERS, CONNECTIONS, POOLS } from './pools.mjs';
 import { stubClient } from './stub-client.mjs';
 
-const [name, cyclesText = '300000'] = process.argv.slice(2);
-const CONNECTIONS = 10;
+const TIMED = 300_000;
+const COUNTED = 20_000;
+const WARM = 100_000;
+const ROUNDS = 5;
+
+const [name, what] = process.argv.slice(2);
+const collections = new PerformanceObserver(() => {});
+if (what === 'bytes') collections.observe({ entryTypes: ['gc'] });
+
 const result = {};
-for (const callers of [1, 10, 100, 5_000]) {
+for (const callers of CALLERS) {
   const pool = POOLS[name](CONNECTIONS, stubClient());
-  await warm(pool);
-  await run(pool, callers, 60_000);
-  const cycles = Number(cyclesText);
-  globalThis.gc();
-  const times = [];
-  for (let round = 0; round < 3; round++) {
-    const started = performance.now();
-    await run(pool, callers, cycles);
-    times.push(((performance.now() - started) * 1e6) / cycles);
-  }
-  result[callers] = { ns: Math.min(...times), bytes: await allocated(pool, callers) };
+  await open(pool);
+  await cycles(pool, callers, WARM);
+  result[callers] = what === 'bytes' ? await bytes(pool, callers) : await nanoseconds(pool, callers);
   await pool.end();
 }
 console.log(JSON.stringify(result));
 
 /** All connections open before anything is measured. */
-async function warm({ acquire, release }) {
+async function open({ acquire, release }) {
   const held = await Promise.all(Array.from({ length: CONNECTIONS }, () => acquire()));
   for (const each of held) release(each);
 }
 
-async function run({ acquire, release }, callers, cycles) {
-  let left = cycles;
+/** So many callers at once, each asking again as soon as it has released, until `count` cycles are done. `at` hears the count. */
+async function cycles({ acquire, release }, callers, count, at = null) {
+  let done = 0;
   const caller = async () => {
-    while (left-- > 0) release(await acquire());
+    while (done < count) {
+      done++;
+      release(await acquire());
+      if (at !== null) at(done);
+    }
   };
   await Promise.all(Array.from({ length: callers }, caller));
 }
 
-/** Bytes a cycle, by a young generation too large to be collected meanwhile. */
-async function allocated(pool, callers) {
-  const cycles = 20_000;
+async function nanoseconds(pool, callers) {
+  const times = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    globalThis.gc();
+    const started = performance.now();
+    await cycles(pool, callers, TIMED);
+    times.push(((performance.now() - started) * 1e6) / TIMED);
+  }
+  return median(times);
+}
+
+/** Between two moments when all callers are under way, so that starting them does not count. */
+async function bytes(pool, callers) {
+  const from = 2 * callers;
   globalThis.gc();
-  const before = process.memoryUsage().heapUsed;
-  await run(pool, callers, cycles);
-  return (process.memoryUsage().heapUsed - before) / cycles;
+  await seen();
+  collections.takeRecords();
+  let before = 0;
+  let after = 0;
+  let firstAt = 0;
+  let lastAt = 0;
+  await cycles(pool, callers, from + COUNTED + callers, (done) => {
+    if (before === 0 && done >= from) {
+      firstAt = done;
+      before = process.memoryUsage().heapUsed;
+    } else if (before !== 0 && after === 0 && done >= firstAt + COUNTED) {
+      lastAt = done;
+      after = process.memoryUsage().heapUsed;
+    }
+  });
+  await seen();
+  if (collections.takeRecords().length > 0) throw new Error('memory was collected meanwhile: nothing was measured');
+  return (after - before) / (lastAt - firstAt);
+}
+
+/** The observer hears of a collection some turns later. */
+async function seen() {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

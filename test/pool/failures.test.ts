@@ -40,6 +40,20 @@ describe('when the database is away', () => {
     hole.close();
   });
 
+  test('a pool that is cut off while it dials into a black hole has ended, without waiting for the dial', async () => {
+    const hole = createServer(() => {}).listen(0, '127.0.0.1');
+    await new Promise((resolve) => hole.once('listening', resolve));
+    const { port } = hole.address() as any;
+    for (const options of [{ port }, { hosts: [`127.0.0.1:${port}`, `localhost:${port}`] }]) {
+      const pool = makePool(options);
+      const refused = failure(pool.connect());
+      await until(() => pool.stats().opening === 1);
+      await pool.drain({ timeoutMillis: 1 });
+      expect([(await refused).code, pool.totalCount]).toEqual(['SLUICE_POOL_CLOSED', 0]);
+    }
+    hole.close();
+  });
+
   test("with whenDown: 'wait' a request outlasts a short outage", async () => {
     const proxy = await FaultyProxy.start(at());
     const { port } = proxy;

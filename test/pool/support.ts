@@ -1,6 +1,6 @@
-/** Pools of a test: made against the run's PostgreSQL, ended after it. A warning or an unhandled rejection fails the run. */
+/** Pools of a test: made against the run's PostgreSQL, ended after it. */
 import pg from 'pg';
-import { afterEach, beforeAll, inject } from 'vitest';
+import { afterEach, inject } from 'vitest';
 import { Pool, type PoolOptions } from '../../packages/pool/src/index.ts';
 
 export const at = () => inject('postgres');
@@ -38,12 +38,6 @@ export async function failure(promise: Promise<unknown>): Promise<any> {
   }
   throw new Error('it was expected to be rejected');
 }
-
-beforeAll(() => {
-  process.on('warning', (warning) => {
-    throw warning;
-  });
-});
 
 afterEach(async () => {
   await Promise.all(pools.splice(0).map((pool) => pool.drain({ timeoutMillis: 200 })));

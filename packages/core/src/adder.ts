@@ -61,7 +61,8 @@ export class Adder<T> {
     for (;;) {
       if (pool.mode !== 'running' && !(pool.mode === 'draining' && pool.queue.length > 0)) return;
       const forWaiter = this.wanted > 0;
-      if (!forWaiter && !this.#belowMin()) return;
+      // A minimum takes no room that somebody waits for.
+      if (!forWaiter && (!this.#belowMin() || pool.set?.isWaitedFor(pool.limits) === true)) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
       if (pool.env.now() < this.nextDialAt) return;
       const reserve = this.#room(forWaiter);

@@ -10,10 +10,18 @@ import { EntryState } from './states.ts';
 /** A neighbour's waiter older than this by comparison takes the freed place even of a pool with waiters of its own. */
 export const FAIRNESS_MS = 250;
 
+interface Postponed<T> {
+  until: Pool<T>;
+  limits: readonly Limit[];
+  leaver: Pool<T>;
+}
+
 export class PoolSet<T> {
   readonly pools = new Set<Pool<T>>();
   /** Pools that have a waiter but are kept from dialling by a shared limit. Zero keeps `release` fast. */
   blocked = 0;
+  /** Room that became free while the pool that comes first was in the middle of serving. */
+  readonly #postponed: Postponed<T>[] = [];
   /** Told of every move of every entry; for the simulator's coverage. */
   onMove: ((from: EntryState, to: EntryState) => void) | null = null;
 
@@ -39,7 +47,29 @@ export class PoolSet<T> {
     });
     candidates.push(leaver);
     candidates.sort((a, b) => oldestSince(a) - oldestSince(b));
-    for (const pool of candidates) pool.serve();
+    for (const pool of candidates) {
+      pool.serve();
+      if (!pool.serving) continue;
+      // It takes its turn when it is done with what it is doing; who comes after it has to wait for that.
+      this.#postponed.push({ until: pool, limits, leaver });
+      return;
+    }
+  }
+
+  /** A pool is done serving: those who had to wait for that have their turn. */
+  caughtUp(pool: Pool<T>): void {
+    for (let at = this.#postponed.findIndex(({ until }) => until === pool); at >= 0; ) {
+      const [{ limits, leaver }] = this.#postponed.splice(at, 1) as [Postponed<T>];
+      this.capacityFreed(limits, leaver);
+      at = this.#postponed.findIndex(({ until }) => until === pool);
+    }
+  }
+
+  /** Does a waiter of any pool wait for room under one of these limits? */
+  isWaitedFor(limits: readonly Limit[]): boolean {
+    if (this.blocked === 0) return false;
+    for (const { adder } of this.pools) if (adder.blockedOn !== null && limits.includes(adder.blockedOn)) return true;
+    return false;
   }
 
   /** Closes the longest unused idle entry of another pool under the limit, unless enough closing ones will free room. */

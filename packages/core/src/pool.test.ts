@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type Entry, EntryState, Limit, Pool, PoolSet, StaleEntryError, Waiter } from './index.ts';
+import { type Entry, EntryState, FairQueue, Limit, Pool, PoolSet, StaleEntryError, Waiter } from './index.ts';
 import { DEFAULT_POLICY, type PoolPolicy } from './policy.ts';
 import { renderStates } from './states-doc.ts';
 
@@ -16,7 +16,7 @@ const set = () => new PoolSet<string>();
 
 function makePool(
   policy: Partial<PoolPolicy> = {},
-  extra: { limits?: Limit[]; set?: PoolSet<string>; name?: string } = {},
+  extra: { limits?: Limit[]; set?: PoolSet<string>; name?: string; queue?: FairQueue<string> } = {},
 ): Pool<string> {
   return new Pool<string>({
     name: 'test',
@@ -351,6 +351,54 @@ describe('modes', () => {
     expect(waiting.got).toHaveLength(0);
     pool.resume();
     expect(waiting.got).toEqual([entry]);
+  });
+
+  test('of all that are retired none is handed out meanwhile, though somebody waits', () => {
+    const pool = makePool({ maxSize: 3, checkDelayMs: 10, order: 'fifo' });
+    const entries = [first(pool), first(pool), first(pool)];
+    for (const entry of entries.slice(0, 2)) release(pool, entry);
+    now += 20;
+    release(pool, entries[2]!);
+    // The first is being checked for him, the second would have to be, the third is fit.
+    const waiting = ask(pool);
+    expect(calls.map(({ what }) => what)).toEqual(['check']);
+    pool.retireAll('retired');
+    expect(waiting.got).toEqual([]);
+    expect(calls.filter(({ reason }) => reason === 'retired')).toHaveLength(3);
+  });
+
+  test('one that goes to be reset is held no more: who may take no reserved place gets another that is idle', () => {
+    const queue = new FairQueue<string>({
+      reserved: 1,
+      capacity: { held: () => pool.count(EntryState.Linked), max: () => 3 },
+    });
+    const pool: Pool<string> = makePool({ maxSize: 3 }, { queue });
+    const [one, two] = [first(pool), first(pool)];
+    const waiting = ask(pool);
+    answer('open');
+    expect([waiting.got, pool.count(EntryState.Idle)]).toEqual([[], 1]);
+    pool.release(one!, one!.generation, 'reset');
+    expect(waiting.got).toHaveLength(1);
+    release(pool, two!);
+  });
+
+  test("a minimum takes no room from a neighbour's waiter, and gets it when nobody waits any more", () => {
+    const limits = [new Limit('shared', 2)];
+    const both = set();
+    const lean = makePool({ maxSize: 2, minSize: 1 }, { limits, set: both });
+    const busy = makePool({ maxSize: 3 }, { limits, set: both });
+    const [one, two] = [first(busy), first(busy)];
+    const waiting = ask(busy);
+    both.tick();
+    busy.discard(one!, one!.generation, 'dirty');
+    answer('close');
+    expect([lean.size, busy.size]).toEqual([0, 2]);
+    answer('open');
+    expect(waiting.got).toHaveLength(1);
+    busy.discard(two!, two!.generation, 'dirty');
+    answer('close');
+    both.tick();
+    expect([lean.size, busy.size]).toEqual([1, 1]);
   });
 
   test('draining refuses newcomers, serves those queued, closes what comes back', () => {

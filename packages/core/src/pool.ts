@@ -6,6 +6,7 @@
 import { Adder } from './adder.ts';
 import { Entry } from './entry.ts';
 import { InvariantError } from './errors.ts';
+import { fitIdle, startCheck } from './idle.ts';
 import { assertHeld, whyRefuse, whyRetire } from './life.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
@@ -37,7 +38,8 @@ export class Pool<T> {
   mode: PoolMode = 'running';
   /** Entries by state; their lengths are the counts. Closed entries stand in none. */
   readonly lists: readonly List<Entry<T>>[];
-  #serving = false;
+  /** In the middle of `serve`: what asks for it now is served after. */
+  serving = false;
   /** The waiter in whose `acquire` the queue is being served, and what it was given. */
   #asking: Waiter<T> | null = null;
   #given: Entry<T> | null = null;
@@ -79,8 +81,8 @@ export class Pool<T> {
    */
   acquire(waiter: Waiter<T>): Entry<T> | null {
     if (waiter.waiting) throw new InvariantError(`pool "${this.name}": a waiter that is queued asked again`);
-    if (this.mode === 'running' && this.queue.length === 0 && !this.#serving && this.queue.admits(waiter)) {
-      const entry = this.#fitIdle();
+    if (this.mode === 'running' && this.queue.length === 0 && !this.serving && this.queue.admits(waiter)) {
+      const entry = fitIdle(this);
       if (entry !== null) {
         this.#link(entry);
         return entry;
@@ -93,7 +95,7 @@ export class Pool<T> {
       return null;
     }
     this.queue.push(waiter);
-    if (!this.#serving) this.#asking = waiter;
+    if (!this.serving) this.#asking = waiter;
     this.serve();
     const entry = this.#asking === waiter ? this.#given : null;
     if (this.#asking === waiter) this.#asking = this.#given = null;
@@ -125,9 +127,13 @@ export class Pool<T> {
     if (this.policy.shed) this.hold.note(now - entry.stateSince);
     const reason = whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
-    else if (as === 'cancels') this.#move(entry, EntryState.CancelWait);
-    else if (as === 'reset') this.#startReset(entry);
-    else this.#free(entry);
+    else if (as === 'clean') this.#free(entry);
+    else {
+      if (as === 'cancels') this.#move(entry, EntryState.CancelWait);
+      else this.#startReset(entry);
+      // It is held no more: one who may not take a reserved place may have become eligible for an entry that is idle.
+      if (this.queue.length > 0) this.serve();
+    }
   }
 
   /** Gives an entry back that must not be used again. */
@@ -145,7 +151,12 @@ export class Pool<T> {
 
   /** Retires every entry that exists now (PgBouncer's RECONNECT, HikariCP's soft evict). */
   retireAll(reason: CloseReason): void {
+    const before = this.serving;
+    // Nobody is served meanwhile: he might get one of those that are about to close.
+    this.serving = true;
     for (const entry of [...this.entries()]) this.retire(entry, reason);
+    this.serving = before;
+    this.serve();
   }
 
   /** Tells the port to close; the entry stays counted until `closed`. For entries that nobody holds any more. */
@@ -273,8 +284,8 @@ export class Pool<T> {
   /** Serves the head of the queue with whatever is free, then lets the adder dial. Re-entrant calls run after. */
   serve(): void {
     this.#again = true;
-    if (this.#serving) return;
-    this.#serving = true;
+    if (this.serving) return;
+    this.serving = true;
     try {
       while (this.#again) {
         this.#again = false;
@@ -282,16 +293,17 @@ export class Pool<T> {
         this.adder.grow();
       }
     } finally {
-      this.#serving = false;
+      this.serving = false;
     }
+    this.set?.caughtUp(this);
   }
 
   #serveQueue(): void {
     if (this.mode !== 'running' && this.mode !== 'draining') return;
     for (let waiter = this.queue.head; waiter !== null; waiter = this.queue.head) {
-      const entry = this.#fitIdle();
+      const entry = fitIdle(this);
       if (entry !== null) this.#handOver(entry, waiter);
-      else if (!this.#startCheck()) return;
+      else if (!startCheck(this)) return;
     }
   }
 
@@ -303,25 +315,6 @@ export class Pool<T> {
     // Who is asking at this moment gets it as the answer: its owner is called only when it has been told to wait.
     if (waiter === this.#asking) this.#given = entry;
     else waiter.owner.served(entry, waiter);
-  }
-
-  /** The idle entry to hand out next; closes those past their life on the way. Null: none, or it needs a check. */
-  #fitIdle(): Entry<T> | null {
-    const idle = this.lists[EntryState.Idle]!;
-    for (;;) {
-      const entry = this.policy.order === 'lifo' ? idle.tail : idle.head;
-      if (entry === null) return null;
-      const now = this.env.now();
-      if (now < entry.expiresAt) return now - entry.provenAt > this.policy.checkDelayMs ? null : entry;
-      this.close(entry, 'lifetime over');
-    }
-  }
-
-  /** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */
-  #startCheck(): boolean {
-    const idle = this.lists[EntryState.Idle]!;
-    const entry = this.policy.order === 'lifo' ? idle.tail : idle.head;
-    return entry !== null && this.count(EntryState.Checking) < this.queue.length && this.check(entry);
   }
 
   /** Has an idle entry checked now (keepalive, an operator, a thaw). False when it is not idle. */
@@ -355,7 +348,7 @@ export class Pool<T> {
     if (this.set !== null && this.set.blocked > 0 && this.set.mustYield(this)) {
       this.#move(entry, EntryState.Idle);
       this.close(entry, 'evicted');
-    } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.#serving) {
+    } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.serving) {
       this.#handOver(entry, waiter);
     } else {
       this.#move(entry, EntryState.Idle);

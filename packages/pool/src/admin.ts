@@ -7,6 +7,7 @@ import { abandonQuery } from './cancel.ts';
 import type { Engine } from './engine.ts';
 import { BadOption } from './errors.ts';
 import { Lease } from './lease.ts';
+import { checkTogether } from './options.ts';
 import { downOrRefused, exhausted } from './report.ts';
 
 /** Refuses new requests, serves those that wait, and resolves when the last connection is closed. */
@@ -43,6 +44,7 @@ export function resize(engine: Engine, min: number, max: number): void {
     if (!Number.isInteger(value) || value < least)
       throw new BadOption(name, `resize: ${name} is ${value}: it must be a whole number, ${least} or more`);
   if (min > max) throw new BadOption('min', `resize: min is ${min}, more than max, which is ${max}`);
+  checkTogether({ ...engine.options, min, max });
   engine.clock.refresh();
   engine.core.setPolicy({ ...engine.core.policy, minSize: min, maxSize: max });
   engine.tick();

@@ -22,11 +22,14 @@ export interface Dialled {
 
 type Done = (error: unknown, dialled: Dialled | null) => void;
 
-/** The client exists as soon as `onClient` hears of it, which without several hosts and hooks is before this returns. */
-export function dial(at: DialOptions, onClient: (client: RawClient) => void, done: Done): void {
+/**
+ * The client exists as soon as `onClient` hears of it, which without several hosts and hooks is before this returns. Once it
+ * is not `wanted` any more, no further host is tried.
+ */
+export function dial(at: DialOptions, onClient: (client: RawClient) => void, wanted: () => boolean, done: Done): void {
   const { hosts, options } = at;
   if (!hosts.plain) {
-    dialHosts(at, onClient).then(
+    dialHosts(at, onClient, wanted).then(
       (dialled) => done(null, dialled),
       (error) => done(error, null),
     );
@@ -82,11 +85,16 @@ function dialOne(
   client.connect((error) => settle(error ? (late ?? error) : null));
 }
 
-async function dialHosts(at: DialOptions, onClient: (client: RawClient) => void): Promise<Dialled> {
+async function dialHosts(
+  at: DialOptions,
+  onClient: (client: RawClient) => void,
+  wanted: () => boolean,
+): Promise<Dialled> {
   const { hosts } = at;
   const errors: Error[] = [];
   let second: { dialled: Dialled; index: number } | null = null;
   for (const index of hosts.order()) {
+    if (!wanted()) break;
     const name = hosts.nameOf(index);
     try {
       const reported: Record<string, string> = {};

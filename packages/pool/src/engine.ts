@@ -312,15 +312,15 @@ export class Engine {
   opened(entry: Entry<Conn>, error: unknown): void {
     const { core } = this;
     if (entry.state === EntryState.Closing) core.closed(entry);
-    if (entry.state !== EntryState.Opening) return;
-    if (error === null) {
+    else if (entry.state === EntryState.Opening && error === null) {
       core.opened(entry);
       this.nowIdle(entry);
       this.wake(entry.expiresAt);
-    } else {
+    } else if (entry.state === EntryState.Opening) {
       if (listened('openFailed')) publish('openFailed', { pool: this.name, error, failures: core.adder.failures + 1 });
       this.#dialFailed(entry, error);
     }
+    // Also for a pool that ends: this dial was perhaps the last thing it waited for.
     this.wake();
   }
 

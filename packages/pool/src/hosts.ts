@@ -33,8 +33,6 @@ export class Hosts {
     const specs: readonly HostSpec[] = options.hosts ?? (multi === null ? [] : multi[2]!.split(','));
     this.all = specs.map(parseHost);
     this.attrs = options.targetSessionAttrs ?? asked ?? 'any';
-    if (options.hosts !== undefined && this.all.length === 0)
-      throw new BadOption('hosts', 'pool option hosts is empty: name at least one host, or leave it out');
     this.#connectionString = multi === null ? connectionString : `${multi[1]}placeholder${multi[3]}`;
   }
 
@@ -122,10 +120,18 @@ function parseHost(spec: HostSpec): Host {
         'hosts',
         "pool option hosts holds an entry without a host: give 'name:port' or { host, port }",
       );
-    return { host: spec.host, port: spec.port };
+    return { host: spec.host, port: checkPort(spec.port) };
   }
   const match = /^(\[[^\]]+\]|[^:]*)(?::(\d+))?$/.exec(spec.trim());
   if (match === null || match[1] === '')
     throw new BadOption('hosts', `pool option hosts holds "${spec}": give 'name', 'name:port' or '[v6]:port'`);
-  return { host: match[1]!.replace(/^\[|\]$/g, ''), port: match[2] === undefined ? undefined : Number(match[2]) };
+  return {
+    host: match[1]!.replace(/^\[|\]$/g, ''),
+    port: checkPort(match[2] === undefined ? undefined : Number(match[2])),
+  };
+}
+
+function checkPort(port: number | undefined): number | undefined {
+  if (port === undefined || (Number.isInteger(port) && port >= 1 && port <= 65_535)) return port;
+  throw new BadOption('hosts', `pool option hosts holds the port ${port}: it must be a whole number, 1 to 65535`);
 }

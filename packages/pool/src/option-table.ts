@@ -1,9 +1,18 @@
 /**
  * The pool's options, a row each: what it may be, its default, and one line of documentation. Owns names and bounds;
- * option.ts reads the table, docs and checks come out of it.
+ * options.ts reads the table, docs and checks come out of it.
  */
 
-export type OptionKind = 'milliseconds' | 'seconds' | 'count' | 'share' | 'boolean' | 'text' | 'function' | 'object';
+export type OptionKind =
+  | 'milliseconds'
+  | 'seconds'
+  | 'count'
+  | 'share'
+  | 'boolean'
+  | 'text'
+  | 'function'
+  | 'object'
+  | 'array';
 
 export interface OptionRow {
   kind: OptionKind;
@@ -18,7 +27,15 @@ export interface OptionRow {
   doc: string;
 }
 
-const ms = (min: number, doc: string, infinite = false): OptionRow => ({ kind: 'milliseconds', min, infinite, doc });
+/** setTimeout's longest delay: a longer one would fire at once. */
+const LONGEST_MS = 2_147_483_647;
+const ms = (min: number, doc: string, infinite = false): OptionRow => ({
+  kind: 'milliseconds',
+  min,
+  max: LONGEST_MS,
+  infinite,
+  doc,
+});
 const count = (min: number, doc: string, infinite = false): OptionRow => ({ kind: 'count', min, infinite, doc });
 const share = (doc: string): OptionRow => ({ kind: 'share', min: 0, max: 1, doc });
 const bool = (doc: string): OptionRow => ({ kind: 'boolean', doc });
@@ -26,6 +43,7 @@ const call = (doc: string): OptionRow => ({ kind: 'function', doc });
 const text = (doc: string, choices?: readonly string[]): OptionRow =>
   choices === undefined ? { kind: 'text', doc } : { kind: 'text', choices, doc };
 const object = (doc: string): OptionRow => ({ kind: 'object', doc });
+const array = (doc: string): OptionRow => ({ kind: 'array', doc });
 
 /** node-postgres' own pool options, then ours. */
 export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
@@ -87,7 +105,7 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
     doc: "false: off; true: inside scopes; 'all': connect and acquire open a scope too (true)",
   },
   evictOn: call('(error, client) => boolean: overrides which errors cost the connection'),
-  hosts: object("several hosts in order of preference: ['a:5432', { host: 'b', port: 5432 }]"),
+  hosts: array("several hosts in order of preference: ['a:5432', { host: 'b', port: 5432 }]"),
   targetSessionAttrs: text('which of the hosts will do (any)', [
     'any',
     'primary',

@@ -47,7 +47,8 @@ export function checkOptions(options: PoolOptions | undefined): PoolOptions {
     if (row !== null) checkValue(name, value, row, compat);
     else if (!CLIENT_OPTIONS.has(name) && !compat) refuseUnknown(name, given.Client !== undefined);
   }
-  if (!compat) checkTogether(options ?? {});
+  if (!compat) checkSizes(options ?? {});
+  checkTogether(options ?? {});
   return options ?? {};
 }
 
@@ -68,7 +69,9 @@ function wrongWith(value: unknown, row: OptionRow): string | null {
     case 'function':
       return typeof value === 'function' ? null : 'it must be a function';
     case 'object':
-      return typeof value === 'object' && value !== null ? null : 'it must be an object';
+      return typeof value === 'object' && value !== null && !Array.isArray(value) ? null : 'it must be an object';
+    case 'array':
+      return Array.isArray(value) && value.length > 0 ? null : 'it must be an array with at least one element';
     default:
       return wrongNumber(value, row);
   }
@@ -77,12 +80,11 @@ function wrongWith(value: unknown, row: OptionRow): string | null {
 function wrongNumber(value: unknown, row: OptionRow): string | null {
   const { min = 0, max, kind } = row;
   const unit = kind === 'milliseconds' || kind === 'seconds' ? `a number of ${kind}` : 'a number';
-  const range =
-    max === undefined ? `${min} or more${row.infinite === true ? ', or Infinity' : ''}` : `${min} to ${max}`;
+  const range = `${min} ${max === undefined ? 'or more' : `to ${max}`}${row.infinite === true ? ', or Infinity' : ''}`;
   const allowed = `it must be ${kind === 'count' ? 'a whole number' : unit}, ${range}`;
   if (typeof value !== 'number' || Number.isNaN(value)) return allowed;
-  if (value < min || (max !== undefined && value > max)) return allowed;
   if (value === Number.POSITIVE_INFINITY) return row.infinite === true ? null : allowed;
+  if (value < min || (max !== undefined && value > max)) return allowed;
   return kind === 'count' && !Number.isInteger(value) ? allowed : null;
 }
 
@@ -94,38 +96,36 @@ function refuseUnknown(name: string, customClient: boolean): void {
   throw new BadOption(name, `pool option ${name} is not known: ${hint}`);
 }
 
-function checkTogether(options: PoolOptions): void {
-  const { max = options.poolSize ?? 10, min = 0, maxOverflow = 0, reservedSlots = 0 } = options;
-  if (min > max) throw new BadOption('min', `pool option min is ${min}, more than max, which is ${max}`);
-  if (reservedSlots > 0 && reservedSlots >= max + maxOverflow)
-    throw new BadOption(
-      'reservedSlots',
-      `pool option reservedSlots is ${reservedSlots}: it must be below max plus maxOverflow, which is ${max + maxOverflow}`,
-    );
-  const { retryMinMillis = 100, retryMaxMillis = 1_000 } = options;
+/** pg-pool takes any sizes; `compat` does too. */
+function checkSizes(options: PoolOptions): void {
+  const { max = options.poolSize ?? 10, min = 0, poolSize } = options;
+  if (min > max) refuse('min', min, `it must be at most max, which is ${max}`);
+  if (poolSize !== undefined && options.max !== undefined && poolSize !== options.max)
+    refuse('poolSize', poolSize, `it must be left out, for max is ${options.max}`);
+}
+
+/** Throws BadOption when options contradict each other. */
+export function checkTogether(options: PoolOptions): void {
+  const { min = 0, maxOverflow = 0, reservedSlots = 0, retryMinMillis = 100, retryMaxMillis = 1_000 } = options;
+  const places = (options.max || options.poolSize || 10) + maxOverflow;
+  if (reservedSlots >= places && reservedSlots > 0)
+    refuse('reservedSlots', reservedSlots, `it must be below max plus maxOverflow, which is ${places}`);
   if (retryMinMillis > retryMaxMillis)
-    throw new BadOption(
-      'retryMinMillis',
-      `pool option retryMinMillis is ${retryMinMillis}, more than retryMaxMillis, which is ${retryMaxMillis}`,
-    );
+    refuse('retryMinMillis', retryMinMillis, `it must be at most retryMaxMillis, which is ${retryMaxMillis}`);
   if (options.nullPool === true && min > 0)
-    throw new BadOption(
-      'nullPool',
-      `pool option nullPool keeps nothing open, but min is ${min}: leave one of them out`,
-    );
-  if (options.poolSize !== undefined && options.max !== undefined && options.poolSize !== options.max)
-    throw new BadOption(
-      'poolSize',
-      `pool option poolSize is ${options.poolSize}, but max is ${options.max}: give max alone`,
-    );
+    refuse('nullPool', true, `it keeps nothing open, so min must be 0, but is ${min}`);
   if (options.leakAction === 'reclaim' && !options.leakDetectionMillis)
-    throw new BadOption('leakAction', "pool option leakAction is 'reclaim', but leakDetectionMillis is not set");
+    refuse('leakAction', 'reclaim', 'it needs leakDetectionMillis above 0');
   for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {}))
     if (typeof weight !== 'number' || !(weight > 0) || weight === Number.POSITIVE_INFINITY)
       throw new BadOption(
         'tenantWeights',
         `pool option tenantWeights gives ${show(weight)} to "${tenant}": it must be a number above 0`,
       );
+}
+
+function refuse(name: string, value: unknown, allowed: string): never {
+  throw new BadOption(name, `pool option ${name} is ${show(value)}: ${allowed}`);
 }
 
 export function readSettings(options: PoolOptions): Settings {

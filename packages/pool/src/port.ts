@@ -35,6 +35,7 @@ export class ClientPort implements PoolPort<Conn> {
         this.dialling.set(entry, client);
         client.on('error', () => {});
       },
+      () => entry.state === EntryState.Opening,
       (error, dialled) => {
         engine.clock.refresh();
         this.dialling.delete(entry);
@@ -101,7 +102,10 @@ export class ClientPort implements PoolPort<Conn> {
 
   /** A dial that finished after its entry was given up. */
   #goodbye(entry: Entry<Conn>, client: RawClient): void {
-    client.end(() => this.#engine.core.closed(entry));
+    client.end(() => {
+      this.#engine.core.closed(entry);
+      this.#engine.wake();
+    });
   }
 
   check(entry: Entry<Conn>): void {

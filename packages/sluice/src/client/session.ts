@@ -3,7 +3,7 @@
  * and gives the server back when it is free. Owns the client's state machine (idle, waiting, preparing, linked, closed).
  * Login is in login.ts, prepared statements in prepared.ts; the pool's rules are the pool's.
  */
-import { type Entry, type Pool, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
+import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import { type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
@@ -21,7 +21,6 @@ import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
 
 const QUERY_CANCELED = '57014';
-/** Servers tried until the client is told. */
 const ATTEMPTS = 3;
 
 export class ClientSession implements Session, ConnHandler, ServerHolder, WaiterOwner<Server> {
@@ -91,10 +90,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     return this.state === SessionState.Closed;
   }
 
-  get pool(): Pool<Server> {
-    return this.home.pool;
-  }
-
   // The client's side.
 
   onData(buffer: Buffer, start: number, end: number): void {
@@ -128,11 +123,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.#leave(reason, null);
   }
 
-  begin(rest: Buffer): void {
-    if (rest.length > 0) this.onData(rest, 0, rest.length);
-    else this.conn.resume();
-  }
-
   obtainServer(): boolean {
     if (this.state !== SessionState.Idle) return false;
     const refusal = this.registry.refuseWork(this);
@@ -143,7 +133,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.waiter.deadline = this.home.waitDeadline(this.clock.now, this.identity.user);
     this.state = SessionState.Waiting;
     this.waitNotified = false;
-    const entry = this.pool.acquire(this.waiter);
+    const entry = this.home.pool.acquire(this.waiter);
     if (entry !== null) return this.#link(entry);
     if (!this.isOver) this.registry.sessionWaits(this);
     return false;
@@ -167,8 +157,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.#refusals ??= new Refusals();
     this.#refusals.add(refusal);
   }
-
-  // The pool's side.
 
   served(entry: Entry<Server>): void {
     const { traffic } = this.home;
@@ -209,7 +197,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       this.server = null;
       server.holder = null;
       server.close(`settings could not be applied: ${error.message}`);
-      this.pool.discard(server.entry, this.generation, 'dirty');
+      this.home.pool.discard(server.entry, this.generation, 'dirty');
       this.state = SessionState.Idle;
       this.intake.proceed();
       return;
@@ -235,7 +223,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   /** PostgreSQL's answer for the first exchange of the backlog; the rest goes on. */
   cancelWaiting(): void {
     if (this.state !== SessionState.Waiting || !this.intake.dropExchange()) return;
-    this.pool.cancel(this.waiter);
+    this.home.pool.cancel(this.waiter);
     this.state = SessionState.Idle;
     this.conn.write(CANCELED, 0, CANCELED.length);
     this.intake.proceed();
@@ -310,16 +298,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       return;
     }
     this.#refusals = null;
-    if (this.#follow?.suspects) this.#settleState(server);
+    if (this.#follow?.suspects && this.home.keeping === Keeping.Refuse) this.#throwAway(server);
+    else if (this.#follow?.suspects) this.#takeInventory(server);
     else if (this.pins.length === 0) this.#unlink('clean');
   }
 
-  /** What a transaction left behind is carried along; where nothing may be left, it is thrown away. */
-  #settleState(server: Server): void {
-    if (this.home.keeping !== Keeping.Refuse) {
-      this.#takeInventory(server);
-      return;
-    }
+  /** Where nothing may be left of a transaction, whatever there is is thrown away. */
+  #throwAway(server: Server): void {
     this.#follow = null;
     server.discardOwed = true;
     this.#unlink('reset');
@@ -375,7 +360,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   #release(server: Server, generation: number, as: 'clean' | 'reset'): void {
     const reset = as === 'reset' || this.home.resetAlways;
     server.resetOwed = reset;
-    this.pool.release(server.entry, generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
+    this.home.pool.release(server.entry, generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
   }
 
   /** The end, from whichever state: the server goes back, is rolled back, or is closed; the client is told or not. */
@@ -388,30 +373,27 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     if (message !== null) this.conn.write(message, 0, message.length);
     if (message !== null || flushed) this.conn.end();
     else this.conn.destroy();
-    if (was === SessionState.Waiting) this.pool.cancel(this.waiter);
+    if (was === SessionState.Waiting) this.home.pool.cancel(this.waiter);
     const { server } = this;
     if (this.#follow?.leavesBehind && server !== null) server.discardOwed = true;
     // A server that is being asked what is there goes back when it has answered.
     if (server !== null && this.#follow?.asking) this.server = null;
     else if (server !== null) {
       const fit = was === SessionState.Linked && server.settled && server.closedBecause === null;
-      if (fit) this.#unlinkAtEnd(server);
-      else {
+      if (fit) {
+        const dirty = server.status !== Tx.Idle || this.home.mode === 'session' || server.discardOwed;
+        this.#unlink(dirty ? 'reset' : 'clean');
+        this.state = SessionState.Closed;
+      } else {
         this.server = null;
         server.holder = null;
         // A query that nobody waits for any more is stopped; one whose client said goodbye in order runs to its end.
         const unready = 'client disconnect while server was not ready';
         if (reason !== TERMINATED && server.queue.length > 0) this.registry.stopServer(server, unready);
         else server.close(unready);
-        this.pool.discard(server.entry, this.generation, 'dirty');
+        this.home.pool.discard(server.entry, this.generation, 'dirty');
       }
     }
     this.statements.clear(this.registry.statements);
-  }
-
-  #unlinkAtEnd(server: Server): void {
-    const dirty = server.status !== Tx.Idle || this.home.mode === 'session' || server.discardOwed;
-    this.#unlink(dirty ? 'reset' : 'clean');
-    this.state = SessionState.Closed;
   }
 }

@@ -283,7 +283,8 @@ export class PoolerDesk implements LoginDesk {
       greeting.settings,
     );
     pooler.add(session);
-    session.begin(rest);
+    if (rest.length > 0) session.onData(rest, 0, rest.length);
+    else conn.resume();
   }
 
   #enterConsole(login: Login, request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {

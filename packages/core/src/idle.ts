@@ -1,0 +1,25 @@
+/** Which of a pool's idle entries comes next, and which must be checked before. Decides by the policy; owns nothing. */
+import type { Entry } from './entry.ts';
+import type { Pool } from './pool.ts';
+import { EntryState } from './states.ts';
+
+/** The idle entry to hand out next; closes those past their life on the way. Null: none, or it needs a check. */
+export function fitIdle<T>(pool: Pool<T>): Entry<T> | null {
+  for (let entry = nextIdle(pool); entry !== null; entry = nextIdle(pool)) {
+    const now = pool.env.now();
+    if (now < entry.expiresAt) return now - entry.provenAt > pool.policy.checkDelayMs ? null : entry;
+    pool.close(entry, 'lifetime over');
+  }
+  return null;
+}
+
+/** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */
+export function startCheck<T>(pool: Pool<T>): boolean {
+  const entry = nextIdle(pool);
+  return entry !== null && pool.count(EntryState.Checking) < pool.queue.length && pool.check(entry);
+}
+
+function nextIdle<T>(pool: Pool<T>): Entry<T> | null {
+  const idle = pool.lists[EntryState.Idle]!;
+  return pool.policy.order === 'lifo' ? idle.tail : idle.head;
+}

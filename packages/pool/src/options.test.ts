@@ -1,0 +1,165 @@
+/** Bad options are refused when the pool is made, by name, with what is allowed: every row of the table, and what contradicts. */
+import { describe, expect, test } from 'vitest';
+import { BadOption } from './errors.ts';
+import { type OptionRow, POOL_OPTIONS } from './option-table.ts';
+import { Pool } from './pool.ts';
+
+const ROWS = Object.entries(POOL_OPTIONS);
+const isNumber = ({ kind }: OptionRow) =>
+  kind === 'milliseconds' || kind === 'seconds' || kind === 'count' || kind === 'share';
+
+/** What an option needs beside it to be no contradiction. */
+const COMPANIONS: Record<string, object> = {
+  retryMinMillis: { retryMaxMillis: 2_147_483_647 },
+  retryMaxMillis: { retryMinMillis: 0 },
+  leakAction: { leakDetectionMillis: 1 },
+};
+
+/** Values that the row does not allow, and the words in which it has to say so. */
+function badValues(row: OptionRow): { value: unknown; allowed: string }[] {
+  const of = (allowed: string, values: unknown[]) => values.map((value) => ({ value, allowed }));
+  if (!isNumber(row)) return of(wordsOf(row), othersThan(row));
+  const { min, max } = row;
+  const allowed = `${min} ${max === undefined ? 'or more' : `to ${max}`}`;
+  const bad = of(allowed, [Number.NaN, min! - 1, Number.NEGATIVE_INFINITY, '7', {}, true]);
+  if (row.nullable !== true) bad.push(...of(allowed, [null]));
+  if (row.infinite !== true) bad.push(...of(allowed, [Number.POSITIVE_INFINITY]));
+  else for (const each of bad) each.allowed += ', or Infinity';
+  if (max !== undefined) bad.push(...of(allowed, [max + 1]));
+  if (row.kind === 'count') bad.push(...of('a whole number', [min! + 0.5]));
+  return bad;
+}
+
+function wordsOf({ kind, choices }: OptionRow): string {
+  if (kind === 'boolean') return 'true or false';
+  if (kind === 'text') return choices === undefined ? 'a string' : 'it must be';
+  return { function: 'a function', object: 'an object', array: 'an array' }[kind as string]!;
+}
+
+function othersThan({ kind, choices }: OptionRow): unknown[] {
+  const all: unknown[] = [Number.NaN, -1, null, [], Symbol.iterator];
+  if (kind !== 'object') all.push({});
+  if (kind !== 'boolean') all.push(true);
+  if (kind !== 'text') all.push('perhaps');
+  if (choices !== undefined) all.push('perhaps');
+  if (kind !== 'function') all.push(() => {});
+  return all;
+}
+
+function goodValues(name: string, row: OptionRow): unknown[] {
+  if (isNumber(row)) {
+    const good: unknown[] = [row.min === 0 && name !== 'min' ? row.min : Math.max(row.min!, 0), undefined];
+    if (row.max !== undefined) good.push(row.max);
+    if (row.infinite === true) good.push(Number.POSITIVE_INFINITY);
+    if (row.nullable === true) good.push(null);
+    return good;
+  }
+  if (row.kind === 'boolean') return [true, false, ...(row.choices ?? [])];
+  if (row.kind === 'text') return row.choices === undefined ? ['text'] : [...row.choices];
+  return [{ function: class {}, object: { gold: 4 }, array: ['a:5432', { host: 'b' }] }[row.kind as string]];
+}
+
+function refusal(options: object): BadOption {
+  try {
+    new Pool(options);
+  } catch (error) {
+    expect(error).toBeInstanceOf(BadOption);
+    return error as BadOption;
+  }
+  throw new Error('the pool was made');
+}
+
+describe.each(ROWS)('option %s', (name, row) => {
+  test('refuses what it may not be, with its name and what is allowed', () => {
+    const bad = badValues(row);
+    expect(bad.length).toBeGreaterThan(4);
+    for (const { value, allowed } of bad) {
+      const error = refusal({ ...COMPANIONS[name], [name]: value });
+      expect(error.option).toBe(name);
+      expect(error.message).toContain(`pool option ${name} is `);
+      expect(error.message).toContain(allowed);
+      for (const choice of row.kind === 'text' && typeof value === 'string' ? row.choices! : [])
+        expect(error.message).toContain(`'${choice}'`);
+    }
+  });
+
+  test('takes what it may be, its bounds included', () => {
+    for (const value of goodValues(name, row)) new Pool({ ...COMPANIONS[name], [name]: value });
+  });
+
+  test('is named when it is misspelt', () => {
+    const error = refusal({ [`${name}x`]: 1 });
+    expect([error.option, error.message]).toEqual([`${name}x`, expect.stringContaining(`did you mean ${name}?`)]);
+  });
+});
+
+test.each([
+  [{ min: 11 }, 'min', 'at most max, which is 10'],
+  [{ min: 4, max: 3 }, 'min', 'at most max, which is 3'],
+  [{ min: 4, poolSize: 3 }, 'min', 'at most max, which is 3'],
+  [{ max: 3, poolSize: 4 }, 'poolSize', 'max is 3'],
+  [{ reservedSlots: 10 }, 'reservedSlots', 'below max plus maxOverflow, which is 10'],
+  [{ max: 2, maxOverflow: 1, reservedSlots: 3 }, 'reservedSlots', 'below max plus maxOverflow, which is 3'],
+  [{ retryMinMillis: 2_000 }, 'retryMinMillis', 'at most retryMaxMillis, which is 1000'],
+  [{ retryMaxMillis: 50 }, 'retryMinMillis', 'at most retryMaxMillis, which is 50'],
+  [{ nullPool: true, min: 1 }, 'nullPool', 'min must be 0, but is 1'],
+  [{ leakAction: 'reclaim' }, 'leakAction', 'leakDetectionMillis above 0'],
+  [{ leakAction: 'reclaim', leakDetectionMillis: 0 }, 'leakAction', 'leakDetectionMillis above 0'],
+  [{ tenantWeights: { gold: 0 } }, 'tenantWeights', 'a number above 0'],
+  [{ tenantWeights: { gold: -1 } }, 'tenantWeights', 'a number above 0'],
+  [{ tenantWeights: { gold: Number.NaN } }, 'tenantWeights', 'a number above 0'],
+  [{ tenantWeights: { gold: Number.POSITIVE_INFINITY } }, 'tenantWeights', 'a number above 0'],
+  [{ tenantWeights: { gold: '4' } }, 'tenantWeights', 'a number above 0'],
+  [{ hosts: [] }, 'hosts', 'at least one'],
+  [{ hosts: [''] }, 'hosts', "'name:port'"],
+  [{ hosts: ['a:b:c'] }, 'hosts', "'name:port'"],
+  [{ hosts: [{ port: 5432 }] }, 'hosts', '{ host, port }'],
+  [{ hosts: [null] }, 'hosts', '{ host, port }'],
+  [{ hosts: ['a:0'] }, 'hosts', '1 to 65535'],
+  [{ hosts: ['a:65536'] }, 'hosts', '1 to 65535'],
+  [{ hosts: [{ host: 'a', port: Number.NaN }] }, 'hosts', '1 to 65535'],
+  [{ hosts: [{ host: 'a', port: -1 }] }, 'hosts', '1 to 65535'],
+] as [object, string, string][])('%o is refused as %s: %s', (options, name, allowed) => {
+  const error = refusal(options);
+  expect([error.option, error.message]).toEqual([name, expect.stringContaining(allowed)]);
+});
+
+test('a name that is near to none is refused too, unless the class of the clients may have options of its own', () => {
+  const options = { quiteSomethingElse: 1 };
+  expect(refusal(options)).toMatchObject({
+    option: 'quiteSomethingElse',
+    message: expect.stringContaining('not known'),
+  });
+  new Pool({ ...options, Client: class {} } as object);
+  expect(refusal({ maks: 1, Client: class {} }).option).toBe('maks');
+});
+
+describe("with compat: 'pg-pool'", () => {
+  test("pg-pool's own options are taken as it takes them", () => {
+    for (const options of [
+      { min: 4, max: 3 },
+      { max: 0 },
+      { max: Number.NaN },
+      { idleTimeoutMillis: null },
+      { whatever: 1 },
+    ])
+      new Pool({ compat: 'pg-pool', ...options } as object);
+  });
+
+  test('those that it does not have are checked as ever', () => {
+    expect(refusal({ compat: 'pg-pool', tenantWeights: { gold: -1 } }).option).toBe('tenantWeights');
+    expect(refusal({ compat: 'pg-pool', maxDials: -1 }).option).toBe('maxDials');
+    expect(refusal({ compat: 'pg-pool', leakAction: 'reclaim' }).option).toBe('leakAction');
+  });
+});
+
+test('new sizes are checked as the first ones were, and a refused one changes nothing', () => {
+  const pool = new Pool({ max: 3 });
+  for (const bounds of [{ min: 4 }, { max: 0 }, { max: Number.NaN }, { min: -1 }, { max: 2.5 }, { min: 3, max: 2 }])
+    expect(() => pool.resize(bounds)).toThrow(BadOption);
+  expect([pool.options.min, pool.options.max]).toEqual([0, 3]);
+  expect(() => new Pool({ max: 3, reservedSlots: 2 }).resize({ max: 2 })).toThrow(
+    'below max plus maxOverflow, which is 2',
+  );
+  expect(() => new Pool({ nullPool: true }).resize({ min: 1 })).toThrow('min must be 0, but is 1');
+});
