@@ -83,4 +83,5 @@ function dot(x, y, outcome) {
   return `<circle cx="${x}" cy="${y}" r="4" fill="${outcome === 'served' ? COLOURS[0] : COLOURS[1]}"/>`;
 }
 
-export const shown = (name) => (name.startsWith('sluice') ? '@sluice/pool' : name);
+const SHOWN = { 'sluice connect': '@sluice/pool', 'sluice wait': '… that waits' };
+const shown = (name) => SHOWN[name] ?? name;

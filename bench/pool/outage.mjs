@@ -5,7 +5,7 @@ import { median, run } from '../lib.mjs';
 import { TIMES } from './outage-times.mjs';
 
 const ONE = join(dirname(fileURLToPath(import.meta.url)), 'outage-one.mjs');
-const CONTENDERS = ['sluice connect', 'pg-pool', 'generic-pool', 'tarn'];
+const CONTENDERS = ['sluice connect', 'sluice wait', 'pg-pool', 'generic-pool', 'tarn'];
 
 /** All at once: they do next to nothing. */
 export async function benchOutage(url, say) {

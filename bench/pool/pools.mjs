@@ -15,6 +15,8 @@ const PgPool = createRequire(import.meta.url)('pg-pool');
 
 export const POOLS = {
   'sluice connect': (max, Client, extra, asked) => faceOfPg(new Pool(sluiceOptions(max, Client, extra, asked))),
+  'sluice wait': (max, Client, _extra, asked) =>
+    faceOfPg(new Pool(sluiceOptions(max, Client, { whenDown: 'wait' }, asked))),
   'sluice acquire': (max, Client, extra, asked) => {
     const pool = new Pool(sluiceOptions(max, Client, extra, asked));
     return {

@@ -15,7 +15,11 @@ const LOAD_HEAD = [
   "p99 to pg-pool's",
   "CPU to pg-pool's",
 ];
-const NAMES = { 'sluice connect': '@sluice/pool', 'sluice acquire': '@sluice/pool, acquire()' };
+const NAMES = {
+  'sluice connect': '@sluice/pool',
+  'sluice acquire': '@sluice/pool, acquire()',
+  'sluice wait': "@sluice/pool, whenDown: 'wait'",
+};
 const named = (name) => NAMES[name] ?? name;
 
 export function renderPools({ about, cycle, load, spike, outage }) {
