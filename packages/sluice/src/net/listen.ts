@@ -1,5 +1,5 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
-import { chmodSync, chownSync, existsSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, linkSync, renameSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
@@ -20,6 +20,8 @@ export interface ListenTarget {
   shared?: boolean;
   /** A listening descriptor that exists already (socket activation, take-over) instead of a new one. */
   fd?: number;
+  /** `fd` is of a pooler that this one takes the place of: a Unix socket's file is ours to remove now. */
+  inherited?: boolean;
 }
 
 export interface Listener {
@@ -27,7 +29,11 @@ export interface Listener {
   /** The port it really listens on (target.port 0 asks for any). */
   readonly port: number;
   readonly fd: number;
+  /** Another process has it. */
+  readonly released: boolean;
   close(): void;
+  /** Closes it here; another process goes on with it, and with the file of a Unix socket. */
+  release(): void;
 }
 
 interface ListeningHandle {
@@ -108,6 +114,7 @@ class NodeListener implements Listener {
   readonly port: number;
   readonly fd: number;
   readonly #server: Server;
+  released = false;
 
   constructor(server: Server, target: ListenTarget, port: number, fd: number) {
     this.#server = server;
@@ -117,7 +124,28 @@ class NodeListener implements Listener {
   }
 
   close(): void {
+    if (this.released) return;
     this.#server.close();
+    if (this.target.inherited && this.#file !== null) rmSync(this.#file, { force: true });
+  }
+
+  release(): void {
+    this.released = true;
+    if (this.#file === null) {
+      this.#server.close();
+      return;
+    }
+    // Closing a socket that was bound here removes its file; the second name keeps it.
+    const kept = `${this.#file}.${process.pid}`;
+    linkSync(this.#file, kept);
+    this.#server.close();
+    renameSync(kept, this.#file);
+    rmSync(kept, { force: true });
+  }
+
+  get #file(): string | null {
+    const { unix, host } = this.target;
+    return unix && !host.startsWith('\0') ? host : null;
   }
 }
 
