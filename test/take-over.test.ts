@@ -1,93 +1,21 @@
 /** `-R`: a new process takes the place of a running one. Clients notice nothing. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { cancelRequest } from '@sluice/wire';
 import pg from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
 import { Authority, OPENSSL } from './support/certificates.ts';
+import { Place, until } from './support/place.ts';
 import { RawClient } from './support/raw.ts';
 import { ON_BUN } from './support/sluice.ts';
 
 const server = inject('postgres');
-const PROGRAM = join(dirname(dirname(fileURLToPath(import.meta.url))), 'packages', 'sluice', 'bin', 'pgbouncer');
-/** Root must name another user. */
-const AS_USER = process.getuid?.() === 0 ? ['-u', 'nobody'] : [];
-
-/** One place in the system, and the processes that have it one after the other. */
-class Place {
-  readonly dir = mkdtempSync(join(tmpdir(), 'sluice-take-'));
-  port = 0;
-  readonly #ini = join(this.dir, 'pgbouncer.ini');
-  readonly #processes: { child: ChildProcess; ended: Promise<number | null> }[] = [];
-
-  async begin(settings = '', secret = server.password): Promise<void> {
-    chmodSync(this.dir, 0o777);
-    this.port = await freePort();
-    writeFileSync(join(this.dir, 'users.txt'), `"${server.user}" "${secret}"\n`, { mode: 0o644 });
-    writeFileSync(
-      this.#ini,
-      `[databases]\n* = host=${server.host} port=${server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1
-listen_port = ${this.port}\nunix_socket_dir = ${this.dir}\nauth_type = scram-sha-256\nauth_file = ${this.dir}/users.txt
-pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log\n${settings}`,
-      { mode: 0o644 },
-    );
-    await this.#start();
-  }
-
-  /** Resolves when the new process serves. */
-  async takeOver(): Promise<void> {
-    await this.#start('-R');
-  }
-
-  async #start(...args: string[]): Promise<void> {
-    const up = () => this.log().split('process up: ').length;
-    const before = up();
-    const child = spawn(process.execPath, [PROGRAM, '-q', ...AS_USER, ...args, this.#ini], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    this.#processes.push({ child, ended: new Promise((resolve) => child.once('close', resolve)) });
-    await until(() => up() > before || child.exitCode !== null);
-    expect(child.exitCode).toBe(null);
-  }
-
-  log(): string {
-    const path = `${this.dir}/log`;
-    return existsSync(path) ? readFileSync(path, 'utf8') : '';
-  }
-
-  /** Of the n-th process: its exit code, when it has ended. */
-  ended(n: number): Promise<number | null> {
-    return this.#processes[n]!.ended;
-  }
-
-  isRunning(n: number): boolean {
-    return this.#processes[n]!.child.exitCode === null;
-  }
-
-  kill(n: number): void {
-    this.#processes[n]!.child.kill('SIGKILL');
-  }
-
-  async stop(): Promise<void> {
-    for (const { child } of this.#processes) child.kill('SIGKILL');
-    await Promise.all(this.#processes.map(({ ended }) => ended));
-    rmSync(this.dir, { recursive: true, force: true });
-  }
-}
-
-async function until(done: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await done())) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
 let place: Place;
 const clients: pg.Client[] = [];
 
 const begin = async (settings?: string, secret?: string) => {
-  place = new Place();
+  place = new Place(server);
   await place.begin(settings, secret);
 };
 

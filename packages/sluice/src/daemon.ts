@@ -147,7 +147,7 @@ export class Daemon implements ConsoleHost {
       this.stop();
       return;
     }
-    for (const listener of this.listeners) if (!listener.target.unix) listener.close();
+    for (const listener of this.listeners) if (!listener.target.unix) listener.closeAfterLast();
     void this.operator.shutDown(mode).then(() => {
       this.log(`${mode === 'wait for clients' ? 'client' : 'server'} connections dropped, exiting`);
       this.stop();
@@ -252,8 +252,10 @@ export class Daemon implements ConsoleHost {
 
   async #listen(target: ListenTarget): Promise<void> {
     const listener = await listen(target, (conn) => {
-      setSocketOptions(conn, this.pooler.config.global);
-      void receive(conn, this.#desk);
+      const { visitors, clock, config } = this.pooler;
+      setSocketOptions(conn, config.global);
+      visitors.set(conn, clock.update());
+      void receive(conn, this.#desk).finally(() => visitors.delete(conn));
     });
     this.listeners.push(listener);
     this.log(`listening on ${target.unix ? `unix:${target.host}` : `${shownHost(target.host)}:${listener.port}`}`);

@@ -55,12 +55,13 @@ export class FastConn implements Conn {
     return conn;
   }
 
-  /** For a connection that another process has passed on. */
+  /** For a connection that exists as a descriptor: another process has passed it on, or the C library has accepted it. */
   static adopted(fd: number, handler: ConnHandler, unixPort: number): FastConn {
     let conn: FastConn | null = null;
     const onread = { buffer: SHARED, callback: (n: number) => conn!.#arrived(n) };
     const options = { fd, readable: true, writable: true, onread, manualStart: true };
     const socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
+    if (unixPort < 0) socket.setNoDelay(true);
     conn = new FastConn(socket, handler, unixPort);
     socket.read(0);
     return conn;

@@ -9,6 +9,7 @@ import type { UserFile } from '../auth/user-file.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
+import type { Conn } from '../net/conn.ts';
 import type { NameResolver } from '../net/resolver.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel, stopServer } from '../server/cancel.ts';
@@ -76,6 +77,8 @@ export class Pooler implements ClientRegistry {
   /** pool_size by database and role: what a pool shares with the replication connections beside it. */
   readonly #sizeLimits = new Map<string, Limit>();
   readonly sessions = new Map<number, Session>();
+  /** Connections that have sent nothing yet or log in, with the clock's time of their coming. */
+  readonly visitors = new Map<Conn, number>();
   /** Connections that have not logged in yet. */
   loggingIn = 0;
   refusesSimple: boolean;
