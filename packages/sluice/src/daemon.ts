@@ -15,7 +15,7 @@ import { nameResolver } from './host/name-resolver.ts';
 import { Succession } from './host/succession.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
-import { setSocketOptions } from './net/socket-options.ts';
+import { setListenerOptions, setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
 import { PoolerDesk } from './pooling/desk.ts';
 import type { HandedOver } from './pooling/hand-over.ts';
@@ -216,6 +216,7 @@ export class Daemon implements ConsoleHost {
     pooler.access = access;
     reconfigure(pooler, this.operator, config);
     pooler.secrets = secrets;
+    for (const listener of this.listeners) this.#tune(listener);
     if (serversChanged) this.operator.reconnect('');
     this.#options.reconfigured?.(config);
   }
@@ -250,6 +251,10 @@ export class Daemon implements ConsoleHost {
     });
   }
 
+  #tune({ target: { unix }, fd, released }: Listener): void {
+    if (!unix && !released) setListenerOptions(fd, this.pooler.config.global);
+  }
+
   async #listen(target: ListenTarget): Promise<void> {
     const listener = await listen(target, (conn) => {
       const { visitors, clock, config } = this.pooler;
@@ -258,6 +263,7 @@ export class Daemon implements ConsoleHost {
       void receive(conn, this.#desk).finally(() => visitors.delete(conn));
     });
     this.listeners.push(listener);
+    this.#tune(listener);
     this.log(`listening on ${target.unix ? `unix:${target.host}` : `${shownHost(target.host)}:${listener.port}`}`);
   }
 }
