@@ -207,6 +207,24 @@ describe('signals', () => {
     await until('a line in the new log', () => up.log().includes('login attempt'));
   });
 
+  test('TERM lets in who had connected before it, and waits for them', async () => {
+    const up = await start();
+    const raw = await RawClient.connect('127.0.0.1', up.port);
+    raw.send(wire.sslRequest());
+    expect(await raw.byte()).toBe('N');
+    up.signal('SIGTERM');
+    await until('the signal', () => up.log().includes('got SIGTERM'));
+    await expect(connect(up.port)).rejects.toThrow(/ECONNREFUSED/);
+    const params = { user: server.user, database: 'postgres' };
+    raw.send(wire.startupMessage({ major: 3, minor: 0, params }));
+    await raw.authenticate(server.password);
+    await raw.until('Z');
+    raw.send(wire.query('select 1'));
+    expect(types(await raw.until('Z'))).toBe('TDCZ');
+    raw.send(wire.terminate());
+    expect(await up.ended).toBe(0);
+  });
+
   test('SHUTDOWN in the console ends the process', async () => {
     const up = await start();
     const admin = await connect(up.port, 'pgbouncer');

@@ -1,4 +1,5 @@
 /** Unix sockets, and settings that PostgreSQL 18 reports. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -69,3 +70,21 @@ test.runIf(inject('release') >= 18)('search_path follows its client from server 
   await clients.end();
   await sluice.stop();
 });
+
+const SS = spawnSync('ss', ['-V']).status === 0;
+
+test.skipIf(!SS)(
+  'tcp_socket_buffer and tcp_defer_accept hold for those who come in, and a large result gets through',
+  async () => {
+    const sluice = await startSluice(server, { settings: 'tcp_socket_buffer = 65536\ntcp_defer_accept = 1' });
+    const clients = new Clients({ ...server, port: sluice.port });
+    const client = await clients.pg();
+    const { rows } = await client.query("select repeat('x', 5000000) as text");
+    expect(rows[0].text).toHaveLength(5_000_000);
+    const shown = spawnSync('ss', ['-tanmH', 'sport', '=', String(sluice.port)], { encoding: 'utf8' }).stdout;
+    expect(shown).toMatch(/^LISTEN[^\n]*\n[^\n]*rb131072,t\d+,tb131072/m);
+    expect(shown).toMatch(/^ESTAB[^\n]*\n[^\n]*rb131072,t\d+,tb131072/m);
+    await clients.end();
+    await sluice.stop();
+  },
+);

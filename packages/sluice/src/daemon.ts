@@ -10,13 +10,15 @@ import { receive } from './client/login.ts';
 import { type Access, afterReload, type Config, formatProblem, loadAccess, setSetting } from './config/index.ts';
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
 import { Console } from './console/console.ts';
-import { groupId } from './host/groups.ts';
+import { type InheritedListener, inheritTargets, listenTargets } from './host/listeners.ts';
 import { nameResolver } from './host/name-resolver.ts';
+import { Succession } from './host/succession.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
-import { setSocketOptions } from './net/socket-options.ts';
+import { setListenerOptions, setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
 import { PoolerDesk } from './pooling/desk.ts';
+import type { HandedOver } from './pooling/hand-over.ts';
 import { Janitor } from './pooling/janitor.ts';
 import { Operator, OperatorError } from './pooling/operator.ts';
 import { Pooler } from './pooling/pooler.ts';
@@ -61,6 +63,8 @@ export class Daemon implements ConsoleHost {
   readonly #options: DaemonOptions;
   readonly #janitor: Janitor;
   readonly #desk: PoolerDesk;
+  /** The process that takes this one's place, while it does. */
+  #succession: Succession | null = null;
   #end!: () => void;
   #stopped = false;
 
@@ -82,27 +86,13 @@ export class Daemon implements ConsoleHost {
   }
 
   /** Listens and begins to serve. Rejects with the system's error when an address cannot be listened on. */
-  async start(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog: backlog, ...global } = this.pooler.config.global;
+  async start(inherited: readonly InheritedListener[] = []): Promise<void> {
+    const { listenPort: port, listenBacklog: backlog, ...global } = this.pooler.config.global;
     if (global.sessionState !== 'pgbouncer') await this.pooler.classifier.load();
     const passed = passedSockets();
-    for (const { fd, unix } of passed)
-      await this.#listen({ host: `descriptor ${fd}`, port: listenPort, unix, backlog, fd });
-    if (passed.length > 0) {
-      this.#serve();
-      return;
-    }
-    const shared = global.soReuseport;
-    for (const host of listenAddr) await this.#listen({ host, port: listenPort, unix: false, backlog, shared });
-    if (global.unixSocketDir !== '' && listenPort > 0)
-      await this.#listen({
-        host: `${global.unixSocketDir}/.s.PGSQL.${listenPort}`,
-        port: listenPort,
-        unix: true,
-        backlog,
-        mode: global.unixSocketMode,
-        ...(global.unixSocketGroup === '' ? {} : { group: groupId(global.unixSocketGroup) }),
-      });
+    for (const { fd, unix } of passed) await this.#listen({ host: `descriptor ${fd}`, port, unix, backlog, fd });
+    const targets = passed.length > 0 ? [] : listenTargets(this.pooler.config);
+    for (const target of inheritTargets(targets, inherited)) await this.#listen(target);
     this.#serve();
   }
 
@@ -157,16 +147,45 @@ export class Daemon implements ConsoleHost {
       this.stop();
       return;
     }
-    for (const listener of this.listeners) if (!listener.target.unix) listener.close();
+    for (const listener of this.listeners) if (!listener.target.unix) listener.closeAfterLast();
     void this.operator.shutDown(mode).then(() => {
       this.log(`${mode === 'wait for clients' ? 'client' : 'server'} connections dropped, exiting`);
       this.stop();
     });
   }
 
-  handOver(): void {
+  letGo(): void {
     for (const listener of this.listeners) listener.close();
     this.shutDown('wait for clients');
+  }
+
+  handOver(path: string): HandedOver {
+    try {
+      if (this.#succession?.path !== path) {
+        // Another one may have asked before, and failed.
+        this.#succession?.close();
+        this.#succession = new Succession(this.pooler, path, this.listeners);
+        this.log('a new process takes over, giving it the listening sockets');
+        return { moved: 0, left: this.pooler.sessions.size, processIds: this.pooler.processIds };
+      }
+      return this.#succession.step();
+    } catch (error) {
+      throw new OperatorError(`HAND_OVER failed: ${(error as Error).message}`);
+    }
+  }
+
+  cancelFor(request: string): void {
+    const [processId, key] = request.split(' ');
+    this.pooler.cancel(Number(processId), Uint8Array.from(Buffer.from(key ?? '', 'hex')), () => {});
+  }
+
+  successorLeft(): void {
+    const succession = this.#succession;
+    if (succession === null) return;
+    this.#succession = null;
+    succession.close();
+    // Nobody can come in any more: who is here is served to the end.
+    if (succession.begun && !this.#stopped && this.pooler.shutdown === 'none') this.shutDown('wait for clients');
   }
 
   /** Closes everything at once. */
@@ -197,6 +216,7 @@ export class Daemon implements ConsoleHost {
     pooler.access = access;
     reconfigure(pooler, this.operator, config);
     pooler.secrets = secrets;
+    for (const listener of this.listeners) this.#tune(listener);
     if (serversChanged) this.operator.reconnect('');
     this.#options.reconfigured?.(config);
   }
@@ -231,12 +251,19 @@ export class Daemon implements ConsoleHost {
     });
   }
 
+  #tune({ target: { unix }, fd, released }: Listener): void {
+    if (!unix && !released) setListenerOptions(fd, this.pooler.config.global);
+  }
+
   async #listen(target: ListenTarget): Promise<void> {
     const listener = await listen(target, (conn) => {
-      setSocketOptions(conn, this.pooler.config.global);
-      void receive(conn, this.#desk);
+      const { visitors, clock, config } = this.pooler;
+      setSocketOptions(conn, config.global);
+      visitors.set(conn, clock.update());
+      void receive(conn, this.#desk).finally(() => visitors.delete(conn));
     });
     this.listeners.push(listener);
+    this.#tune(listener);
     this.log(`listening on ${target.unix ? `unix:${target.host}` : `${shownHost(target.host)}:${listener.port}`}`);
   }
 }

@@ -7,7 +7,7 @@ import { ConfigFileError, readConfig } from '../host/config-file.ts';
 import { userIds } from '../host/groups.ts';
 import { LogTarget } from '../host/log-target.ts';
 import { checkPidFile, removePidFile, writePidFile } from '../host/pid-file.ts';
-import { succeed } from '../host/successor.ts';
+import { type Succeeding, succeed } from '../host/successor.ts';
 import { TlsSetupError } from '../net/tls-context.ts';
 import { VERSION_TEXT } from '../version.ts';
 import { CliError, explainListen, readFlags } from './common.ts';
@@ -31,7 +31,7 @@ Usage:
 Options:
   -d, --daemon         run in the background (as a daemon)
   -q, --quiet          run quietly: nothing on standard error
-  -R, --reboot         take the place of a running pooler, which serves its clients until they leave
+  -R, --reboot         take the place of a running pooler, and its connections as they come to rest
   -u, --user=USERNAME  assume the identity of USERNAME
   -v, --verbose        increase verbosity
   -V, --version        show the version, then exit
@@ -79,13 +79,14 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
     throw new CliError((error as Error).message);
   }
   const daemon = newDaemon(path, config, target);
+  let succeeding: Succeeding | null = null;
   try {
-    if (reboot) await succeed(config);
+    if (reboot) succeeding = await succeed(config);
   } catch (error) {
     throw new CliError((error as Error).message);
   }
   try {
-    await daemon.start();
+    await daemon.start(succeeding?.listeners);
     if (pidfile !== '') writePidFile(pidfile);
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
@@ -95,6 +96,7 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
     cleanUp: () => (pidfile === '' ? undefined : removePidFile(pidfile)),
   });
   daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
+  void succeeding?.carryOn(daemon.pooler);
   process.send?.(UP);
   process.disconnect?.();
   await served;

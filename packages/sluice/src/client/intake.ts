@@ -60,6 +60,11 @@ export class Intake {
     return this.#backlog !== null;
   }
 
+  /** No part of a message is here. */
+  get empty(): boolean {
+    return this.#backlog === null && this.#bodyLeft === 0 && this.#carried === 0;
+  }
+
   take(buffer: Buffer, start: number, end: number): void {
     if (this.#backlog !== null) {
       this.#queueUp(buffer, start, end);

@@ -44,7 +44,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   preparingSince = 0;
   settings: SessionSettings;
   /** What it was given at login, in startup parameters. */
-  readonly #base: SessionSettings;
+  readonly base: SessionSettings;
   #follow: Follow | null = null;
   #refusals: Refusals | null = null;
   /** Servers in a row that did not take its settings in time. */
@@ -70,7 +70,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.parameters = parameters;
     this.clock = clock;
     this.settings = settings;
-    this.#base = settings;
+    this.base = settings;
     this.connectedAt = clock.now;
     this.requestedAt = clock.now;
     this.waiter = new Waiter<Server>(this);
@@ -149,7 +149,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   suspect(suspicion: Suspicion, text: string): void {
-    this.#follow ??= new Follow(this.#base, this.registry.classifier);
+    this.#follow ??= new Follow(this.base, this.registry.classifier);
     this.#follow.note(suspicion, text, this.server!);
   }
 

@@ -22,6 +22,10 @@ export class StatementNames {
     this.#byName?.delete(name);
   }
 
+  *entries(): IterableIterator<[string, Statement]> {
+    if (this.#byName !== null) yield* this.#byName;
+  }
+
   /** Forgets all names. */
   clear(store: StatementStore): void {
     if (this.#byName === null) return;

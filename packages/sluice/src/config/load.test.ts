@@ -249,7 +249,7 @@ query_wait_timeout = 0.5
 describe('hasErrors', () => {
   it('is false when there are only warnings', () => {
     const { problems } = parse(`${MAIN}tcp_defer_accept = 45\n`);
-    expect(problems.length).toBe(2);
+    expect(problems.length).toBe(1);
     expect(hasErrors(problems)).toBe(false);
     expect(warnings(`${MAIN}tcp_defer_accept = 45\n`)[0]).toBe(
       'tcp_defer_accept = 45: it is read as 1 (on); write 0 or 1',

@@ -6,7 +6,7 @@ import { defaultGlobals } from './defaults.ts';
 import { type IniItem, parseIni, type ReadFile } from './ini.ts';
 import { at, closest, type Problem, Problems, quote } from './problem.ts';
 import { type Entry, type Inherited, parseDatabase, parsePeer, parseUser } from './sections.ts';
-import { fieldName, type SettingRow, type SettingValue } from './setting-row.ts';
+import { fieldName, type SettingValue } from './setting-row.ts';
 import {
   ALIASES,
   type Config,
@@ -20,7 +20,7 @@ import {
   sectionsWith,
   type UserConfig,
 } from './settings.ts';
-import { formatValue, parseValue } from './values.ts';
+import { parseValue } from './values.ts';
 
 /** What reading a configuration needs from outside. */
 export interface ParseOptions {
@@ -168,8 +168,6 @@ class Loader {
     }
     if (parsed.note !== undefined) this.problems.warning(place, key, `${key} = ${text}: ${parsed.note}`);
     this.warnTwice(`pgbouncer/${key}`, key, place);
-    const platform = platformWarning(key, row, parsed.value);
-    if (platform !== null) this.problems.warning(place, key, platform);
     this.given.set(key, { text, ...place });
     this.values.set(fieldName(key, row), parsed.value);
   }
@@ -225,12 +223,6 @@ class Loader {
 /** PgBouncer's message for a bad value, and what a good one is. */
 export function invalidValue(name: string, text: string, expected: string): string {
   return `invalid value ${quote(text)} for parameter ${name}: it must be ${expected}`;
-}
-
-/** What to say about a value that the platform can't give effect to; null when there is nothing to say. */
-export function platformWarning(key: string, row: SettingRow, value: SettingValue): string | null {
-  if (row.support !== 'platform' || formatValue(row, value) === row.default) return null;
-  return `${key} has no effect: ${row.platformNote}; take the line away`;
 }
 
 /** What to do about a name that is no setting of [pgbouncer]. */

@@ -43,8 +43,7 @@ adjusted in silence. \`RELOAD\` takes a file with errors as a whole: it is refus
 
 const FOOTER = `## What the platform can't do
 
-PgBouncer has these and Sluice, on Node.js, does not. They are accepted, so that a file need not be changed, and a warning
-says that they have no effect. Where ignoring a value would be unsafe, it is refused.
+PgBouncer has these and Sluice, on Node.js, does not: the start is refused.
 `;
 
 /** The whole page, in Markdown. */
@@ -145,7 +144,6 @@ ${SECTION_TEXT[scope]}: ${list.join(', ')}.
 function renderPlatform(): string {
   const lines: string[] = [];
   for (const { key, row } of allRows()) {
-    if (row.support === 'platform') lines.push(`- \`${key}\`: ${row.platformNote}.`);
     for (const [value, why] of Object.entries(row.refused ?? {}))
       lines.push(`- \`${key}=${value}\` is refused: ${why}.`);
   }

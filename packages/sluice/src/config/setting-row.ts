@@ -65,9 +65,6 @@ export interface SettingRow {
   readonly group: Group;
   /** One line of documentation. */
   readonly doc: string;
-  /** `platform`: accepted, but the platform cannot do it; `platformNote` says what happens instead. */
-  readonly support: 'yes' | 'platform';
-  readonly platformNote?: string;
   /** Allowed values the platform cannot do, each with the text of the refusal at start-up. */
   readonly refused?: Readonly<Record<string, string>>;
   /** In [databases] and [users], 0 means "not set: the global value applies" (PgBouncer does so for limits). */

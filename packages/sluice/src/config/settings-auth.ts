@@ -3,7 +3,7 @@
 
 import type { SettingRow } from './setting-row.ts';
 
-const AUTH = { scopes: ['global'], reload: true, support: 'yes', group: 'Authentication' } as const;
+const AUTH = { scopes: ['global'], reload: true, group: 'Authentication' } as const;
 
 export const AUTH_ROWS = {
   auth_type: {

@@ -3,8 +3,8 @@
 
 import type { SettingRow } from './setting-row.ts';
 
-const DATABASE = { scopes: ['database'], reload: true, support: 'yes', group: 'Connection strings' } as const;
-const PEER = { scopes: ['peer'], reload: true, support: 'yes', group: 'Connection strings' } as const;
+const DATABASE = { scopes: ['database'], reload: true, group: 'Connection strings' } as const;
+const PEER = { scopes: ['peer'], reload: true, group: 'Connection strings' } as const;
 
 export const CONNECTION_ROWS = {
   dbname: {

@@ -3,8 +3,8 @@
 
 import type { SettingRow } from './setting-row.ts';
 
-const GENERAL = { scopes: ['global'], reload: false, support: 'yes', group: 'General and listening' } as const;
-const CONSOLE = { scopes: ['global'], reload: true, support: 'yes', group: 'Console access' } as const;
+const GENERAL = { scopes: ['global'], reload: false, group: 'General and listening' } as const;
+const CONSOLE = { scopes: ['global'], reload: true, group: 'Console access' } as const;
 
 export const LISTEN_ROWS = {
   conffile: {

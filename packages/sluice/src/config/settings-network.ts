@@ -4,13 +4,8 @@
 import { checkListenAddress, SYSLOG_FACILITIES } from './setting-checks.ts';
 import type { SettingRow } from './setting-row.ts';
 
-const LOG = { scopes: ['global'], reload: true, support: 'yes', group: 'Log and metrics' } as const;
-const NETWORK = { scopes: ['global'], reload: true, support: 'yes', group: 'Network' } as const;
-const NO_ACCESS = {
-  support: 'platform',
-  platformNote: 'Node.js gives no access to this socket option, so the value is left to the system',
-} as const;
-
+const LOG = { scopes: ['global'], reload: true, group: 'Log and metrics' } as const;
+const NETWORK = { scopes: ['global'], reload: true, group: 'Network' } as const;
 export const NETWORK_ROWS = {
   logfile: {
     ...LOG,
@@ -96,17 +91,15 @@ export const NETWORK_ROWS = {
   },
   tcp_defer_accept: {
     ...NETWORK,
-    ...NO_ACCESS,
     kind: 'bool',
     default: '0',
-    doc: 'Wake up for a new connection only when it has sent something (TCP_DEFER_ACCEPT).',
+    doc: 'Accept a connection only when it has sent something (TCP_DEFER_ACCEPT). On Linux.',
   },
   tcp_socket_buffer: {
     ...NETWORK,
-    ...NO_ACCESS,
     kind: 'bytes',
     default: '0',
-    doc: "Size of the kernel's buffers of a socket. 0: the system's own.",
+    doc: "Size of the kernel's buffers of a TCP socket. 0: the system's own. On Linux.",
   },
   tcp_keepalive: {
     ...NETWORK,
@@ -123,7 +116,6 @@ export const NETWORK_ROWS = {
   },
   tcp_keepintvl: {
     ...NETWORK,
-    ...NO_ACCESS,
     kind: 'seconds',
     default: '0',
     max: 32_767,
@@ -131,7 +123,6 @@ export const NETWORK_ROWS = {
   },
   tcp_keepcnt: {
     ...NETWORK,
-    ...NO_ACCESS,
     kind: 'int',
     default: '0',
     max: 127,
@@ -139,7 +130,6 @@ export const NETWORK_ROWS = {
   },
   tcp_user_timeout: {
     ...NETWORK,
-    ...NO_ACCESS,
     kind: 'millis',
     default: '0',
     doc: 'How long sent data may stay unacknowledged before the connection is closed (TCP_USER_TIMEOUT). 0: off.',

@@ -3,8 +3,8 @@
 
 import type { SettingRow } from './setting-row.ts';
 
-const POOL = { scopes: ['global'], reload: true, support: 'yes', group: 'Pools and limits' } as const;
-const SESSION = { scopes: ['global'], reload: true, support: 'yes', group: 'Sessions and statements' } as const;
+const POOL = { scopes: ['global'], reload: true, group: 'Pools and limits' } as const;
+const SESSION = { scopes: ['global'], reload: true, group: 'Sessions and statements' } as const;
 
 export const POOL_ROWS = {
   pool_mode: {

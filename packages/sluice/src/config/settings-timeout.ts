@@ -3,8 +3,8 @@
 
 import type { SettingRow } from './setting-row.ts';
 
-const CHECK = { scopes: ['global'], reload: true, support: 'yes', group: 'Connection checks and timeouts' } as const;
-const DANGER = { scopes: ['global'], reload: true, support: 'yes', group: 'Timeouts that end work' } as const;
+const CHECK = { scopes: ['global'], reload: true, group: 'Connection checks and timeouts' } as const;
+const DANGER = { scopes: ['global'], reload: true, group: 'Timeouts that end work' } as const;
 
 export const TIMEOUT_ROWS = {
   server_check_query: {

@@ -4,8 +4,8 @@
 import { checkTlsProtocols } from './setting-checks.ts';
 import type { SettingRow } from './setting-row.ts';
 
-const CLIENT = { scopes: ['global'], reload: true, support: 'yes', group: 'TLS from clients' } as const;
-const SERVER = { scopes: ['global'], reload: true, support: 'yes', group: 'TLS to servers' } as const;
+const CLIENT = { scopes: ['global'], reload: true, group: 'TLS from clients' } as const;
+const SERVER = { scopes: ['global'], reload: true, group: 'TLS to servers' } as const;
 
 const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 

@@ -80,13 +80,6 @@ describe('the settings table', () => {
       expect(smallest(row)).toBeLessThan(largest(row));
     },
   );
-
-  it.each(ROWS.filter(({ row }) => row.support === 'platform'))(
-    '$key says why the platform cannot do it',
-    ({ row }) => {
-      expect(row.platformNote).toMatch(/^Node\.js /);
-    },
-  );
 });
 
 describe('finding a row', () => {

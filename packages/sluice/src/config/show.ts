@@ -2,7 +2,7 @@
 // It must not know the console's grammar, nor how a change takes effect.
 
 import { checkConfig } from './checks.ts';
-import { invalidValue, platformWarning, suggestion } from './load.ts';
+import { invalidValue, suggestion } from './load.ts';
 import { type Problem, Problems } from './problem.ts';
 import { fieldName, type SettingRow, type SettingValue } from './setting-row.ts';
 import { type Config, findRow, type GlobalSettings, rowsIn } from './settings.ts';
@@ -93,8 +93,6 @@ export function setSetting(config: Config, name: string, text: string): SetResul
   if (refusal !== undefined) return { ok: false, message: refusal.message };
   const warnings = [...problems];
   if (parsed.note !== undefined) warnings.push(asWarning(key, `${key} = ${text}: ${parsed.note}`));
-  const platform = platformWarning(key, row, parsed.value);
-  if (platform !== null) warnings.push(asWarning(key, platform));
   return { ok: true, config: changed, problems: warnings };
 }
 

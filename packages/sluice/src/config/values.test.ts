@@ -11,7 +11,6 @@ const row = (kind: Kind, more: Partial<SettingRow> = {}): SettingRow => ({
   reload: true,
   group: 'Network',
   doc: 'For a test.',
-  support: 'yes',
   ...more,
 });
 

@@ -2,7 +2,9 @@
  * The console's commands: a row each, with what it takes and what it does. Texts of errors are PgBouncer's where it has
  * them: scripts match on them.
  */
+import type { HandedOver } from '../pooling/hand-over.ts';
 import { type Operator, OperatorError } from '../pooling/operator.ts';
+import { columns, type Table } from './table.ts';
 
 /** What only the daemon can do: files and the process. */
 export interface ConsoleHost {
@@ -13,20 +15,36 @@ export interface ConsoleHost {
   /** Ends the process, now or when the last client, or the last server in use, is gone. */
   shutDown(mode: 'now' | 'wait for clients' | 'wait for servers'): void;
   /** Lets go of every listening socket for a successor, and ends the process when the last client is gone. */
-  handOver(): void;
+  letGo(): void;
+  /**
+   * Hands listening sockets, and then step by step all connections, to a successor that receives descriptors at this path. Throws
+   * an OperatorError when that cannot be.
+   */
+  handOver(path: string): HandedOver;
+  /** A successor was asked to cancel a query of this process's: "PID KEY", the key in hexadecimal. */
+  cancelFor(request: string): void;
+  /** No console is open any more. */
+  successorLeft(): void;
   log(message: string): void;
 }
 
 export interface CommandContext {
   readonly operator: Operator;
   readonly host: ConsoleHost;
+  /** The client is the daemon's own user, at the Unix socket. */
+  readonly own: boolean;
 }
 
 export interface Command {
   /** Whether it takes the name of a database or the like. */
   readonly argument: 'none' | 'optional' | 'required';
-  /** Resolves when the command is done; 'silent' leaves the client without an answer, as the process is about to end. */
-  run(context: CommandContext, arg: string): Promise<'silent' | undefined> | 'silent' | undefined;
+  /** Not worth a line in the log each time. */
+  readonly quiet?: true;
+  /**
+   * Resolves when the command is done, with a table if it has one for an answer; 'silent' leaves the client without an answer, as
+   * the process is about to end.
+   */
+  run(context: CommandContext, arg: string): Promise<undefined> | 'silent' | Table | undefined;
 }
 
 /** PgBouncer's SQLSTATE for a RELOAD that failed (config_file_error). */
@@ -60,7 +78,7 @@ function shutDown({ host }: CommandContext, arg: string): 'silent' | undefined {
       host.shutDown('wait for servers');
       return undefined;
     case 'HAND_OVER':
-      host.handOver();
+      host.letGo();
       return undefined;
     default:
       throw new SyntaxError(`SHUTDOWN ${arg}`);
@@ -72,9 +90,34 @@ function killClient({ operator }: CommandContext, arg: string): void {
   if (!operator.killClient(Number(arg))) throw new OperatorError('client not found');
 }
 
+const HANDED_OVER = columns('iii', ['moved', 'left', 'process_ids']);
+
+/** Secrets go along: only to a process of the same user. */
+function ownOnly({ own }: CommandContext): void {
+  if (!own) throw new OperatorError('only the user of the process may do this, at its Unix socket');
+}
+
 export const COMMANDS: Readonly<Record<string, Command>> = {
   disable: simple('required', ({ operator }, arg) => operator.disable(arg)),
   enable: simple('required', ({ operator }, arg) => operator.enable(arg)),
+  forward_cancel: {
+    argument: 'required',
+    quiet: true,
+    run(context, arg) {
+      ownOnly(context);
+      context.host.cancelFor(arg);
+      return undefined;
+    },
+  },
+  hand_over: {
+    argument: 'required',
+    quiet: true,
+    run(context, arg) {
+      ownOnly(context);
+      const { moved, left, processIds } = context.host.handOver(arg);
+      return { columns: HANDED_OVER, rows: [[moved, left, processIds]] };
+    },
+  },
   kill: simple('optional', ({ operator }, arg) => operator.kill(arg)),
   kill_client: simple('optional', killClient),
   pause: {

@@ -55,13 +55,14 @@ export class Console implements ConsoleDoor {
   }
 
   enter(conn: Conn, client: ConsoleClient, rest: Buffer): void {
-    const session = new ConsoleSession(this, conn, client.access === 'admin');
+    const session = new ConsoleSession(this, conn, client);
     const open: Open = { client, conn, session, connectedAt: new Date() };
     this.#open.add(open);
     this.#pooler.consoleTraffic.logins++;
     void session.serve(rest).then((reason) => {
       this.#open.delete(open);
       client.left(reason);
+      if (this.#open.size === 0) this.#host.successorLeft();
       // Nobody is left who could resume.
       if (this.#open.size === 0 && this.#pooler.pauseMode === 'suspended' && this.#pooler.shutdown === 'none') {
         this.#host.log('admin disappeared when suspended, doing RESUME');
@@ -79,13 +80,14 @@ export class Console implements ConsoleDoor {
     for (const { session } of this.#open) session.end(reason);
   }
 
-  run(sql: string, admin: boolean): Promise<Answer> {
+  run(sql: string, { access, own }: Pick<ConsoleClient, 'access' | 'own'>): Promise<Answer> {
     const traffic = this.#pooler.consoleTraffic;
     traffic.queries++;
     traffic.transactions++;
     const context: InterpreterContext = {
       operator: this.operator,
       host: this.#host,
+      own,
       view: () => ({
         snapshot: new Snapshot(this.#pooler),
         config: this.#pooler.config,
@@ -93,7 +95,7 @@ export class Console implements ConsoleDoor {
         version: this.#version,
       }),
     };
-    return interpret(sql, admin, context);
+    return interpret(sql, access === 'admin', context);
   }
 
   columnsOf(sql: string): readonly Column[] | null {

@@ -61,14 +61,17 @@ async function command(
   if (!admin) throw new OperatorError('admin access needed');
   if (found.argument === 'required' && arg === '') throw new OperatorError('a database is required');
   const tag = key.toUpperCase();
-  context.host.log(`${tag} ${arg === '' ? '' : `'${arg}' `}command issued`);
+  if (!found.quiet) context.host.log(`${tag} ${arg === '' ? '' : `'${arg}' `}command issued`);
+  let table: Table | undefined;
   try {
-    if ((await found.run(context, arg)) === 'silent') return { kind: 'silent' };
+    const result = await found.run(context, arg);
+    if (result === 'silent') return { kind: 'silent' };
+    table = result;
   } catch (error) {
     if (error instanceof SyntaxError) throw invalid(sql);
     throw error;
   }
-  return { kind: 'done', tag, table: null, notices: [] };
+  return { kind: 'done', tag, table: table ?? null, notices: [] };
 }
 
 function show(sql: string, name: string, context: InterpreterContext): Answer {

@@ -24,6 +24,7 @@ import {
 } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, type Packet, PacketReader } from '../net/packet-reader.ts';
+import type { ConsoleClient } from '../pooling/desk.ts';
 import { OperatorError } from '../pooling/operator.ts';
 import type { Console } from './console.ts';
 import type { Answer } from './interpreter.ts';
@@ -43,17 +44,17 @@ interface Prepared {
 export class ConsoleSession {
   readonly #console: Console;
   readonly #conn: Conn;
-  readonly #admin: boolean;
+  readonly #client: Pick<ConsoleClient, 'access' | 'own'>;
   readonly #statements = new Map<string, Prepared>();
   readonly #portals = new Map<string, Prepared>();
   /** After an error in the extended protocol everything up to Sync is skipped. */
   #skipping = false;
   requestedAt = new Date();
 
-  constructor(console: Console, conn: Conn, admin: boolean) {
+  constructor(console: Console, conn: Conn, client: Pick<ConsoleClient, 'access' | 'own'>) {
     this.#console = console;
     this.#conn = conn;
-    this.#admin = admin;
+    this.#client = client;
   }
 
   /** Serves until the client leaves; resolves with the reason. Never rejects. */
@@ -104,7 +105,7 @@ export class ConsoleSession {
 
   async #query(sql: string): Promise<void> {
     try {
-      const answer = await this.#console.run(sql, this.#admin);
+      const answer = await this.#console.run(sql, this.#client);
       if (answer.kind === 'silent') return;
       this.#answer(answer, true);
     } catch (error) {
@@ -134,7 +135,7 @@ export class ConsoleSession {
         return true;
       case 'E': {
         const { portal } = parseExecute(body, 0, body.length);
-        const answer = await this.#console.run(this.#find(this.#portals, portal, 'portal').sql, this.#admin);
+        const answer = await this.#console.run(this.#find(this.#portals, portal, 'portal').sql, this.#client);
         if (answer.kind !== 'silent') this.#answer(answer, false);
         return true;
       }

@@ -15,7 +15,7 @@ const STOPPING: Readonly<Record<string, (text: string) => boolean>> = {
   auth_type: (text) => text.toLowerCase() === 'pam',
 };
 
-const WITHOUT_EFFECT = new Set(['http_listen', 'tcp_defer_accept']);
+const WITHOUT_EFFECT = new Set(['http_listen']);
 
 /** Every setting that the file gives and that does not do here what it says. */
 export function unsupportedSettings(config: Config): Unsupported[] {

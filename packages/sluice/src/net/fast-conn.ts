@@ -55,6 +55,18 @@ export class FastConn implements Conn {
     return conn;
   }
 
+  /** For a connection that exists as a descriptor: another process has passed it on, or the C library has accepted it. */
+  static adopted(fd: number, handler: ConnHandler, unixPort: number): FastConn {
+    let conn: FastConn | null = null;
+    const onread = { buffer: SHARED, callback: (n: number) => conn!.#arrived(n) };
+    const options = { fd, readable: true, writable: true, onread, manualStart: true };
+    const socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
+    if (unixPort < 0) socket.setNoDelay(true);
+    conn = new FastConn(socket, handler, unixPort);
+    socket.read(0);
+    return conn;
+  }
+
   /** The `onread` for `net.connect`, and what makes the connection of it once it is there. */
   static dialling(): { onread: { buffer: Buffer; callback: (n: number) => boolean }; adopt: Adopt } {
     let conn: FastConn | null = null;
@@ -86,6 +98,14 @@ export class FastConn implements Conn {
     this.#over = true;
     this.handler = DISCARD;
     return surrendered(this.#socket, rest, this.#unixPort);
+  }
+
+  /** Closes the descriptor here without ending the connection, which another process has now. `onClose` does not follow. */
+  letGo(): void {
+    this.closed = true;
+    this.#over = true;
+    this.handler = DISCARD;
+    this.#socket.destroy();
   }
 
   get remote(): Address {
@@ -174,6 +194,11 @@ export class FastConn implements Conn {
     this.#socket.destroy();
     handler.onClose(error);
   }
+}
+
+/** A connection whose descriptor another process could go on with: nothing of it is in this one. */
+export function isMovable(conn: Conn): conn is FastConn {
+  return conn instanceof FastConn && !conn.closed && conn.queued === 0 && conn.fd >= 0;
 }
 
 /** A socket without an owner, for the next one. */

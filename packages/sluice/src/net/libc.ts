@@ -20,6 +20,25 @@ export function libc(): Library {
   return load().libc;
 }
 
+let described = false;
+
+/** Makes `msghdr` of sendmsg(2) and recvmsg(2) known by name, for the signatures of functions. */
+export function describeMessages(): void {
+  if (described) return;
+  described = true;
+  const { koffi } = load();
+  koffi.struct('iovec', { base: 'void *', len: 'size_t' });
+  koffi.struct('msghdr', {
+    name: 'void *',
+    namelen: 'uint32_t',
+    iov: 'iovec *',
+    iovlen: 'size_t',
+    control: 'void *',
+    controllen: 'size_t',
+    flags: 'int',
+  });
+}
+
 /** The name of the last call's error: "EADDRINUSE". */
 export function lastError(): string {
   const { koffi } = load();

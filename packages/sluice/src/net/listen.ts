@@ -1,8 +1,9 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
-import { chmodSync, chownSync, existsSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, linkSync, renameSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
+import { libc } from './libc.ts';
 import { PlainConn } from './plain-conn.ts';
 import { reusePortSocket } from './reuse-port.ts';
 
@@ -20,6 +21,8 @@ export interface ListenTarget {
   shared?: boolean;
   /** A listening descriptor that exists already (socket activation, take-over) instead of a new one. */
   fd?: number;
+  /** `fd` is of a pooler that this one takes the place of: a Unix socket's file is ours to remove now. */
+  inherited?: boolean;
 }
 
 export interface Listener {
@@ -27,8 +30,19 @@ export interface Listener {
   /** The port it really listens on (target.port 0 asks for any). */
   readonly port: number;
   readonly fd: number;
+  /** Another process has it. */
+  readonly released: boolean;
   close(): void;
+  /**
+   * Closes it when everybody who has connected is in: the kernel would reset those it has not handed out yet. For when other
+   * processes listen on the same port, or clients are still welcome.
+   */
+  closeAfterLast(): void;
+  /** Closes it here; another process goes on with it, and with the file of a Unix socket. */
+  release(): void;
 }
+
+export type Accept = (conn: Conn, socket: Socket | null) => void;
 
 interface ListeningHandle {
   fd: number;
@@ -39,10 +53,7 @@ interface ListeningHandle {
  * Rejects with the system's error (EADDRINUSE, EACCES, …) when it cannot listen. '*' is every address, IPv6 too where the
  * machine has it; the file of a Unix socket that nobody listens on any more is taken over.
  */
-export async function listen(
-  target: ListenTarget,
-  accept: (conn: Conn, socket: Socket | null) => void,
-): Promise<Listener> {
+export async function listen(target: ListenTarget, accept: Accept): Promise<Listener> {
   if (target.unix && target.fd === undefined) await removeStale(target.host);
   if (target.host !== '*') return listenOn(target, target.host, accept);
   try {
@@ -66,11 +77,7 @@ async function removeStale(path: string): Promise<void> {
   if (!answers) unlinkSync(path);
 }
 
-function listenOn(
-  target: ListenTarget,
-  host: string,
-  accept: (conn: Conn, socket: Socket | null) => void,
-): Promise<Listener> {
+function listenOn(target: ListenTarget, host: string, accept: Accept): Promise<Listener> {
   const unixPort = target.unix ? target.port : -1;
   const server = createServer({ noDelay: !target.unix, pauseOnConnect: false }, (socket) => {
     accept(new PlainConn(socket, DISCARD, unixPort), socket);
@@ -93,7 +100,7 @@ function listenOn(
         };
       const address = server.address();
       const port = typeof address === 'object' && address !== null ? address.port : target.port;
-      resolve(new NodeListener(server, target, port, handle?.fd ?? -1));
+      resolve(new NodeListener(server, accept, target, port, handle?.fd ?? -1));
     });
     const { backlog } = target;
     const fd = target.fd ?? (target.shared ? reusePortSocket(host, target.port) : undefined);
@@ -103,21 +110,71 @@ function listenOn(
   });
 }
 
+const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
+
+/** The connections that the kernel has ready, by accept4(2); none where the C library cannot be reached. */
+function waitingAt(fd: number): number[] {
+  const found: number[] = [];
+  try {
+    const accept4 = libc().func('int accept4(int fd, void *address, void *size, int flags)');
+    for (let next = 0; next >= 0; ) {
+      next = accept4(fd, null, null, SOCK_NONBLOCK_CLOEXEC);
+      if (next >= 0) found.push(next);
+    }
+  } catch {
+    // They are reset, as without this.
+  }
+  return found;
+}
+
 class NodeListener implements Listener {
   readonly target: ListenTarget;
   readonly port: number;
   readonly fd: number;
   readonly #server: Server;
+  readonly #accept: Accept;
+  released = false;
 
-  constructor(server: Server, target: ListenTarget, port: number, fd: number) {
+  constructor(server: Server, accept: Accept, target: ListenTarget, port: number, fd: number) {
     this.#server = server;
+    this.#accept = accept;
     this.target = target;
     this.port = port;
     this.fd = fd;
   }
 
   close(): void {
+    if (this.released) return;
     this.#server.close();
+    if (this.target.inherited && this.#file !== null) rmSync(this.#file, { force: true });
+  }
+
+  closeAfterLast(): void {
+    if (this.released) return;
+    if (process.platform === 'linux' && fastConnsWork && this.fd >= 0) {
+      const unixPort = this.target.unix ? this.target.port : -1;
+      for (const fd of waitingAt(this.fd)) this.#accept(FastConn.adopted(fd, DISCARD, unixPort), null);
+    }
+    this.close();
+  }
+
+  release(): void {
+    this.released = true;
+    if (this.#file === null) {
+      this.#server.close();
+      return;
+    }
+    // Closing a socket that was bound here removes its file; the second name keeps it.
+    const kept = `${this.#file}.${process.pid}`;
+    linkSync(this.#file, kept);
+    this.#server.close();
+    renameSync(kept, this.#file);
+    rmSync(kept, { force: true });
+  }
+
+  get #file(): string | null {
+    const { unix, host } = this.target;
+    return unix && !host.startsWith('\0') ? host : null;
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * TCP settings of a connection (tcp_keepalive and its kin, tcp_user_timeout), really set: where Node has no call, through
- * setsockopt(2) of the C library. Numbers are Linux's. tcp_socket_buffer is not among them: set on a connection that exists,
- * small buffers make it crawl (20 MB in 20 s with 4096), and Node lets nobody at a socket before it is connected.
+ * TCP settings (tcp_keepalive and its kin, tcp_user_timeout, tcp_defer_accept, tcp_socket_buffer), really set: where Node has no
+ * call, through setsockopt(2) of the C library. Numbers are Linux's. Buffers are a matter of the listening socket, whose
+ * connections inherit them: made smaller on a connection that exists, they make it crawl (20 MB in 20 s with 4096).
  */
 import type { Conn } from './conn.ts';
 import { libc } from './libc.ts';
@@ -15,13 +15,26 @@ export interface TcpSettings {
   readonly tcpUserTimeoutMs: number;
 }
 
+/** Settings of listening sockets. */
+export interface ListenerSettings {
+  readonly tcpDeferAccept: boolean;
+  /** Bytes; 0: the system's own. */
+  readonly tcpSocketBuffer: number;
+}
+
 const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
 const SO_KEEPALIVE = 9;
 const IPPROTO_TCP = 6;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
+const TCP_DEFER_ACCEPT = 9;
 const TCP_USER_TIMEOUT = 18;
+
+/** Seconds that a connection may say nothing before it is accepted all the same; PgBouncer's number. */
+const DEFER_S = 45;
 
 type SetOption = (fd: number, level: number, option: number, value: number) => boolean;
 
@@ -34,6 +47,16 @@ export function setSocketOptions(conn: Conn, settings: TcpSettings): void {
   if (wanted.length === 0) return;
   setOption ??= loadSetOption();
   for (const [level, option, value] of wanted) setOption(conn.fd, level, option, value);
+}
+
+/** For a TCP socket that listens; connections that come later inherit it. Never throws. */
+export function setListenerOptions(fd: number, { tcpDeferAccept, tcpSocketBuffer }: ListenerSettings): void {
+  if (fd < 0) return;
+  setOption ??= loadSetOption();
+  setOption(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, tcpDeferAccept ? DEFER_S : 0);
+  if (tcpSocketBuffer === 0) return;
+  setOption(fd, SOL_SOCKET, SO_SNDBUF, tcpSocketBuffer);
+  setOption(fd, SOL_SOCKET, SO_RCVBUF, tcpSocketBuffer);
 }
 
 function optionsOf(settings: TcpSettings): [number, number, number][] {

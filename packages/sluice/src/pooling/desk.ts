@@ -94,7 +94,7 @@ export class PoolerDesk implements LoginDesk {
     const pooler = this.#pooler;
     const { global } = pooler.config;
     const forConsole = request.database === CONSOLE_DATABASE;
-    if (pooler.shutdown !== 'none' && !forConsole) return SHUTTING_DOWN;
+    if (!forConsole && isLate(pooler, conn)) return SHUTTING_DOWN;
     const clients = pooler.sessions.size + pooler.consoles.size + pooler.loggingIn;
     const most = global.peerId > 0 ? Math.min(global.maxClientConn, PEER_SESSIONS / 2) : global.maxClientConn;
     if (clients >= most + (forConsole ? CONSOLE_SPARE : 0))
@@ -345,6 +345,14 @@ export class PoolerDesk implements LoginDesk {
   get #follows(): boolean {
     return this.#pooler.config.global.sessionState === 'follow';
   }
+}
+
+/**
+ * Nobody is let in any more. Who is there while the process waits for its clients, and came by TCP, connected before the port was
+ * closed; the Unix socket stays open for the console.
+ */
+function isLate({ shutdown }: Pooler, conn: Conn): boolean {
+  return shutdown === 'wait for servers' || (shutdown === 'wait for clients' && conn.remote.unix);
 }
 
 /** application_name_add_host: where the client comes from stands behind its name. */

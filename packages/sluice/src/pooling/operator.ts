@@ -22,6 +22,8 @@ interface Wait {
   reject(error: Error): void;
 }
 
+/** Who has sent nothing for so long does not keep the process from ending. */
+const VISIT_MS = 2_000;
 const REMOVED = 'database removed';
 
 export class Operator {
@@ -208,8 +210,15 @@ export class Operator {
   #nobodyLeft(): boolean {
     const pooler = this.#pooler;
     return pooler.shutdown === 'wait for clients'
-      ? pooler.sessions.size + pooler.loggingIn === 0
+      ? pooler.sessions.size + pooler.loggingIn === 0 && !this.#expectsAnybody()
       : [...pooler.pools.values()].every(isQuiet);
+  }
+
+  /** Somebody has just connected, and may be about to log in. */
+  #expectsAnybody(): boolean {
+    const { visitors, clock } = this.#pooler;
+    for (const since of visitors.values()) if (clock.now - since < VISIT_MS) return true;
+    return false;
   }
 
   #mustRun(): void {

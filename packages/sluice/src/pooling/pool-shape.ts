@@ -124,3 +124,14 @@ export function replicationShape(shape: PoolShape, params: ReadonlyMap<string, s
     replication: params,
   };
 }
+
+/** What a server's login asks for beside user and database. */
+export function startupOf({ database, replication }: PoolShape): Map<string, string> {
+  const { clientEncoding, datestyle, timezone, applicationName } = database;
+  const startup = new Map<string, string>(replication ?? []);
+  if (clientEncoding) startup.set('client_encoding', clientEncoding);
+  if (datestyle) startup.set('datestyle', datestyle);
+  if (timezone) startup.set('timezone', timezone);
+  if (applicationName) startup.set('application_name', applicationName);
+  return startup;
+}

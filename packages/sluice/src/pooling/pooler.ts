@@ -9,6 +9,7 @@ import type { UserFile } from '../auth/user-file.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
+import type { Conn } from '../net/conn.ts';
 import type { NameResolver } from '../net/resolver.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel, stopServer } from '../server/cancel.ts';
@@ -76,9 +77,13 @@ export class Pooler implements ClientRegistry {
   /** pool_size by database and role: what a pool shares with the replication connections beside it. */
   readonly #sizeLimits = new Map<string, Limit>();
   readonly sessions = new Map<number, Session>();
+  /** Connections that have sent nothing yet or log in, with the clock's time of their coming. */
+  readonly visitors = new Map<Conn, number>();
   /** Connections that have not logged in yet. */
   loggingIn = 0;
   refusesSimple: boolean;
+  /** While another process hands its sessions over: cancels a query of one that is there still. */
+  forwardCancel: ((processId: number, key: Uint8Array) => void) | null = null;
   pauseMode: PauseMode = 'active';
   /** New clients are refused; with 'wait for servers' nobody gets a server any more. */
   shutdown: ShutdownMode = 'none';
@@ -89,7 +94,8 @@ export class Pooler implements ClientRegistry {
   readonly consoles = new Map<number, { readonly cancelKey: Uint8Array; cancel(): void }>();
   /** Commands of the console, which count as traffic too. */
   readonly consoleTraffic = new Traffic();
-  #processIds = 0;
+  /** How many were given out; another process that goes on with these sessions begins there. */
+  processIds = 0;
   #connectionIds = 0;
 
   constructor(
@@ -246,7 +252,7 @@ export class Pooler implements ClientRegistry {
   nextProcessId(): number {
     const { peerId } = this.config.global;
     let id: number;
-    do id = peerProcessId(peerId, ++this.#processIds);
+    do id = peerProcessId(peerId, ++this.processIds);
     while (id === 0 || this.sessions.has(id) || this.consoles.has(id));
     return id;
   }
@@ -256,6 +262,7 @@ export class Pooler implements ClientRegistry {
     if (forwardCancel(this, processId, sent, done)) return;
     const key = withoutTtl(sent);
     const session = this.sessions.get(processId);
+    if (session === undefined) this.forwardCancel?.(processId, key);
     const console = this.consoles.get(processId);
     if (console !== undefined && this.context.crypto.timingSafeEqual(console.cancelKey, key)) console.cancel();
     if (session === undefined || !this.context.crypto.timingSafeEqual(session.identity.cancelKey, key)) {
@@ -284,9 +291,14 @@ export class Pooler implements ClientRegistry {
   // The registry of sessions.
 
   add(session: Session): void {
+    this.restore(session);
+    session.home.traffic.logins++;
+  }
+
+  /** Adds a session that has logged in elsewhere. */
+  restore(session: Session): void {
     this.sessions.set(session.identity.processId, session);
     (session.home as ServerPool).clientEnters();
-    session.home.traffic.logins++;
   }
 
   /** A client of this database and user is past its authentication: it counts against their limits until `clientLeaves`. */

@@ -6,24 +6,25 @@
 import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPort, Waiter } from '@sluice/core';
 import { type ErrorFields, query } from '@sluice/wire';
 import type { ClientHome, Keeping, PoolingMode } from '../client/home.ts';
-import { DialTimeout } from '../net/dial.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
-import { LoginImpossible, ServerRefused } from '../server/login.ts';
+import { ServerRefused } from '../server/login.ts';
 import { ServerOpening } from '../server/open.ts';
 import { Server } from '../server/server.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { CLOSE_TEXTS } from './close-texts.ts';
-import type { PoolingContext, PoolShape, PoolUser, Welcome } from './pool-shape.ts';
-
-/** SQLSTATE classes with which a server refuses for good: waiting would not help. */
-const PERMANENT = new Set(['28', '3D', '22', '42', '0A', '08']);
+import { closeText, isHopeless } from './dial-failures.ts';
+import { HostTurn } from './host-turn.ts';
+import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Welcome } from './pool-shape.ts';
 
 /** What server_check_query says for a query of no text: the cheapest that PostgreSQL answers. */
 const EMPTY_QUERY = '<empty>';
 
 /** A server that is checked or reset must answer within this long. */
 const UPKEEP_MS = 15_000;
+
+/** Makes a server of a connection that another process has opened. */
+export type Arrival = (entry: Entry<Server>) => Server;
 
 export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   readonly context: PoolingContext;
@@ -39,10 +40,11 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   readonly key: string;
   #clients = 0;
   readonly #openings = new Map<Entry<Server>, ServerOpening>();
-  #nextHost = 0;
-  /** The place in the row of hosts whose dial failed last; -1: none has. */
-  #failedHost = -1;
+  readonly #hosts = new HostTurn();
   #reserveDials = 0;
+  /** Connections of another process that are about to get their places. */
+  readonly #arrivals: Arrival[] = [];
+  #windingDown = false;
 
   /** `keySuffix` tells apart pools of one database and user. */
   constructor(
@@ -105,7 +107,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   /** The minimum is kept for a forced user, and else only while somebody is connected, as in PgBouncer. */
   #policy(): PoolShape['policy'] {
     const { policy, database } = this.shape;
-    const minSize = database.user !== undefined || this.#clients > 0 ? policy.minSize : 0;
+    const kept = !this.#windingDown && (database.user !== undefined || this.#clients > 0);
+    const minSize = kept ? policy.minSize : 0;
     // Where one host comes before the others, two dials at once could not both know whether it answers.
     const inOrder = database.loadBalanceHosts === 'disable' && database.hosts.length > 1;
     return { ...policy, minSize, maxDials: inOrder ? 1 : policy.maxDials };
@@ -160,14 +163,44 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.pool.release(entry, entry.generation);
   }
 
+  // Take-over: connections come from another process, or go to one.
+
+  /** False: there is no place for one more server. */
+  arrive(welcome: Welcome, arrival: Arrival): boolean {
+    const { pool } = this;
+    const { maxSize } = pool.policy;
+    if ((maxSize > 0 && pool.size >= maxSize) || pool.limits.some(({ full }) => full)) return false;
+    this.welcome ??= welcome;
+    this.#arrivals.push(arrival);
+    pool.open();
+    return true;
+  }
+
+  /** Do servers at this place belong here? */
+  reaches(host: string, port: number): boolean {
+    const { hosts, port: own } = this.shape.database;
+    return port === own && (hosts.length === 0 ? host === this.shape.unixSocketDir : hosts.includes(host));
+  }
+
+  /** From now on servers are opened for those who wait only. */
+  winDown(): void {
+    this.#windingDown = true;
+    this.pool.setPolicy(this.#policy());
+  }
+
   // The core's port.
 
   open(entry: Entry<Server>): void {
     const { reserveDials } = this.pool.stats;
     if (reserveDials > this.#reserveDials) this.context.log.info('taking connection from reserve_pool', this.name);
     this.#reserveDials = reserveDials;
+    const arrival = this.#arrivals.shift();
+    if (arrival !== undefined) {
+      this.#arrived(entry, arrival(entry));
+      return;
+    }
     this.#connect(entry).then(
-      (server) => this.#connected(entry, server),
+      (server) => this.#connected(entry, server, this.shape.connectQuery),
       (error: Error) => this.#connectFailed(entry, error),
     );
   }
@@ -231,7 +264,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   async #connect(entry: Entry<Server>): Promise<Server> {
     const { shape, user, context } = this;
     const id = context.nextConnectionId();
-    const host = this.#pickHost();
+    const host = this.#hosts.next(shape);
     const { port, sslnegotiation } = shape.database;
     const direct = sslnegotiation === 'direct';
     const { names } = context;
@@ -239,7 +272,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const opening = new ServerOpening(target, () => ({
       credentials: { user: user.name, secret: user.secret, scramKeys: user.scramKeys },
       database: shape.database.dbname ?? shape.databaseName,
-      startup: this.#startup(),
+      startup: startupOf(this.shape),
       parameters: context.parameters,
       crypto: context.crypto,
     }));
@@ -268,37 +301,27 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     }
   }
 
-  /** The next of the database's hosts (load_balance_hosts); without any, the Unix socket. */
-  #pickHost(): string {
-    const { hosts, loadBalanceHosts } = this.shape.database;
-    if (hosts.length === 0) return this.shape.unixSocketDir;
-    if (loadBalanceHosts === 'round-robin') return hosts[this.#nextHost++ % hosts.length]!;
-    // Always the same one, until a dial fails.
-    if (this.#failedHost === this.#nextHost) this.#nextHost++;
-    return hosts[this.#nextHost % hosts.length]!;
-  }
-
-  #startup(): Map<string, string> {
-    const { clientEncoding, datestyle, timezone, applicationName } = this.shape.database;
-    const startup = new Map<string, string>(this.shape.replication ?? []);
-    if (clientEncoding) startup.set('client_encoding', clientEncoding);
-    if (datestyle) startup.set('datestyle', datestyle);
-    if (timezone) startup.set('timezone', timezone);
-    if (applicationName) startup.set('application_name', applicationName);
-    return startup;
-  }
-
-  #connected(entry: Entry<Server>, server: Server): void {
+  #connected(entry: Entry<Server>, server: Server, first: string): void {
     this.#openings.delete(entry);
     this.context.clock.update();
     entry.value = server;
     if (this.shape.logConnections) this.#logOpened(server);
     if (entry.state !== EntryState.Opening) server.close('connection no longer needed');
-    else if (this.shape.connectQuery === '') this.pool.opened(entry);
-    else
-      this.#upkeep(entry, this.shape.connectQuery, (ok) =>
-        ok ? this.pool.opened(entry) : server.close('connect query failed'),
-      );
+    else if (first === '') this.pool.opened(entry);
+    else this.#upkeep(entry, first, (ok) => (ok ? this.pool.opened(entry) : server.close('connect query failed')));
+  }
+
+  /** The names of statements that the other process has prepared there are not known here. */
+  #arrived(entry: Entry<Server>, server: Server): void {
+    entry.value = server;
+    this.#upkeep(entry, 'DEALLOCATE ALL', (ok) => {
+      if (!ok) {
+        server.close('login failed');
+        return;
+      }
+      this.pool.opened(entry);
+      entry.expiresAt -= this.context.clock.now - server.connectedAt;
+    });
   }
 
   #logOpened(server: Server): void {
@@ -316,8 +339,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       return;
     }
     this.#logFailure(entry, error);
-    this.#failedHost = this.#nextHost;
-    const hopeless = this.#hopeless(error);
+    this.#hosts.failed();
+    const hopeless = isHopeless(error);
     this.pool.openFailed(entry, error);
     if (hopeless && !this.#hasUsable()) this.pool.refuseAll('open failed');
   }
@@ -339,11 +362,6 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       log.info(`closing because: ${reason} (age=${age}s)`, `S: ${this.name}`);
     }
     log.warn(`${this.name}: ${this.explain(error)}`);
-  }
-
-  #hopeless(error: Error): boolean {
-    if (error instanceof LoginImpossible) return true;
-    return error instanceof ServerRefused && PERMANENT.has(error.fields.code.slice(0, 2));
   }
 
   /** Why a connection could not be opened, in one line. */
@@ -370,14 +388,4 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       done(error === null && server.status === Tx.Idle && server.settled);
     });
   }
-}
-
-/** Why a connection could not be opened, in PgBouncer's words where it has some. */
-function closeText(error: Error): string {
-  if (error instanceof ServerRefused) return error.message;
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'server DNS lookup failed';
-  if (error instanceof DialTimeout && error.connected) return 'connect timeout';
-  if (code !== undefined) return 'connect failed';
-  return error.message;
 }

@@ -1,0 +1,156 @@
+/**
+ * Passing open sockets to another process of the same user: SCM_RIGHTS (unix(7)) over a Unix datagram socket, a descriptor and
+ * what belongs to it in one message. The receiver's socket is a file in a folder that only its user may enter. Linux: the
+ * C library is called through koffi, and no call waits.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeMessages, lastError, libc } from './libc.ts';
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_CMSG_CLOEXEC = 0x4000_0000;
+const MSG_CTRUNC = 0x8;
+const MSG_TRUNC = 0x20;
+/** struct cmsghdr with one int, as CMSG_LEN and CMSG_SPACE have it on 64 bits. */
+const CMSG = { length: 20, space: 24, levelAt: 8, typeAt: 12, fdAt: 16 } as const;
+
+/** The kernel's usual buffer takes a message of some 200 kB; what is larger is not sent. */
+export const PARCEL_BYTES = 131_072;
+
+export interface Parcel {
+  readonly text: string;
+  readonly fd: number;
+}
+
+/** Passing descriptors works here. */
+export const descriptorsPass: boolean = process.platform === 'linux' && process.versions.bun === undefined;
+
+function calls() {
+  const library = libc();
+  describeMessages();
+  return {
+    socket: library.func('int socket(int family, int type, int protocol)'),
+    bind: library.func('int bind(int fd, void *address, uint32_t size)'),
+    close: library.func('int close(int fd)'),
+    sendmsg: library.func('int64_t sendmsg(int fd, msghdr *message, int flags)'),
+    recvmsg: library.func('int64_t recvmsg(int fd, _Inout_ msghdr *message, int flags)'),
+  };
+}
+
+type Calls = ReturnType<typeof calls>;
+
+function open({ socket }: Calls): number {
+  const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw new Error(`socket: ${lastError()}`);
+  return fd;
+}
+
+function unixAddress(path: string): Buffer {
+  const address = Buffer.alloc(2 + Buffer.byteLength(path) + 1);
+  address.writeUInt16LE(AF_UNIX, 0);
+  address.write(path, 2);
+  return address;
+}
+
+export function closeDescriptor(fd: number): void {
+  libc().func('int close(int fd)')(fd);
+}
+
+export class DescriptorSender {
+  readonly #calls = calls();
+  readonly #fd: number;
+  readonly #to: Buffer;
+  readonly #control = Buffer.alloc(CMSG.space);
+
+  /** `path`: the receiver's. */
+  constructor(path: string) {
+    this.#fd = open(this.#calls);
+    this.#to = unixAddress(path);
+    this.#control.writeBigUInt64LE(BigInt(CMSG.length), 0);
+    this.#control.writeInt32LE(SOL_SOCKET, CMSG.levelAt);
+    this.#control.writeInt32LE(SCM_RIGHTS, CMSG.typeAt);
+  }
+
+  /**
+   * True: the receiver has it, and the descriptor here may be closed. False: its buffer is full, try again later. Throws when the
+   * receiver is gone.
+   */
+  send({ text, fd }: Parcel): boolean {
+    this.#control.writeInt32LE(fd, CMSG.fdAt);
+    const data = Buffer.from(text);
+    const message = {
+      name: this.#to,
+      namelen: this.#to.length,
+      iov: [{ base: data, len: data.length }],
+      iovlen: 1,
+      control: this.#control,
+      controllen: CMSG.space,
+      flags: 0,
+    };
+    if (Number(this.#calls.sendmsg(this.#fd, message, MSG_DONTWAIT | MSG_NOSIGNAL)) >= 0) return true;
+    const code = lastError();
+    if (code === 'EAGAIN' || code === 'ENOBUFS') return false;
+    throw new Error(`sendmsg: ${code}`);
+  }
+
+  close(): void {
+    this.#calls.close(this.#fd);
+  }
+}
+
+export class DescriptorReceiver {
+  readonly path: string;
+  readonly #calls = calls();
+  readonly #fd: number;
+  readonly #folder: string;
+  readonly #data = Buffer.alloc(PARCEL_BYTES);
+  readonly #control = Buffer.alloc(CMSG.space);
+
+  /** Makes a folder of its own in `parent`, which both processes must see. */
+  constructor(parent: string) {
+    this.#folder = mkdtempSync(join(parent, '.sluice-'));
+    this.path = join(this.#folder, 'fds');
+    this.#fd = open(this.#calls);
+    const address = unixAddress(this.path);
+    if (this.#calls.bind(this.#fd, address, address.length) < 0) {
+      const code = lastError();
+      this.close();
+      throw new Error(`bind ${this.path}: ${code}`);
+    }
+  }
+
+  /** The next one that has arrived, or null. Its descriptor is the caller's to close. */
+  receive(): Parcel | null {
+    this.#control.fill(0);
+    const message = {
+      name: null,
+      namelen: 0,
+      iov: [{ base: this.#data, len: this.#data.length }],
+      iovlen: 1,
+      control: this.#control,
+      controllen: CMSG.space,
+      flags: 0,
+    };
+    const size = Number(this.#calls.recvmsg(this.#fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    if (size < 0) {
+      const code = lastError();
+      if (code === 'EAGAIN' || code === 'EINTR') return null;
+      throw new Error(`recvmsg: ${code}`);
+    }
+    if (message.controllen < CMSG.length || (message.flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0)
+      throw new Error('recvmsg: a message without its descriptor, or cut off');
+    return { text: this.#data.toString('utf8', 0, size), fd: this.#control.readInt32LE(CMSG.fdAt) };
+  }
+
+  close(): void {
+    this.#calls.close(this.#fd);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}

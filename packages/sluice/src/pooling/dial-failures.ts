@@ -1,0 +1,22 @@
+/** What a failed dial or login to a server means: whether waiting would help, and what the log says. */
+import { DialTimeout } from '../net/dial.ts';
+import { LoginImpossible, ServerRefused } from '../server/login.ts';
+
+/** SQLSTATE classes with which a server refuses for good: waiting would not help. */
+const PERMANENT = new Set(['28', '3D', '22', '42', '0A', '08']);
+
+/** No later attempt can succeed with these settings. */
+export function isHopeless(error: Error): boolean {
+  if (error instanceof LoginImpossible) return true;
+  return error instanceof ServerRefused && PERMANENT.has(error.fields.code.slice(0, 2));
+}
+
+/** Why a connection could not be opened, in PgBouncer's words where it has some. */
+export function closeText(error: Error): string {
+  if (error instanceof ServerRefused) return error.message;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'server DNS lookup failed';
+  if (error instanceof DialTimeout && error.connected) return 'connect timeout';
+  if (code !== undefined) return 'connect failed';
+  return error.message;
+}

@@ -1,0 +1,156 @@
+/**
+ * The old process's half of a take-over (-R): passes on its listening sockets, then its connections as they come to rest: a client
+ * between two transactions, a server that is idle. Nothing is held up for it, so no query waits and none is lost. What cannot
+ * be passed stays here to its end: TLS connections, whose keys are in this process, clients in session mode with their server,
+ * pinned and replicating ones.
+ */
+import { EntryState } from '@sluice/core';
+import { ClientSession } from '../client/session.ts';
+import { type Session, SessionState } from '../client/side.ts';
+import type { DescriptorSender } from '../net/descriptors.ts';
+import { PARCEL_BYTES } from '../net/descriptors.ts';
+import { isMovable } from '../net/fast-conn.ts';
+import type { Listener } from '../net/listen.ts';
+import type { Server } from '../server/server.ts';
+import {
+  type ClientParcel,
+  encodeParcel,
+  type ParcelContent,
+  type ServerParcel,
+  storeCredentials,
+  storeParameters,
+  storeSettings,
+  toBase64,
+} from './parcels.ts';
+import type { Pooler } from './pooler.ts';
+import type { ServerPool } from './server-pool.ts';
+
+const HANDED_OVER = 'handed over to another process';
+
+/** What one step came to. */
+export interface HandedOver {
+  /** Connections passed on by it. */
+  readonly moved: number;
+  /** Clients that are here still. */
+  readonly left: number;
+  /** The number of the last session: the successor's come after it. */
+  readonly processIds: number;
+}
+
+export class HandOver {
+  readonly #pooler: Pooler;
+  readonly #sender: DescriptorSender;
+
+  constructor(pooler: Pooler, sender: DescriptorSender) {
+    this.#pooler = pooler;
+    this.#sender = sender;
+  }
+
+  /** From now on nobody opens servers for their own sake. */
+  begin(): void {
+    for (const pool of this.#pooler.pools.values()) pool.winDown();
+  }
+
+  /** Passes a listening socket on. Throws when it cannot be. */
+  listener({ target: { host, unix }, port, fd }: Listener): void {
+    const content = { kind: 'listener', host, port, unix } as const;
+    if (!this.#sender.send({ text: encodeParcel(content), fd })) throw new Error('the successor does not take it');
+  }
+
+  /** Passes on what is at rest now, as much of it as the successor takes at once. Throws when the successor is gone. */
+  step(): HandedOver {
+    const { sessions, pools, loggingIn } = this.#pooler;
+    let moved = 0;
+    // Servers first: the successor's clients then need no new ones.
+    for (const pool of pools.values())
+      for (const entry of [...pool.pool.lists[EntryState.Idle]!]) {
+        const done = this.#server(pool, entry.value!);
+        if (done === null) return { moved, left: sessions.size + loggingIn, processIds: this.#pooler.processIds };
+        if (done) moved++;
+      }
+    for (const session of [...sessions.values()]) {
+      const done = this.#client(session);
+      if (done === null) break;
+      if (done) moved++;
+    }
+    return { moved, left: sessions.size + loggingIn, processIds: this.#pooler.processIds };
+  }
+
+  close(): void {
+    this.#sender.close();
+  }
+
+  /** True: passed on. False: it stays for now. Null: the successor takes no more at the moment. */
+  #client(session: Session): boolean | null {
+    const { conn, intake } = session as ClientSession;
+    if (!(session instanceof ClientSession) || session.state !== SessionState.Idle) return false;
+    if (session.home.replication || session.pins.length > 0 || !intake.empty || intake.paused) return false;
+    if (!isMovable(conn)) return false;
+    const sent = this.#send(this.#clientParcel(session), conn.fd);
+    if (sent !== true) return sent;
+    conn.letGo();
+    session.drop(HANDED_OVER);
+    return true;
+  }
+
+  #clientParcel(session: ClientSession): ClientParcel {
+    const { identity, conn, statements, base, settings } = session;
+    const { user: role } = session.home as ServerPool;
+    const now = this.#pooler.clock.update();
+    return {
+      kind: 'client',
+      database: identity.database,
+      user: identity.user,
+      processId: identity.processId,
+      cancelKey: toBase64(identity.cancelKey),
+      unixPort: conn.remote.unix ? conn.remote.port : -1,
+      parameters: storeParameters(session.parameters),
+      base: storeSettings(base),
+      settings: storeSettings(settings),
+      statements: [...statements.entries()].map(([name, { tail }]) => [name, toBase64(tail)]),
+      connectedMs: now - session.connectedAt,
+      requestedMs: now - session.requestedAt,
+      credentials: storeCredentials(role.secret, role.scramKeys),
+    };
+  }
+
+  #server(pool: ServerPool, server: Server): boolean | null {
+    const { conn } = server;
+    // Those who wait here are served here.
+    if (pool.replication || pool.pool.queue.length > 0 || pool.mode === 'session' || pool.welcome === null)
+      return false;
+    if (!server.settled || server.closedBecause !== null || server.discardOwed || !isMovable(conn)) return false;
+    const sent = this.#send(this.#serverParcel(pool, server), conn.fd);
+    if (sent !== true) return sent;
+    conn.letGo();
+    server.closedBecause = HANDED_OVER;
+    server.onClose(null);
+    return true;
+  }
+
+  #serverParcel(pool: ServerPool, server: Server): ServerParcel {
+    const { identity, conn } = server;
+    return {
+      kind: 'server',
+      database: pool.database,
+      role: pool.user.name,
+      processId: identity.processId,
+      cancelKey: toBase64(identity.cancelKey),
+      host: identity.host,
+      port: identity.port,
+      address: identity.address ?? null,
+      unixPort: conn.remote.unix ? conn.remote.port : -1,
+      parameters: storeParameters(server.parameters),
+      startParameters: storeParameters(pool.welcome!.parameters),
+      settings: storeSettings(server.settings),
+      reported: [...pool.welcome!.reported],
+      connectedMs: this.#pooler.clock.update() - server.connectedAt,
+    };
+  }
+
+  #send(content: ParcelContent, fd: number): boolean | null {
+    const text = encodeParcel(content);
+    if (Buffer.byteLength(text) > PARCEL_BYTES) return false;
+    return this.#sender.send({ text, fd }) || null;
+  }
+}

@@ -1,0 +1,97 @@
+/** The program in PgBouncer's place, with files of its own, as one process after the other. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import { freePort } from '../../packages/sluice/src/embedded/postgres.ts';
+import type { Coordinates } from './global-setup.ts';
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const PROGRAM = join(ROOT, 'packages', 'sluice', 'bin', 'pgbouncer');
+/** Root must name another user. */
+const AS_USER = process.getuid?.() === 0 ? ['-u', 'nobody'] : [];
+
+/** One place in the system, and the processes that have it one after the other. */
+export class Place {
+  readonly dir = mkdtempSync(join(tmpdir(), 'sluice-take-'));
+  port: number;
+  readonly #server: Coordinates;
+  readonly #ini = join(this.dir, 'pgbouncer.ini');
+  readonly #processes: { child: ChildProcess; ended: Promise<number | null> }[] = [];
+
+  /** `port` 0: any that is free. */
+  constructor(server: Coordinates, port = 0) {
+    this.#server = server;
+    this.port = port;
+  }
+
+  async begin(settings = '', secret = this.#server.password): Promise<void> {
+    chmodSync(this.dir, 0o777);
+    const server = this.#server;
+    if (this.port === 0) this.port = await freePort();
+    writeFileSync(join(this.dir, 'users.txt'), `"${server.user}" "${secret}"\n`, { mode: 0o644 });
+    writeFileSync(
+      this.#ini,
+      `[databases]\n* = host=${server.host} port=${server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1
+listen_port = ${this.port}\nunix_socket_dir = ${this.dir}\nauth_type = scram-sha-256\nauth_file = ${this.dir}/users.txt
+pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log\n${settings}`,
+      { mode: 0o644 },
+    );
+    await this.#start();
+  }
+
+  /** Resolves when the new process serves. */
+  async takeOver(): Promise<void> {
+    await this.#start('-R');
+  }
+
+  async #start(...args: string[]): Promise<void> {
+    const up = () => this.log().split('process up: ').length;
+    const before = up();
+    const child = spawn(process.execPath, [PROGRAM, '-q', ...AS_USER, ...args, this.#ini], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    this.#processes.push({ child, ended: new Promise((resolve) => child.once('close', resolve)) });
+    await until(() => up() > before || child.exitCode !== null);
+    expect(child.exitCode).toBe(null);
+  }
+
+  log(): string {
+    const path = `${this.dir}/log`;
+    return existsSync(path) ? readFileSync(path, 'utf8') : '';
+  }
+
+  /** Of the n-th process: its exit code, when it has ended. */
+  ended(n: number): Promise<number | null> {
+    return this.#processes[n]!.ended;
+  }
+
+  isRunning(n: number): boolean {
+    return this.#processes[n]!.child.exitCode === null;
+  }
+
+  kill(n: number): void {
+    this.#processes[n]!.child.kill('SIGKILL');
+  }
+
+  /** Ends the process when its clients have left (TERM), and starts another when it has ended. */
+  async restart(): Promise<void> {
+    const { child, ended } = this.#processes.at(-1)!;
+    child.kill('SIGTERM');
+    await ended;
+    await this.#start();
+  }
+
+  async stop(): Promise<void> {
+    for (const { child } of this.#processes) child.kill('SIGKILL');
+    await Promise.all(this.#processes.map(({ ended }) => ended));
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Asks again and again: what is awaited has no event of its own. */
+export async function until(done: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await done())) await new Promise((resolve) => setTimeout(resolve, 20));
+}
