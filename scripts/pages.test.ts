@@ -39,7 +39,7 @@ describe('README', () => {
   test('its npm commands exist', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = [
-      ...new Set([...readme.matchAll(/npm (?:run )?(start|test|[a-z]+)(?=[\s`])/g)].map((match) => match[1]!)),
+      ...new Set([...readme.matchAll(/npm (?:run )?(start|test|[a-z:]+)(?=[\s`])/g)].map((match) => match[1]!)),
     ];
     expect(named.filter((name) => !(name in scripts) && name !== 'install')).toEqual([]);
   });
