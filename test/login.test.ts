@@ -138,3 +138,14 @@ describe('other combinations', () => {
     await sluice.stop();
   });
 });
+
+test('who says goodbye before anything else is let go without a word, as by PostgreSQL', async () => {
+  const sluice = await startSluice(server);
+  try {
+    const raw = await RawClient.connect(sluice.host, sluice.port);
+    raw.send(Uint8Array.of(0x58, 0, 0, 0, 4));
+    expect(await raw.next()).toBeNull();
+  } finally {
+    await sluice.stop();
+  }
+});

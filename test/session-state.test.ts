@@ -197,6 +197,18 @@ describe('settings follow their client', () => {
   });
 });
 
+test('a statement_timeout that is too short for what comes next hits nobody but its own client', async () => {
+  await begin('default_pool_size = 1\nserver_round_robin = 0');
+  const [hasty, other] = [await clients.pg(), await clients.pg()];
+  const big = 'x'.repeat(200_000);
+  await other.query(`set app.big = '${big}'`);
+  for (let i = 0; i < 5; i++) {
+    await hasty.query('set statement_timeout = 1').catch(() => {});
+    // Its server has to be brought in line under a timeout of a millisecond, or another one is taken.
+    expect(await value(other, "select length(current_setting('app.big'))")).toBe(big.length);
+  }
+});
+
 describe('what cannot be replayed pins its server, as long as it exists', () => {
   test.each([
     ['temporary object', 'create temp table mine (a int)', 'insert into mine values (1)', 'drop table mine'],

@@ -147,8 +147,8 @@ export class Daemon implements ConsoleHost {
       this.stop();
       return;
     }
-    for (const listener of this.listeners) if (!listener.target.unix) listener.closeAfterLast();
-    void this.operator.shutDown(mode).then(() => {
+    const ports = this.listeners.filter(({ target }) => !target.unix).map((listener) => listener.closeAfterLast());
+    void this.operator.shutDown(mode, Promise.all(ports)).then(() => {
       this.log(`${mode === 'wait for clients' ? 'client' : 'server'} connections dropped, exiting`);
       this.stop();
     });

@@ -58,6 +58,15 @@ const PARTS: readonly [number, string][] = [
   ],
 ];
 
+const TIMEOUT = 'statement_timeout';
+
+/** Asks for the timeout first, and then without it: until the end of the simple query, which is a transaction. */
+const UNHURRIED = `SELECT 's', ${hex(`'${TIMEOUT}'`)}, ${hex(`pg_catalog.current_setting('${TIMEOUT}')`)}, NULL; SET LOCAL ${TIMEOUT} = 0; `;
+
+/** How often it is asked again when something cancels it: a very short timeout, a cancel request that came late. */
+const ATTEMPTS = 3;
+const QUERY_CANCELED = '57014';
+
 /** The question, for these settings and what the suspicion names. */
 function question(names: ReadonlySet<string>, { anySetting, keeps }: Suspicion): string {
   const parts = PARTS.filter(([bit]) => (keeps & bit) !== 0).map(([, sql]) => sql);
@@ -75,9 +84,13 @@ function question(names: ReadonlySet<string>, { anySetting, keeps }: Suspicion):
 export class Inventory implements ServerHolder {
   readonly #owner: ServerHolder;
   readonly #answered: (found: readonly Finding[] | string) => void;
-  readonly #chunks: Buffer[] = [];
+  #question = '';
+  #attempts = 0;
+  #unhurried = false;
+  #chunks: Buffer[] = [];
   #bytes = 0;
   #error: string | null = null;
+  #canceled = false;
   #ended = false;
 
   /**
@@ -92,7 +105,14 @@ export class Inventory implements ServerHolder {
   /** Takes the server from its holder until the answer is there. */
   ask(server: Server, names: ReadonlySet<string>, suspicion: Suspicion): void {
     server.holder = this;
-    const message = query(question(names, suspicion));
+    this.#question = question(names, suspicion);
+    this.#unhurried = names.has(TIMEOUT);
+    this.#send(server);
+  }
+
+  #send(server: Server): void {
+    this.#attempts++;
+    const message = query(this.#unhurried ? UNHURRIED + this.#question : this.#question);
     server.queue.sent(Reply.Query);
     server.conn.write(message, 0, message.length);
   }
@@ -112,6 +132,7 @@ export class Inventory implements ServerHolder {
 
   errorRelayed(fields: ErrorFields | null): boolean {
     this.#error ??= fields?.message ?? 'a long error';
+    this.#canceled = fields?.code === QUERY_CANCELED;
     return fields?.severity !== 'FATAL' || this.#owner.errorRelayed(fields);
   }
 
@@ -132,7 +153,17 @@ export class Inventory implements ServerHolder {
       this.#error = 'the session has more of it than is carried along';
     const bytes = Buffer.concat(this.#chunks);
     this.#passOn(bytes, UNASKED);
-    this.#answered(this.#error ?? findings(bytes));
+    if (this.#canceled && this.#attempts < ATTEMPTS) this.#askAgain(server);
+    else this.#answered(this.#error ?? understood(findings(bytes), this.#unhurried));
+  }
+
+  #askAgain(server: Server): void {
+    this.#unhurried = true;
+    this.#chunks = [];
+    this.#bytes = 0;
+    this.#error = null;
+    this.#canceled = false;
+    this.#send(server);
   }
 
   serverLost(server: Server, reason: string): void {
@@ -172,6 +203,15 @@ function findings(bytes: Buffer): Finding[] {
     });
   }
   return found;
+}
+
+/** An unhurried answer begins with the timeout, which was nought when the question itself asked for it. */
+function understood(found: Finding[], unhurried: boolean): Finding[] {
+  const [first, ...rest] = found;
+  if (!unhurried || first === undefined) return found;
+  const timeout = ({ name }: Finding) => name === TIMEOUT;
+  const isDefault = first.value === '0' && rest.find(timeout)?.isDefault === true;
+  return [{ ...first, isDefault }, ...rest.filter((finding) => !timeout(finding))];
 }
 
 function unhex(text: string): string {

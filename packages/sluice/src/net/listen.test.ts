@@ -1,5 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
+import { freePort } from '../embedded/postgres.ts';
 import type { Conn } from './conn.ts';
 import { listen } from './listen.ts';
 
@@ -21,7 +23,51 @@ describe.skipIf(process.platform !== 'linux')('a listener that closes after the 
     const listener = await listen({ host: '127.0.0.1', port: 0, unix: false, backlog: 5 }, accept);
     // While this waits, nobody accepts anything here.
     expect(spawnSync(process.execPath, ['-e', GREET, String(listener.port)]).status).toBe(0);
-    listener.closeAfterLast();
+    await listener.closeAfterLast();
     expect(await greeting).toBe('hi');
   });
 });
+
+const KNOCK = `
+const { connect } = require('node:net');
+let open = 0, stop = false, failed = 0, served = 0;
+const next = () => {
+  if (stop) return open === 0 && (console.log(JSON.stringify({ failed, served })), process.exit());
+  open++;
+  let greeted = false;
+  connect(+process.argv[1], '127.0.0.1')
+    .on('data', () => { greeted = true; served++; })
+    .on('error', () => {})
+    .on('close', () => { if (!greeted) failed++; open--; next(); });
+};
+process.stdin.on('data', () => { stop = true; });
+for (let i = 0; i < 20; i++) next();
+`;
+
+test.skipIf(process.platform !== 'linux')(
+  'listeners on one port come and go, and nobody who connects is sent away',
+  async () => {
+    const greet = (conn: Conn) => {
+      conn.write(Buffer.from('hi'), 0, 2);
+      conn.end();
+    };
+    const open = (port: number) => listen({ host: '127.0.0.1', port, unix: false, backlog: 128, shared: true }, greet);
+    const port = await freePort();
+    let last = await open(port);
+    const knocking = spawn(process.execPath, ['-e', KNOCK, String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    let said = '';
+    knocking.stdout.on('data', (data) => {
+      said += data;
+    });
+    for (let i = 0; i < 10; i++) {
+      const next = await open(port);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await last.closeAfterLast();
+      last = next;
+    }
+    knocking.stdin.write('stop');
+    await once(knocking, 'close');
+    last.close();
+    expect(JSON.parse(said)).toMatchObject({ failed: 0 });
+  },
+);

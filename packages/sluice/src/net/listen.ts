@@ -1,9 +1,9 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
 import { chmodSync, chownSync, existsSync, linkSync, renameSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { acceptWaiting, HANDSHAKE_MS, refuseHandshakes, undeafen } from './closing-time.ts';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
-import { libc } from './libc.ts';
 import { PlainConn } from './plain-conn.ts';
 import { reusePortSocket } from './reuse-port.ts';
 
@@ -34,10 +34,10 @@ export interface Listener {
   readonly released: boolean;
   close(): void;
   /**
-   * Closes it when everybody who has connected is in: the kernel would reset those it has not handed out yet. For when other
-   * processes listen on the same port, or clients are still welcome.
+   * Closes it when everybody who has connected is in: the kernel would reset those it has not handed out yet. Where other
+   * processes listen on the same port that takes a moment, in which people still come in; resolves when it is closed.
    */
-  closeAfterLast(): void;
+  closeAfterLast(): Promise<void>;
   /** Closes it here; another process goes on with it, and with the file of a Unix socket. */
   release(): void;
 }
@@ -77,8 +77,13 @@ async function removeStale(path: string): Promise<void> {
   if (!answers) unlinkSync(path);
 }
 
-function listenOn(target: ListenTarget, host: string, accept: Accept): Promise<Listener> {
+function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Listener> {
   const unixPort = target.unix ? target.port : -1;
+  const door = { deaf: false };
+  const accept: Accept = (conn, socket) => {
+    if (door.deaf) undeafen(conn.fd);
+    letIn(conn, socket);
+  };
   const server = createServer({ noDelay: !target.unix, pauseOnConnect: false }, (socket) => {
     accept(new PlainConn(socket, DISCARD, unixPort), socket);
   });
@@ -100,7 +105,7 @@ function listenOn(target: ListenTarget, host: string, accept: Accept): Promise<L
         };
       const address = server.address();
       const port = typeof address === 'object' && address !== null ? address.port : target.port;
-      resolve(new NodeListener(server, accept, target, port, handle?.fd ?? -1));
+      resolve(new NodeListener(server, accept, door, target, port, handle?.fd ?? -1));
     });
     const { backlog } = target;
     const fd = target.fd ?? (target.shared ? reusePortSocket(host, target.port) : undefined);
@@ -110,51 +115,41 @@ function listenOn(target: ListenTarget, host: string, accept: Accept): Promise<L
   });
 }
 
-const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
-
-/** The connections that the kernel has ready, by accept4(2); none where the C library cannot be reached. */
-function waitingAt(fd: number): number[] {
-  const found: number[] = [];
-  try {
-    const accept4 = libc().func('int accept4(int fd, void *address, void *size, int flags)');
-    for (let next = 0; next >= 0; ) {
-      next = accept4(fd, null, null, SOCK_NONBLOCK_CLOEXEC);
-      if (next >= 0) found.push(next);
-    }
-  } catch {
-    // They are reset, as without this.
-  }
-  return found;
-}
-
 class NodeListener implements Listener {
   readonly target: ListenTarget;
   readonly port: number;
   readonly fd: number;
   readonly #server: Server;
   readonly #accept: Accept;
+  readonly #door: { deaf: boolean };
   released = false;
+  #closed = false;
 
-  constructor(server: Server, accept: Accept, target: ListenTarget, port: number, fd: number) {
+  constructor(server: Server, accept: Accept, door: { deaf: boolean }, target: ListenTarget, port: number, fd: number) {
     this.#server = server;
     this.#accept = accept;
+    this.#door = door;
     this.target = target;
     this.port = port;
     this.fd = fd;
   }
 
   close(): void {
-    if (this.released) return;
+    if (this.released || this.#closed) return;
+    this.#closed = true;
     this.#server.close();
     if (this.target.inherited && this.#file !== null) rmSync(this.#file, { force: true });
   }
 
-  closeAfterLast(): void {
-    if (this.released) return;
-    if (process.platform === 'linux' && fastConnsWork && this.fd >= 0) {
-      const unixPort = this.target.unix ? this.target.port : -1;
-      for (const fd of waitingAt(this.fd)) this.#accept(FastConn.adopted(fd, DISCARD, unixPort), null);
+  async closeAfterLast(): Promise<void> {
+    const { shared, unix, port } = this.target;
+    if (shared && refuseHandshakes(this.fd)) {
+      this.#door.deaf = true;
+      await new Promise((resolve) => setTimeout(resolve, HANDSHAKE_MS));
     }
+    if (this.released || this.#closed) return;
+    if (process.platform === 'linux' && fastConnsWork && this.fd >= 0)
+      for (const fd of acceptWaiting(this.fd)) this.#accept(FastConn.adopted(fd, DISCARD, unix ? port : -1), null);
     this.close();
   }
 

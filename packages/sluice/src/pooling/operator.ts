@@ -142,8 +142,8 @@ export class Operator {
     );
   }
 
-  /** Resolves when the last client, or the last server in use, is gone. */
-  shutDown(mode: Exclude<ShutdownMode, 'none'>): Promise<void> {
+  /** Resolves when nobody can connect any more (`closed`) and the last client, or the last server in use, is gone. */
+  async shutDown(mode: Exclude<ShutdownMode, 'none'>, closed: Promise<unknown>): Promise<void> {
     const pooler = this.#pooler;
     pooler.shutdown = mode;
     if (mode === 'wait for servers') {
@@ -153,6 +153,7 @@ export class Operator {
       for (const session of [...pooler.sessions.values()])
         if (session.state === SessionState.Waiting) session.disconnect('server shutting down', '57P01');
     }
+    await closed;
     return new Promise((resolve) => {
       this.#shutDownWait = resolve;
       this.sweep();
