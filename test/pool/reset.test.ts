@@ -69,6 +69,33 @@ describe('what a holder leaves behind', () => {
     expect(rows[0]).toEqual({ path: 'pg_catalog', app: 'mine' });
   });
 
+  test.each([
+    ['commits', false],
+    ['rolls back', true],
+  ])('a transaction that %s is cleaned up after in the same message', async (_, fails) => {
+    const pool = one();
+    const answers: string[] = [];
+    const done = pool.transaction(async (tx) => {
+      await tx.query("SET work_mem = '65MB'");
+      await tx.query('LISTEN news');
+      await tx.query('SELECT pg_advisory_lock(42)');
+      const { connection } = tx.client as unknown as { connection: import('node:events').EventEmitter };
+      connection.on('readyForQuery', () => answers.push('ready'));
+      if (fails) throw new Error('no');
+      return 'done';
+    });
+    expect(await done.catch(({ message }) => message)).toBe(fails ? 'no' : 'done');
+    // Idle at once: nothing more is said.
+    expect(pool.idleCount).toBe(1);
+    expect(answers).toEqual(['ready']);
+    const { rows } = await pool.query(
+      `SELECT current_setting('work_mem') <> '65MB' AS reset, (SELECT count(*)::int FROM pg_listening_channels()) AS heard,
+        (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS held`,
+    );
+    expect(rows[0]).toEqual({ reset: true, heard: 0, held: 0 });
+    expect(pool.stats()).toMatchObject({ resets: 1, opened: 1 });
+  });
+
   test('named statements of pg survive a reset of settings, and are known to be gone after DEALLOCATE ALL', async () => {
     const pool = one();
     const named = { name: 'n', text: 'SELECT 7 AS n' };

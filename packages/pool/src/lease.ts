@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import type { Conn } from './conn.ts';
 import type { QueryLimits } from './contract.ts';
+import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { callbackOf, isSubmittable } from './queries.ts';
@@ -63,6 +64,22 @@ export class Lease implements AsyncDisposable, Disposable {
     this.#assertLive('release was called');
     this.#engine.leaks.untrack(this);
     this.#engine.release(this.#conn, this.#generation, error);
+  }
+
+  /**
+   * Ends a transaction; what it left behind is undone in the same message, so that the release has nothing to wait for.
+   * Resolves with the command that the server carried out.
+   */
+  async end(command: 'COMMIT' | 'ROLLBACK'): Promise<string> {
+    const engine = this.#engine;
+    const conn = this.#conn;
+    // What the connect hook had set would have to be said again after it, and that is the reset's own work.
+    const sql = engine.settings.reset === 'lazy' && conn.setup.length === 0 ? undo(conn.dirt, false) : '';
+    if (sql === '') return (await this.query(command)).command;
+    const results: unknown = await this.query(`${command}; ${sql}`);
+    conn.cleaned(false);
+    engine.tally.resets++;
+    return (results as pg.QueryResult[])[0]!.command;
   }
 
   [Symbol.dispose](): void {

@@ -138,11 +138,10 @@ async function once<R>(
     await lease.query(beginText(options));
     const result = await runIn(scope, () => fn(tx));
     await tx.settled();
-    const done = await lease.query('COMMIT');
-    if (done.command === 'ROLLBACK') throw new TransactionAborted();
+    if ((await lease.end('COMMIT')) === 'ROLLBACK') throw new TransactionAborted();
     return result;
   } catch (error) {
-    if (lease.live) await lease.query('ROLLBACK').catch(() => {});
+    if (lease.live) await lease.end('ROLLBACK').catch(() => {});
     throw error;
   } finally {
     tx.end();
