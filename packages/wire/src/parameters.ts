@@ -38,10 +38,14 @@ export class ParameterNames {
   }
 }
 
+let made = 0;
+
 /** An immutable set of values; null where nothing is known, which never differs from anything. */
 export class Parameters {
   readonly names: ParameterNames;
   readonly values: readonly (string | null)[];
+  /** Later ones have higher numbers. */
+  readonly #number = made++;
 
   constructor(names: ParameterNames, values?: readonly (string | null)[]) {
     this.names = names;
@@ -70,6 +74,15 @@ export class Parameters {
       return other.values[i]!;
     });
     return changed ? new Parameters(this.names, values) : this;
+  }
+
+  /**
+   * The same values, and of two objects that have them the older one: whoever meets then comes to have one object, and in the
+   * end everybody.
+   */
+  unifiedWith(other: Parameters): Parameters {
+    for (let i = 0; i < this.values.length; i++) if (this.values[i] !== other.values[i]) return this;
+    return this.#number < other.#number ? this : other;
   }
 
   /** Positions at which a server with values `server` must change to suit a client with these. */

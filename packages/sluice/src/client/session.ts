@@ -76,6 +76,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.waiter = new Waiter<Server>(this);
     this.intake = new Intake(this);
     conn.handler = this;
+    conn.gather();
   }
 
   get waitingSince(): number {
@@ -215,9 +216,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   /** Equal contents become one object. */
   #aligned(server: Server): void {
-    this.parameters = server.parameters = this.parameters.withDefaults(server.parameters);
-    if (this.settings.equals(server.settings)) this.settings = server.settings;
-    else server.settings = this.settings;
+    const parameters = this.parameters.withDefaults(server.parameters);
+    this.parameters = server.parameters = parameters.unifiedWith(server.parameters);
+    this.settings = server.settings = this.settings.unifiedWith(server.settings);
   }
 
   /** PostgreSQL's answer for the first exchange of the backlog; the rest goes on. */

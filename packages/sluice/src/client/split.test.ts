@@ -27,6 +27,7 @@ class FakeConn implements Conn {
     this.written.push(...buffer.subarray(start, end));
     return true;
   }
+  gather(): void {}
   pause(): void {}
   resume(): void {}
   hold(): void {}

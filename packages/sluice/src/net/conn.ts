@@ -21,6 +21,8 @@ export interface Conn {
   readonly closed: boolean;
   /** Sends a part of a buffer, which may be reused afterwards. False: queued; stop until `onDrain`. Never throws. */
   write(buffer: Uint8Array, start: number, end: number): boolean;
+  /** From now on small writes may wait for the end of the event loop's turn, to leave with those of others. */
+  gather(): void;
   pause(): void;
   resume(): void;
   /** While held nothing is read, whatever `pause` and `resume` say (SUSPEND); afterwards the last of them counts. */

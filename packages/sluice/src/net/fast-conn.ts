@@ -11,6 +11,7 @@ import { writeSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
 import { ReadGate } from './read-gate.ts';
+import { addLate, keepLate, LATE_BYTES, type Late, lateBytes } from './turn-end.ts';
 
 /** What one read brings at most. */
 const READ_BYTES = 65_536;
@@ -30,7 +31,7 @@ export interface RawSocket extends Socket {
 /** Node on a POSIX system has what the fast way needs; Bun and Windows have not. */
 export const fastConnsWork: boolean = process.versions.bun === undefined && process.platform !== 'win32';
 
-export class FastConn implements Conn {
+export class FastConn implements Conn, Late {
   handler: ConnHandler;
   queued = 0;
   closed = false;
@@ -40,6 +41,10 @@ export class FastConn implements Conn {
   #handle: SocketHandle | null;
   #fd: number;
   #over = false;
+  #gathers = false;
+  /** Where its bytes are that leave at the end of the turn; -1: there are none. */
+  #lateFrom = -1;
+  #lateTo = 0;
   #local: Address | null = null;
   #remote: Address | null = null;
   readonly #unixPort: number;
@@ -93,6 +98,7 @@ export class FastConn implements Conn {
 
   /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
   surrender(rest: Uint8Array): Surrendered | null {
+    this.sendLate();
     if (this.closed || this.queued > 0 || this.#socket._handle === null) return null;
     this.closed = true;
     this.#over = true;
@@ -102,6 +108,7 @@ export class FastConn implements Conn {
 
   /** Closes the descriptor here without ending the connection, which another process has now. `onClose` does not follow. */
   letGo(): void {
+    this.sendLate();
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
@@ -123,7 +130,33 @@ export class FastConn implements Conn {
     return this.#socket._handle === this.#handle ? this.#fd : -1;
   }
 
+  gather(): void {
+    this.#gathers = true;
+  }
+
   write(buffer: Uint8Array, start: number, end: number): boolean {
+    if (this.closed) return true;
+    if (this.#lateFrom >= 0) {
+      if (end - start <= LATE_BYTES && addLate(this.#lateTo, buffer, start, end)) {
+        this.#lateTo += end - start;
+        return true;
+      }
+      this.sendLate();
+    }
+    if (!this.#gathers || this.queued > 0 || end - start > LATE_BYTES) return this.#write(buffer, start, end);
+    this.#lateFrom = keepLate(this, buffer, start, end);
+    this.#lateTo = this.#lateFrom + end - start;
+    return true;
+  }
+
+  sendLate(): void {
+    if (this.#lateFrom < 0) return;
+    const from = this.#lateFrom;
+    this.#lateFrom = -1;
+    this.#write(lateBytes(), from, this.#lateTo);
+  }
+
+  #write(buffer: Uint8Array, start: number, end: number): boolean {
     if (this.closed) return true;
     if (this.queued > 0) return this.#enqueue(buffer, start, end);
     if (this.#handle === null || this.#socket._handle !== this.#handle) return true;
@@ -153,6 +186,7 @@ export class FastConn implements Conn {
 
   end(lingerMs = LINGER_MS): void {
     if (this.closed) return;
+    this.sendLate();
     this.closed = true;
     this.#socket.end();
     this.#socket.resume();
@@ -160,6 +194,7 @@ export class FastConn implements Conn {
   }
 
   destroy(error?: Error): void {
+    this.sendLate();
     this.closed = true;
     this.#socket.destroy(error);
   }
@@ -198,7 +233,9 @@ export class FastConn implements Conn {
 
 /** A connection whose descriptor another process could go on with: nothing of it is in this one. */
 export function isMovable(conn: Conn): conn is FastConn {
-  return conn instanceof FastConn && !conn.closed && conn.queued === 0 && conn.fd >= 0;
+  if (!(conn instanceof FastConn)) return false;
+  conn.sendLate();
+  return !conn.closed && conn.queued === 0 && conn.fd >= 0;
 }
 
 /** A socket without an owner, for the next one. */

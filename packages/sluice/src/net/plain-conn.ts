@@ -67,6 +67,8 @@ export class PlainConn implements Conn {
     return taken;
   }
 
+  gather(): void {}
+
   pause(): void {
     this.#reading.pause();
   }

@@ -7,7 +7,11 @@ import { sqlLiteral } from '@sluice/wire';
 
 const EMPTY: ReadonlyMap<string, string> = new Map();
 
+let made = 0;
+
 export class SessionSettings {
+  /** Later ones have higher numbers. */
+  readonly #number = made++;
   /** Settings by name, in lower case; a name that is not here has the value that the login gave it. */
   readonly values: ReadonlyMap<string, string>;
   /** Texts of PREPARE by the statement's name. */
@@ -27,6 +31,11 @@ export class SessionSettings {
 
   equals(other: SessionSettings): boolean {
     return this === other || (same(this.values, other.values) && same(this.prepared, other.prepared));
+  }
+
+  /** Of two that are equal the older one, so that everybody comes to have one object; of others this one. */
+  unifiedWith(other: SessionSettings): SessionSettings {
+    return this.equals(other) && other.#number < this.#number ? other : this;
   }
 
   /** With what `base` has and this has not. */
