@@ -197,6 +197,44 @@ describe('settings follow their client', () => {
   });
 });
 
+describe.each(['follow', 'refuse'])('with session_state = %s the last value of a sequence', (state) => {
+  test('is refused where it would be the value of whoever had the server before', async () => {
+    await begin(`session_state = ${state}`);
+    const [mine, other] = [await clients.pg(), await clients.pg()];
+    await mine.query('create sequence numbers');
+    try {
+      for (const ask of ["select currval('numbers')", 'select lastval()']) {
+        await other.query("select nextval('numbers')");
+        for (const params of [undefined, []] as const)
+          expect(await mine.query(ask, params as never).catch((error) => error)).toMatchObject({
+            code: '55000',
+            hint: expect.stringContaining('RETURNING'),
+          });
+      }
+      expect(await value(mine, 'select 1')).toBe(1);
+    } finally {
+      await mine.query('drop sequence numbers');
+    }
+  });
+
+  test('is there in the transaction that has drawn it, and after it where the server is still the same', async () => {
+    await begin(`session_state = ${state}`);
+    const mine = await clients.pg();
+    await mine.query('create sequence numbers');
+    try {
+      await mine.query('begin');
+      const drawn = await value(mine, "select nextval('numbers')");
+      expect(await value(mine, "select currval('numbers')")).toBe(drawn);
+      expect(await value(mine, 'select lastval()', [])).toBe(drawn);
+      await mine.query('commit');
+      const pipelined = (await mine.query("select nextval('numbers') as n; select currval('numbers') as n")) as never;
+      expect((pipelined as { rows: { n: string }[] }[]).map(({ rows }) => rows[0]!.n)).toEqual(['2', '2']);
+    } finally {
+      await mine.query('drop sequence numbers');
+    }
+  });
+});
+
 test('a statement_timeout that is too short for what comes next hits nobody but its own client', async () => {
   await begin('default_pool_size = 1\nserver_round_robin = 0');
   const [hasty, other] = [await clients.pg(), await clients.pg()];

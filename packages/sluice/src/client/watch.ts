@@ -4,6 +4,7 @@
  * pipeline and fails the transaction as any error does; the session puts the right words in.
  */
 import { type ErrorFields, errorResponse, HEADER_BYTES, parse, query } from '@sluice/wire';
+import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { READ_BYTES } from '../sql/classifier.ts';
 import {
@@ -68,18 +69,38 @@ export function watch(
   const text = buffer.toString('latin1', nameEnd + 1, textEnd);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
+  if (suspicion.asksLastValue)
+    return isQuery || nameEnd === at + HEADER_BYTES ? watchLastValue(session, server, isQuery) : 'pass';
   if (keeping === Keeping.Refuse) {
     const refusal = refusalOf(suspicion, server);
     if (refusal !== null) {
       const message = `${refusal.what} does not outlive its transaction here and is refused (session_state = refuse)`;
-      session.refuseNext({ code: '0A000', message, hint: refusal.instead });
-      return isQuery ? query(REFUSED_TEXT) : parse('', REFUSED_TEXT);
+      return refused(session, isQuery, { code: '0A000', message, hint: refusal.instead });
     }
     if (suspicion.keeps !== KEEPS_ALL && !suspicion.executes) return 'pass';
   }
   // A named statement is noted when it is bound.
   if (isQuery || nameEnd === at + HEADER_BYTES || session.home.maxPrepared === 0) session.suspect(suspicion, text);
   return 'pass';
+}
+
+function refused(session: Session, isQuery: boolean, refusal: RefusedText): Uint8Array {
+  session.refuseNext(refusal);
+  return isQuery ? query(REFUSED_TEXT) : parse('', REFUSED_TEXT);
+}
+
+/**
+ * currval() and lastval() at the beginning of a transaction: the value would be whatever this server has drawn last, for whomever.
+ * PostgreSQL's code for a session that has drawn none.
+ */
+function watchLastValue(session: Session, server: Server, isQuery: boolean): Verdict {
+  if (server.status !== Tx.Idle || server.queue.length > 0 || session.pins.length > 0) return 'pass';
+  return refused(session, isQuery, {
+    code: '55000',
+    message:
+      'currval() and lastval() are not defined at the beginning of a transaction here: the server serves other clients too',
+    hint: 'Ask in the transaction that called nextval(), or use INSERT ... RETURNING.',
+  });
 }
 
 /** Does the Query at `at` perhaps begin with PREPARE, DEALLOCATE or DISCARD? A glance at the first letter tells most apart. */

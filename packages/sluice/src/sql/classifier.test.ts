@@ -36,6 +36,30 @@ describe('nothing is suspected of', () => {
   });
 });
 
+describe('the last value of a sequence', () => {
+  const asks = (sql: string) => classifier.suspicionOf(sql)?.asksLastValue ?? false;
+
+  test.each([
+    'select lastval()',
+    "SELECT currval('s')",
+    "select pg_catalog.currval(pg_get_serial_sequence('t', 'id')) as id",
+    "select coalesce(currval('s'), 0) + 1",
+  ])('is all that is asked for: %s', (sql) => {
+    expect(asks(sql)).toBe(true);
+  });
+
+  test.each([
+    "select nextval('s'), currval('s')",
+    "select my_insert(), currval('s')",
+    "with x as (insert into t values (1)) select currval('s')",
+    "insert into t values (1); select currval('s')",
+    "insert into t values (currval('s'))",
+    'select lastval from t',
+  ])('is not all, or not that: %s', (sql) => {
+    expect(asks(sql)).toBe(false);
+  });
+});
+
 describe('settings', () => {
   test.each([
     ["set work_mem = '1MB'", ['work_mem']],

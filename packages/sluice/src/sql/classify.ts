@@ -41,8 +41,45 @@ const INSTEAD = {
   load: 'Set session_preload_libraries with ALTER ROLE or ALTER DATABASE, or use session mode',
 } as const;
 
+const NOTHING: Suspicion = {
+  names: new Set(),
+  anySetting: false,
+  keeps: 0,
+  executes: false,
+  unknowable: null,
+  asksLastValue: false,
+  refusal: null,
+};
+
 function suspicion(part: Partial<Suspicion>): Suspicion {
-  return { names: new Set(), anySetting: false, keeps: 0, executes: false, unknowable: null, refusal: null, ...part };
+  return { ...NOTHING, ...part };
+}
+
+const LAST_VALUE = /^(?:currval|lastval)$/;
+/** What stands beside them and draws no value. Any other function might. */
+const HARMLESS = /^(?:currval|lastval|pg_get_serial_sequence|quote_ident|quote_literal|format|concat|lower|upper)$/;
+const MODIFIES = /^(?:Insert|Update|Delete|Merge)Stmt$/;
+
+/** One SELECT that calls `currval` or `lastval` and nothing that could have drawn a value before. */
+export function asksLastValue(tree: unknown): boolean {
+  const { stmts } = tree as { stmts?: { stmt?: Node }[] };
+  if (stmts?.length !== 1 || stmts[0]!.stmt?.SelectStmt === undefined) return false;
+  const called = calledIn(stmts[0]!.stmt);
+  return called !== null && called.some((name) => LAST_VALUE.test(name)) && called.every((name) => HARMLESS.test(name));
+}
+
+/** The names of the functions called; null when it modifies something. */
+function calledIn(node: unknown): string[] | null {
+  if (typeof node !== 'object' || node === null) return [];
+  const found: string[] = [];
+  for (const [kind, child] of Object.entries(node)) {
+    if (MODIFIES.test(kind)) return null;
+    if (kind === 'FuncCall') found.push(stringsOf((child as Node).funcname).at(-1) ?? '');
+    const inside = calledIn(child);
+    if (inside === null) return null;
+    found.push(...inside);
+  }
+  return found;
 }
 
 function refusal(what: string, instead: keyof typeof INSTEAD): StateRefusal {
@@ -51,13 +88,17 @@ function refusal(what: string, instead: keyof typeof INSTEAD): StateRefusal {
 
 /** Null: nothing is left behind. */
 export function classify(tree: unknown): Suspicion | null {
-  if (Array.isArray(tree)) return tree.reduce<Suspicion | null>((found, one) => add(found, classify(one)), null);
+  return asksLastValue(tree) ? suspicion({ asksLastValue: true }) : leftBehind(tree);
+}
+
+function leftBehind(tree: unknown): Suspicion | null {
+  if (Array.isArray(tree)) return tree.reduce<Suspicion | null>((found, one) => add(found, leftBehind(one)), null);
   if (typeof tree !== 'object' || tree === null) return null;
   let found: Suspicion | null = null;
   for (const [kind, node] of Object.entries(tree)) {
     if (typeof node !== 'object' || node === null) continue;
     if (Object.hasOwn(NODES, kind)) found = add(found, NODES[kind]!(node as Node));
-    found = add(found, classify(node));
+    found = add(found, leftBehind(node));
   }
   return found;
 }

@@ -36,6 +36,8 @@ export interface Suspicion {
   readonly executes: boolean;
   /** Something that nobody can ask the server for afterwards, in words; null: nothing. */
   readonly unknowable: string | null;
+  /** It does nothing but ask for the last value of a sequence, which is the server's and not the client's. */
+  readonly asksLastValue: boolean;
   readonly refusal: StateRefusal | null;
 }
 
@@ -48,6 +50,7 @@ export const ANYTHING: Suspicion = {
   keeps: KEEPS_ALL,
   executes: false,
   unknowable: null,
+  asksLastValue: false,
   refusal: null,
 };
 
@@ -75,6 +78,7 @@ export const STATEMENTS: Suspicion = {
   keeps: Keeps.Prepared,
   executes: false,
   unknowable: null,
+  asksLastValue: false,
   refusal: null,
 };
 
@@ -86,6 +90,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
     keeps: a.keeps | b.keeps,
     executes: a.executes || b.executes,
     unknowable: a.unknowable ?? b.unknowable,
+    asksLastValue: a.asksLastValue && b.asksLastValue,
     refusal: a.refusal ?? b.refusal,
   };
 }
@@ -95,7 +100,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
-  /(?:^|[;\n/])[ \t\r\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|execute|declare|close|drop|do|load)\b|set_config|advisory_|\btemp(?:orary)?\b|pg_temp/i;
+  /(?:^|[;\n/])[ \t\r\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|execute|declare|close|drop|do|load)\b|set_config|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
 
 /** Is the text worth the parser's time? */
 export function looksSuspicious(text: string): boolean {
