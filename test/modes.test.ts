@@ -69,6 +69,21 @@ describe('transaction mode', () => {
     }
   });
 
+  test('a setting in other words than PostgreSQL reports it in is given to a server once', async () => {
+    const own = await startSluice(server, { settings: 'default_pool_size = 1\nverbose = 2' });
+    const mine = new Clients({ ...server, port: own.port });
+    const client = await mine.pg({ options: '-c DateStyle=ISO -c TimeZone=utc' });
+    const other = await mine.pg();
+    for (let round = 0; round < 3; round++) {
+      await other.query("set timezone = 'UTC'");
+      expect((await client.query('show datestyle')).rows[0].DateStyle).toBe('ISO, MDY');
+    }
+    await mine.end();
+    await own.stop();
+    expect(own.output().match(/DateStyle to its canonical version ISO -> ISO, MDY/g)).toHaveLength(1);
+    expect(own.output().match(/varcache_apply: .*SET DateStyle='ISO'/g)).toHaveLength(1);
+  });
+
   test('a setting with quotes and letters beyond ASCII reaches the next server unharmed', async () => {
     const name = `it's "quoted" \\ and ; drop`;
     const a = await clients.pg({ database: 'transaction', application_name: name });

@@ -63,7 +63,7 @@ const statement = fc.oneof(
   pick('set role pg_monitor', 'set role pg_read_all_data', 'reset role', 'set role none', 'set local role pg_monitor'),
   pick(
     'prepare p as select 1',
-    "prepare p as select 'two', current_setting('app.a', true)",
+    "prepare p as select 'two', coalesce(current_setting('app.a', true), '')",
     'prepare q (int) as select $1 + 1',
   ),
   pick('deallocate p', 'deallocate all', 'discard plans', 'discard temp', 'discard all'),

@@ -7,7 +7,10 @@ import { EntryState } from './states.ts';
 export function fitIdle<T>(pool: Pool<T>): Entry<T> | null {
   for (let entry = nextIdle(pool); entry !== null; entry = nextIdle(pool)) {
     const now = pool.env.now();
-    if (now < entry.expiresAt) return now - entry.provenAt > pool.policy.checkDelayMs ? null : entry;
+    if (now < entry.expiresAt) {
+      const due = now - entry.provenAt > pool.policy.checkDelayMs;
+      return due && entry !== pool.justChecked ? null : entry;
+    }
     pool.close(entry, 'lifetime over');
   }
   return null;
@@ -19,7 +22,9 @@ export function startCheck<T>(pool: Pool<T>): boolean {
   return entry !== null && pool.count(EntryState.Checking) < pool.queue.length && pool.check(entry);
 }
 
+/** What was checked for somebody just now is his, whosever turn it is: by the time it comes round, it would have to be checked again. */
 function nextIdle<T>(pool: Pool<T>): Entry<T> | null {
+  if (pool.justChecked?.state === EntryState.Idle) return pool.justChecked;
   const idle = pool.lists[EntryState.Idle]!;
   return pool.policy.order === 'lifo' ? idle.tail : idle.head;
 }

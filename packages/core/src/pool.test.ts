@@ -367,6 +367,26 @@ describe('modes', () => {
     expect(calls.filter(({ reason }) => reason === 'retired')).toHaveLength(3);
   });
 
+  test('in turns, and checked before every use: what was checked for him is his, though the turn has gone on', () => {
+    const pool = makePool({ maxSize: 3, checkDelayMs: 0, order: 'fifo' });
+    for (const entry of [first(pool), first(pool), first(pool)]) release(pool, entry);
+    now += 1;
+    const waiting = ask(pool);
+    now += 1;
+    const checked = answer('check');
+    expect(waiting.got).toEqual([checked]);
+    expect(calls).toEqual([]);
+    release(pool, checked);
+    now += 1;
+    // A check that nobody waits for any more counts for nothing later.
+    const left = ask(pool);
+    pool.cancel(left.waiter);
+    answer('check');
+    now += 1;
+    expect(ask(pool).got).toEqual([]);
+    expect(calls.map(({ what }) => what)).toEqual(['check']);
+  });
+
   test('one that goes to be reset is held no more: who may take no reserved place gets another that is idle', () => {
     const queue = new FairQueue<string>({
       reserved: 1,

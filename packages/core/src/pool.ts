@@ -40,6 +40,8 @@ export class Pool<T> {
   readonly lists: readonly List<Entry<T>>[];
   /** In the middle of `serve`: what asks for it now is served after. */
   serving = false;
+  /** Checked for those who wait, and not given to one of them yet. */
+  justChecked: Entry<T> | null = null;
   /** The waiter in whose `acquire` the queue is being served, and what it was given. */
   #asking: Waiter<T> | null = null;
   #given: Entry<T> | null = null;
@@ -194,8 +196,11 @@ export class Pool<T> {
   checked(entry: Entry<T>, alive: boolean): void {
     if (entry.state !== EntryState.Checking) return;
     entry.provenAt = this.env.now();
-    if (alive) this.#free(entry);
-    else this.close(entry, 'check failed');
+    if (alive) {
+      this.justChecked = entry;
+      this.#free(entry);
+      if (!this.serving) this.justChecked = null;
+    } else this.close(entry, 'check failed');
   }
 
   resetDone(entry: Entry<T>, clean: boolean): void {
@@ -294,6 +299,7 @@ export class Pool<T> {
       }
     } finally {
       this.serving = false;
+      this.justChecked = null;
     }
     this.set?.caughtUp(this);
   }

@@ -18,6 +18,26 @@ export function alignment(wanted: Circumstances, has: Circumstances): string[] {
   return steps.filter((sql) => sql !== '');
 }
 
+/** PostgreSQL's code for a statement that was stopped, by a timeout of the client before for instance. */
+export const QUERY_CANCELED = '57014';
+/** Servers in a row on which that may happen. */
+export const ATTEMPTS = 3;
+
+/**
+ * What the client has now, in the words in which PostgreSQL reports it ("ISO" is "ISO, MDY"): the next server that has the same
+ * is known to have it. `note` is told of each that reads otherwise, in PgBouncer's words.
+ */
+export function canonical(wanted: Parameters, has: Parameters, note: (message: string) => void): Parameters {
+  let found = wanted;
+  has.values.forEach((value, i) => {
+    const own = wanted.values[i]!;
+    if (value === null || own === null || value === own) return;
+    note(`varcache_set_canonical: setting ${wanted.names.names[i]} to its canonical version ${own} -> ${value}`);
+    found = found.with(i, value);
+  });
+  return found;
+}
+
 /** Runs the steps one after the other; `done` with the first error, or null. The server may be lost by then. */
 export function align(
   server: Server,

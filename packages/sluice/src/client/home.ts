@@ -58,6 +58,8 @@ export interface ClientRegistry {
   refuseWork(session: Session): ClientError | null;
   /** Something that the client does wrong, for the log. */
   warn(session: Session, message: string): void;
+  /** For the log of who looks closely (verbose = 2). */
+  debug(session: Session, message: string): void;
   /** The session is queued for a server. */
   sessionWaits(session: Session): void;
   describeRefusal(session: Session, reason: Refusal): ClientError;

@@ -11,7 +11,7 @@ import type { Server } from '../server/server.ts';
 import { AS_AT_LOGIN, type SessionSettings } from '../server/session-settings.ts';
 import type { Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
-import { align, alignment } from './align.ts';
+import { ATTEMPTS, align, alignment, canonical, QUERY_CANCELED } from './align.ts';
 import { ANSWERS, CANCELED } from './answers.ts';
 import { Follow, type Pin } from './follow.ts';
 import { type ClientHome, type ClientRegistry, Keeping } from './home.ts';
@@ -19,9 +19,6 @@ import { Intake, PIPELINE_REPLIES, TERMINATED, TO_CLIENT, TO_SERVER } from './in
 import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
-
-const QUERY_CANCELED = '57014';
-const ATTEMPTS = 3;
 
 export class ClientSession implements Session, ConnHandler, ServerHolder, WaiterOwner<Server> {
   readonly conn: Conn;
@@ -182,6 +179,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       if (steps.length > 0) {
         this.state = SessionState.Preparing;
         this.preparingSince = this.clock.now;
+        this.registry.debug(this, `varcache_apply: ${steps.join('; ')}`);
         align(server, steps, (error) => this.#prepared(server, error));
         return false;
       }
@@ -209,6 +207,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       return;
     }
     this.#attempts = 0;
+    this.parameters = canonical(this.parameters, server.parameters, (message) => this.registry.debug(this, message));
     this.#aligned(server);
     this.state = SessionState.Linked;
     this.intake.proceed();

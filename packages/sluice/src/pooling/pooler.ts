@@ -324,6 +324,10 @@ export class Pooler implements ClientRegistry {
     this.log.warn(message, this.describe(session));
   }
 
+  debug(session: Session, message: string): void {
+    if (this.log.wants('DEBUG')) this.log.debug(message, this.describe(session));
+  }
+
   sessionWaits(_session: Session): void {}
 
   describeRefusal(session: Session, reason: Refusal): ClientError {

@@ -65,7 +65,8 @@ export function asksLastValue(tree: unknown): boolean {
   const { stmts } = tree as { stmts?: { stmt?: Node }[] };
   if (stmts?.length !== 1 || stmts[0]!.stmt?.SelectStmt === undefined) return false;
   const called = calledIn(stmts[0]!.stmt);
-  return called !== null && called.some((name) => LAST_VALUE.test(name)) && called.every((name) => HARMLESS.test(name));
+  if (called === null || !called.some((name) => LAST_VALUE.test(name))) return false;
+  return called.every((name) => HARMLESS.test(name));
 }
 
 /** The names of the functions called; null when it modifies something. */

@@ -53,6 +53,10 @@ export class Log {
     this.write('ERROR', about, message);
   }
 
+  debug(message: string, about = ''): void {
+    this.write('DEBUG', about, message);
+  }
+
   noise(message: string, about = ''): void {
     this.write('NOISE', about, message);
   }
