@@ -63,6 +63,9 @@ const TIMEOUT = 'statement_timeout';
 /** Asks for the timeout first, and then without it: until the end of the simple query, which is a transaction. */
 const UNHURRIED = `SELECT 's', ${hex(`'${TIMEOUT}'`)}, ${hex(`pg_catalog.current_setting('${TIMEOUT}')`)}, NULL; SET LOCAL ${TIMEOUT} = 0; `;
 
+/** PostgreSQL must answer within this long, or its connection is given up. */
+const ANSWER_MS = 15_000;
+
 /** How often it is asked again when something cancels it: a very short timeout, a cancel request that came late. */
 const ATTEMPTS = 3;
 const QUERY_CANCELED = '57014';
@@ -92,6 +95,7 @@ export class Inventory implements ServerHolder {
   #error: string | null = null;
   #canceled = false;
   #ended = false;
+  #timer: NodeJS.Timeout | undefined;
 
   /**
    * `owner` holds the server otherwise, and hears what is not the answer. `answered` is called when the server is settled
@@ -107,6 +111,8 @@ export class Inventory implements ServerHolder {
     server.holder = this;
     this.#question = question(names, suspicion);
     this.#unhurried = names.has(TIMEOUT);
+    // Its client may be gone by then, and nobody else looks after the server.
+    this.#timer = setTimeout(() => server.close(`no answer about the session within ${ANSWER_MS / 1000} s`), ANSWER_MS);
     this.#send(server);
   }
 
@@ -152,45 +158,51 @@ export class Inventory implements ServerHolder {
     if (this.#error === null && this.#bytes > 4 * SESSION_BYTES)
       this.#error = 'the session has more of it than is carried along';
     const bytes = Buffer.concat(this.#chunks);
+    if (this.#canceled && this.#attempts < ATTEMPTS) {
+      this.#askAgain(server);
+      return;
+    }
+    clearTimeout(this.#timer);
     this.#passOn(bytes, UNASKED);
-    if (this.#canceled && this.#attempts < ATTEMPTS) this.#askAgain(server);
-    else this.#answered(this.#error ?? understood(findings(bytes), this.#unhurried));
+    this.#answered(this.#error ?? understood(findings(bytes), this.#unhurried));
   }
 
   #askAgain(server: Server): void {
     this.#unhurried = true;
-    this.#chunks = [];
-    this.#bytes = 0;
+    this.#chunks = [...messages(Buffer.concat(this.#chunks))].flatMap(([bytes, at, end]) =>
+      UNASKED.includes(bytes[at]!) ? [bytes.subarray(at, end)] : [],
+    );
     this.#error = null;
     this.#canceled = false;
     this.#send(server);
   }
 
   serverLost(server: Server, reason: string): void {
+    clearTimeout(this.#timer);
     this.#passOn(Buffer.concat(this.#chunks), [...UNASKED, 0x45]);
     this.#owner.serverLost(server, reason);
   }
 
   /** What is for the client: it comes when it comes. */
   #passOn(bytes: Buffer, types: readonly number[]): void {
-    for (const [at, end] of messages(bytes)) if (types.includes(bytes[at]!)) this.#owner.relay(bytes, at, end);
+    for (const [, at, end] of messages(bytes)) if (types.includes(bytes[at]!)) this.#owner.relay(bytes, at, end);
   }
 
   serverDrained(): void {}
 }
 
-function* messages(bytes: Buffer): Iterable<[at: number, end: number]> {
+function* messages(bytes: Buffer): Iterable<[bytes: Buffer, at: number, end: number]> {
   for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
     const end = at + 1 + lengthAt(bytes, at);
     if (end > bytes.length) return;
-    yield [at, end];
+    yield [bytes, at, end];
     at = end;
   }
 }
 
 function findings(bytes: Buffer): Finding[] {
   const found: Finding[] = [];
-  for (const [at, end] of messages(bytes)) {
+  for (const [, at, end] of messages(bytes)) {
     if (bytes[at] !== 0x44) continue;
     const [kind, name, value, isDefault] = parseDataRow(bytes, at + HEADER_BYTES, end).map((one) =>
       one === null ? null : Buffer.from(one).toString('latin1'),

@@ -68,8 +68,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.clock = clock;
     this.settings = settings;
     this.base = settings;
-    this.connectedAt = clock.now;
-    this.requestedAt = clock.now;
+    this.connectedAt = this.requestedAt = clock.now;
     this.waiter = new Waiter<Server>(this);
     this.intake = new Intake(this);
     conn.handler = this;
@@ -157,8 +156,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   served(entry: Entry<Server>): void {
-    const { traffic } = this.home;
-    traffic.waitMs += this.clock.now - this.waiter.since;
+    this.home.traffic.waitMs += this.clock.now - this.waiter.since;
     if (this.#link(entry)) this.intake.proceed();
   }
 
@@ -210,7 +208,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.parameters = canonical(this.parameters, server.parameters, (message) => this.registry.debug(this, message));
     this.#aligned(server);
     this.state = SessionState.Linked;
-    this.intake.proceed();
+    // What it was for may have been cancelled meanwhile.
+    if (this.intake.waiting || this.home.mode === 'session') this.intake.proceed();
+    else this.#unlink('clean');
   }
 
   /** Equal contents become one object. */
@@ -222,10 +222,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   /** PostgreSQL's answer for the first exchange of the backlog; the rest goes on. */
   cancelWaiting(): void {
-    if (this.state !== SessionState.Waiting || !this.intake.dropExchange()) return;
+    const waits = this.state === SessionState.Waiting;
+    if ((!waits && this.state !== SessionState.Preparing) || !this.intake.dropExchange()) return;
+    this.conn.write(CANCELED, 0, CANCELED.length);
+    // A server that is being brought in line, or asked, is to be so to the end.
+    if (!waits) return;
     this.home.pool.cancel(this.waiter);
     this.state = SessionState.Idle;
-    this.conn.write(CANCELED, 0, CANCELED.length);
     this.intake.proceed();
   }
 
@@ -237,6 +240,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   // The server's side.
   relay(buffer: Uint8Array, from: number, to: number): void {
+    if (this.state === SessionState.Closed) return;
     this.home.traffic.sent += to - from;
     TO_CLIENT.add(this.conn, buffer, from, to);
   }
@@ -298,16 +302,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       return;
     }
     this.#refusals = null;
-    if (this.#follow?.suspects && this.home.keeping === Keeping.Refuse) this.#throwAway(server);
-    else if (this.#follow?.suspects) this.#takeInventory(server);
+    if (this.#follow?.suspects && this.home.keeping === Keeping.Refuse) {
+      // Where nothing may be left of a transaction, whatever there is is thrown away.
+      this.#follow = null;
+      server.discardOwed = true;
+      this.#unlink('reset');
+    } else if (this.#follow?.suspects) this.#takeInventory(server);
     else if (this.pins.length === 0) this.#unlink('clean');
-  }
-
-  /** Where nothing may be left of a transaction, whatever there is is thrown away. */
-  #throwAway(server: Server): void {
-    this.#follow = null;
-    server.discardOwed = true;
-    this.#unlink('reset');
   }
 
   #takeInventory(server: Server): void {

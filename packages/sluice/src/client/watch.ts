@@ -94,7 +94,7 @@ function refused(session: Session, isQuery: boolean, refusal: RefusedText): Uint
  * PostgreSQL's code for a session that has drawn none.
  */
 function watchLastValue(session: Session, server: Server, isQuery: boolean): Verdict {
-  if (server.status !== Tx.Idle || server.queue.length > 0 || session.pins.length > 0) return 'pass';
+  if (server.status !== Tx.Idle || !server.settled || session.pins.length > 0) return 'pass';
   return refused(session, isQuery, {
     code: '55000',
     message:

@@ -9,6 +9,8 @@ const SCRATCH_BYTES = 131_072;
 
 export class Gather {
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  /** Whose bytes these are. */
+  #owner: Conn | null = null;
   #used = 0;
   #region: Uint8Array | null = null;
   #from = 0;
@@ -21,6 +23,7 @@ export class Gather {
   /** Adds bytes `from` to `to`; they must stay as they are until the next call of `flush` or `keep`. */
   add(conn: Conn, buffer: Uint8Array, from: number, to: number): void {
     if (from === to) return;
+    if (this.#owner !== conn) this.#begin(conn);
     if (this.#region !== null) {
       if (this.#region === buffer && this.#to === from) {
         this.#to = to;
@@ -33,9 +36,15 @@ export class Gather {
     this.#to = to;
   }
 
+  /** What somebody left behind without flushing it, by a bug or an exception, is nobody else's: it is thrown away. */
+  #begin(conn: Conn): void {
+    this.drop();
+    this.#owner = conn;
+  }
+
   /** Copies what was added, so that its source may change. */
   keep(conn: Conn): void {
-    if (this.#region === null) return;
+    if (this.#region === null || this.#owner !== conn) return;
     const size = this.#to - this.#from;
     if (this.#used + size > SCRATCH_BYTES) {
       this.#flushScratch(conn);
@@ -52,6 +61,7 @@ export class Gather {
 
   /** Sends everything. False: the connection queues; stop until it has drained. */
   flush(conn: Conn): boolean {
+    if (this.#owner !== conn) return conn.queued === 0;
     if (this.#used > 0) {
       this.keep(conn);
       this.#flushScratch(conn);

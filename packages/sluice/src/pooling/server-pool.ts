@@ -20,6 +20,8 @@ import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Wel
 /** What server_check_query says for a query of no text: the cheapest that PostgreSQL answers. */
 const EMPTY_QUERY = '<empty>';
 
+const UNHURRIED = 'SET statement_timeout = 0';
+
 /** A server that is checked or reset must answer within this long. */
 const UPKEEP_MS = 15_000;
 
@@ -213,9 +215,12 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   reset(entry: Entry<Server>): void {
     const server = entry.value!;
     const usual = this.shape.mode === 'session' || this.shape.resetAlways ? this.shape.resetQuery : '';
-    const discard = server.discardOwed ? 'DISCARD ALL' : usual;
+    const owed = server.discardOwed;
     server.discardOwed = false;
-    const clean = () => this.#upkeep(entry, discard || null, (ok) => this.pool.resetDone(entry, ok));
+    const done = (ok: boolean) => this.pool.resetDone(entry, ok);
+    const discard = (ok: boolean) => (ok ? this.#upkeep(entry, 'DISCARD ALL', done) : done(false));
+    // A very short statement_timeout can strike between its reset and the end of DISCARD ALL, and then hits the next query.
+    const clean = () => (owed ? this.#upkeep(entry, UNHURRIED, discard) : this.#upkeep(entry, usual || null, done));
     if (server.status === Tx.Idle) clean();
     else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));
   }

@@ -55,6 +55,8 @@ describe('the last value of a sequence', () => {
     "insert into t values (1); select currval('s')",
     "insert into t values (currval('s'))",
     'select lastval from t',
+    'select mine.lastval(3)',
+    "select mine.format('x'), currval('s')",
   ])('is not all, or not that: %s', (sql) => {
     expect(asks(sql)).toBe(false);
   });

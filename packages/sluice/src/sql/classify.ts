@@ -69,13 +69,18 @@ export function asksLastValue(tree: unknown): boolean {
   return called.every((name) => HARMLESS.test(name));
 }
 
+/** The name of a function of PostgreSQL's own, as far as the text tells; of others the whole of it. */
+function ofPostgres(path: readonly string[]): string {
+  return path.length === 1 || path[0] === 'pg_catalog' ? path.at(-1)! : path.join('.');
+}
+
 /** The names of the functions called; null when it modifies something. */
 function calledIn(node: unknown): string[] | null {
   if (typeof node !== 'object' || node === null) return [];
   const found: string[] = [];
   for (const [kind, child] of Object.entries(node)) {
     if (MODIFIES.test(kind)) return null;
-    if (kind === 'FuncCall') found.push(stringsOf((child as Node).funcname).at(-1) ?? '');
+    if (kind === 'FuncCall') found.push(ofPostgres(stringsOf((child as Node).funcname)));
     const inside = calledIn(child);
     if (inside === null) return null;
     found.push(...inside);
