@@ -470,6 +470,16 @@ describe('session_state = refuse', () => {
     expect(errorOf(answer)!.code).toBe('0A000');
   });
 
+  test('one that an error before it skipped has no say in the next', async () => {
+    await begin('session_state = refuse');
+    const { raw } = await RawClient.login({ ...server, port: sluice.port });
+    raw.send(wire.parse('', 'set work_mem = 1'), wire.parse('', 'listen x'), wire.sync());
+    raw.send(wire.parse('', 'create temp table t (a int)'), wire.sync());
+    const told = [];
+    for (let i = 0; i < 2; i++) told.push(errorOf(await raw.until('Z'))!.message);
+    expect(told).toEqual([expect.stringMatching(/^SET work_mem/), expect.stringMatching(/temporary relation t/)]);
+  });
+
   test('what ends with the transaction, and what follows anyway, is allowed', async () => {
     await begin('session_state = refuse');
     const a = await clients.pg();

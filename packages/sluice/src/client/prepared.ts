@@ -10,7 +10,6 @@ import type { Statement } from '../server/statements.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
 import { ClosedEffect, EvictedEffect, NamedEffect, PairEffect, ParsedEffect } from './statement-effects.ts';
-import { REFUSED_TEXT } from './watch.ts';
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
 const NAME_BYTES = 65_536;
@@ -176,13 +175,13 @@ function ensure(session: Session, server: Server, statement: Statement, pieces: 
 /** The texts of all prepared statements take what they may: the client is told so, in place of PostgreSQL's answer. */
 function noRoom(session: Session, server: Server): Interception {
   const { maxBytes } = session.registry.statements;
-  session.refuseNext({
+  const instead = session.refuseNext({
     code: '53400',
     message: `the texts of prepared statements exceed ${maxBytes} bytes (max_prepared_statement_bytes)`,
     hint: 'Close statements that are not needed, send values as parameters instead of in the text, or raise the setting.',
   });
   server.queue.sent(Reply.Parse);
-  return result('done', [parseText('', REFUSED_TEXT)]);
+  return result('done', [parseText('', instead)]);
 }
 
 /**

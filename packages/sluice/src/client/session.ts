@@ -150,9 +150,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.#follow.note(suspicion, text, this.server!);
   }
 
-  refuseNext(refusal: RefusedText): void {
+  refuseNext(refusal: RefusedText): string {
     this.#refusals ??= new Refusals();
-    this.#refusals.add(refusal);
+    return this.#refusals.add(refusal);
   }
 
   served(entry: Entry<Server>): void {

@@ -66,8 +66,8 @@ export interface Session {
   readonly pins: readonly Pin[];
   /** A statement that may leave something behind in the session goes to its server. */
   suspect(suspicion: Suspicion, text: string): void;
-  /** The statement that goes to the server next was replaced by one that fails: this is what the client is told. */
-  refuseNext(refusal: RefusedText): void;
+  /** Returns a text that fails, to be sent in place of the client's, which is told this. */
+  refuseNext(refusal: RefusedText): string;
   /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
   obtainServer(): boolean;
   /** A message goes to the server; the first one begins an exchange. */

@@ -21,24 +21,27 @@ import type { RefusedText, Session } from './side.ts';
 
 const QUERY = 0x51;
 
-/** What is sent in place of a refused text. PostgreSQL's own log shows it, hence the comment. */
-export const REFUSED_TEXT = '/* refused by the pooler */ not_sent_by_pooler';
-/** How PostgreSQL's error about it is told from all others. */
-const REFUSED_MARK = 'not_sent_by_pooler';
+/** What is sent in place of a refused text: PostgreSQL's own log shows it, hence the comment, and so does its error. */
+const REFUSED_TEXT = '/* refused by the pooler */ not_sent_by_pooler_';
+const REFUSED_MARK = /not_sent_by_pooler_(\d+)/;
 
-/** Refused statements whose errors have not come yet, oldest first. */
+/** Refused statements whose errors have not come yet. Those that an earlier error of their pipeline skipped get none. */
 export class Refusals {
-  readonly #refusals: RefusedText[] = [];
+  readonly #refusals = new Map<number, RefusedText>();
+  #last = 0;
 
-  add(refusal: RefusedText): void {
-    this.#refusals.push(refusal);
+  /** Returns the text to be sent instead. */
+  add(refusal: RefusedText): string {
+    this.#refusals.set(++this.#last, refusal);
+    return REFUSED_TEXT + this.#last;
   }
 
   /** What the client is told instead of this error; null: the error itself. */
   insteadOf(fields: ErrorFields | null): Uint8Array | null {
-    if (fields === null || !fields.message.includes(REFUSED_MARK)) return null;
-    const refusal = this.#refusals.shift();
+    const number = Number(REFUSED_MARK.exec(fields?.message ?? '')?.[1] ?? 0);
+    const refusal = this.#refusals.get(number);
     if (refusal === undefined) return null;
+    this.#refusals.delete(number);
     return errorResponse({ severity: 'ERROR', ...refusal });
   }
 }
@@ -85,8 +88,8 @@ export function watch(
 }
 
 function refused(session: Session, isQuery: boolean, refusal: RefusedText): Uint8Array {
-  session.refuseNext(refusal);
-  return isQuery ? query(REFUSED_TEXT) : parse('', REFUSED_TEXT);
+  const instead = session.refuseNext(refusal);
+  return isQuery ? query(instead) : parse('', instead);
 }
 
 /**

@@ -46,20 +46,27 @@ export class SystemResolver implements NameResolver {
   }
 }
 
+/** A query that its own time limit did not end: on some runtimes an answer can be lost, and who waits would wait for ever. */
+function within<T>(asked: Promise<T>, ms: number, name: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () =>
+      reject(Object.assign(new Error(`no answer about ${name} within ${ms} ms`), { code: 'ETIMEOUT' }));
+    const timer = setTimeout(late, ms);
+    asked.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
 /** These say that there is no such name, or none with an address: the next candidate may have one. */
 const NONE = new Set(['ENOTFOUND', 'ENODATA']);
 
 export class ConfResolver implements NameResolver {
   readonly #conf: ResolvConf;
-  readonly #resolver: InstanceType<typeof dns.Resolver>;
   readonly #readHosts: () => string;
 
   /** `readHosts` gives the text of the hosts file, '' where there is none. */
   constructor(conf: ResolvConf, readHosts: () => string) {
     this.#conf = conf;
     this.#readHosts = readHosts;
-    this.#resolver = new dns.Resolver({ timeout: conf.timeoutMs, tries: conf.attempts });
-    this.#resolver.setServers(conf.servers);
   }
 
   async addresses(name: string): Promise<Found> {
@@ -75,15 +82,29 @@ export class ConfResolver implements NameResolver {
     throw new LookupFailed(name, last);
   }
 
-  serial(zone: string): Promise<number> {
-    return this.#resolver.resolveSoa(zone).then(({ serial }) => serial);
+  async serial(zone: string): Promise<number> {
+    return (await within(this.#resolver().resolveSoa(zone), this.#longest, zone)).serial;
+  }
+
+  /** Another one for each question: on Bun a resolver answers from a cache of its own. */
+  #resolver(): InstanceType<typeof dns.Resolver> {
+    const resolver = new dns.Resolver({ timeout: this.#conf.timeoutMs, tries: this.#conf.attempts });
+    resolver.setServers(this.#conf.servers);
+    return resolver;
+  }
+
+  /** Milliseconds: each try waits twice as long as the one before, for each server, and a second more. */
+  get #longest(): number {
+    const { timeoutMs, attempts, servers } = this.#conf;
+    return timeoutMs * servers.length * (2 ** attempts - 1) + 1_000;
   }
 
   /** Both families at once; what one of them has is enough. */
   async #ask(name: string): Promise<Found | Error> {
+    const resolver = this.#resolver();
     const [four, six] = await Promise.allSettled([
-      this.#resolver.resolve4(name, { ttl: true }),
-      this.#resolver.resolve6(name, { ttl: true }),
+      within(resolver.resolve4(name, { ttl: true }), this.#longest, name),
+      within(resolver.resolve6(name, { ttl: true }), this.#longest, name),
     ]);
     const records = [four, six].flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
     if (records.length === 0) {
