@@ -42,15 +42,16 @@ pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log
     await this.#start();
   }
 
-  /** Resolves when the new process serves. */
-  async takeOver(): Promise<void> {
-    await this.#start('-R');
+  /** Resolves when the new process serves. `pgbouncer`: a PgBouncer to do it. */
+  async takeOver(pgbouncer: string | null = null): Promise<void> {
+    await this.#start(pgbouncer, '-R');
   }
 
-  async #start(...args: string[]): Promise<void> {
+  async #start(pgbouncer: string | null = null, ...args: string[]): Promise<void> {
     const up = () => this.log().split('process up: ').length;
     const before = up();
-    const child = spawn(process.execPath, [PROGRAM, '-q', ...AS_USER, ...args, this.#ini], {
+    const [program, ...first] = pgbouncer === null ? [process.execPath, PROGRAM] : [pgbouncer];
+    const child = spawn(program!, [...first, '-q', ...AS_USER, ...args, this.#ini], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     this.#processes.push({ child, ended: new Promise((resolve) => child.once('close', resolve)) });
@@ -66,6 +67,10 @@ pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log
   /** Of the n-th process: its exit code, when it has ended. */
   ended(n: number): Promise<number | null> {
     return this.#processes[n]!.ended;
+  }
+
+  pid(n: number): number {
+    return this.#processes[n]!.child.pid!;
   }
 
   isRunning(n: number): boolean {

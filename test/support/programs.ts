@@ -1,4 +1,4 @@
-/** Programs that a machine may have: psql and pgbench of Debian, or on the PATH. */
+/** Programs that a machine may have: psql, pgbench and PgBouncer of Debian, or on the PATH. */
 import { execFile } from 'node:child_process';
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -13,7 +13,7 @@ function debianFolders(): string[] {
 }
 
 function find(name: string): string | null {
-  for (const folder of [...debianFolders(), ...(process.env.PATH ?? '').split(delimiter)])
+  for (const folder of [...debianFolders(), ...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'])
     try {
       accessSync(join(folder, name), constants.X_OK);
       return join(folder, name);
@@ -25,6 +25,7 @@ function find(name: string): string | null {
 
 export const PSQL = find('psql');
 export const PGBENCH = find('pgbench');
+export const PGBOUNCER = process.env.PGBOUNCER ?? find('pgbouncer');
 
 export interface Outcome {
   code: number;

@@ -34,6 +34,8 @@ export interface DaemonOptions {
   log: Log;
   /** Reads the configuration again, for RELOAD; throws when it is no good, and the log has the reasons. Absent: nothing to read. */
   reread?: () => Config;
+  /** Another process has this one's place; what names this one is to go. */
+  replaced?: () => void;
   /** Called when a new configuration is in force: where the log goes may have changed. */
   reconfigured?: (config: Config) => void;
 }
@@ -144,7 +146,8 @@ export class Daemon implements ConsoleHost {
 
   shutDown(mode: 'now' | 'wait for clients' | 'wait for servers'): void {
     if (mode === 'now') {
-      this.stop();
+      if (this.operator.letGoPassedOn()) this.#serveTheRest();
+      else this.stop();
       return;
     }
     const ports = this.listeners.filter(({ target }) => !target.unix).map((listener) => listener.closeAfterLast());
@@ -152,6 +155,15 @@ export class Daemon implements ConsoleHost {
       this.log(`${mode === 'wait for clients' ? 'client' : 'server'} connections dropped, exiting`);
       this.stop();
     });
+  }
+
+  /** A PgBouncer has taken over (SHOW FDS, SHUTDOWN). It waits until its console is closed and the pidfile is gone. */
+  #serveTheRest(): void {
+    this.log(`another process has taken over, serving the ${this.pooler.sessions.size} clients that it could not take`);
+    this.#options.replaced?.();
+    this.operator.resume();
+    this.letGo();
+    this.console.endAll('server shutting down');
   }
 
   letGo(): void {
@@ -194,6 +206,7 @@ export class Daemon implements ConsoleHost {
     this.#stopped = true;
     notifySystemd('STOPPING=1');
     this.#janitor.stop();
+    this.operator.letGoPassedOn();
     for (const listener of this.listeners) listener.close();
     this.console.endAll('server shutting down');
     for (const session of [...this.pooler.sessions.values()]) session.disconnect('server shutting down', '57P01');

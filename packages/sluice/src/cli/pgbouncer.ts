@@ -78,7 +78,8 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   } catch (error) {
     throw new CliError((error as Error).message);
   }
-  const daemon = newDaemon(path, config, target);
+  const withoutPidFile = () => (pidfile === '' ? undefined : removePidFile(pidfile));
+  const daemon = newDaemon(path, config, target, withoutPidFile);
   let succeeding: Succeeding | null = null;
   try {
     if (reboot) succeeding = await succeed(config);
@@ -91,10 +92,7 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
   }
-  const served = serveUntilStopped(daemon, {
-    service: true,
-    cleanUp: () => (pidfile === '' ? undefined : removePidFile(pidfile)),
-  });
+  const served = serveUntilStopped(daemon, { service: true, cleanUp: withoutPidFile });
   daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
   void succeeding?.carryOn(daemon.pooler);
   process.send?.(UP);
@@ -102,13 +100,14 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   await served;
 }
 
-export function newDaemon(path: string, config: Config, target: LogTarget): Daemon {
+export function newDaemon(path: string, config: Config, target: LogTarget, replaced?: () => void): Daemon {
   try {
     return new Daemon({
       config,
       log: target.log,
       reread: () => readConfig(path, target.log),
       reconfigured: (changed) => target.apply(changed),
+      ...(replaced && { replaced }),
     });
   } catch (error) {
     if (error instanceof TlsSetupError || error instanceof AccessError || error instanceof ConfigFileError)

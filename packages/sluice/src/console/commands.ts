@@ -2,12 +2,14 @@
  * The console's commands: a row each, with what it takes and what it does. Texts of errors are PgBouncer's where it has
  * them: scripts match on them.
  */
+import type { Listener } from '../net/listen.ts';
 import type { HandedOver } from '../pooling/hand-over.ts';
 import { type Operator, OperatorError } from '../pooling/operator.ts';
 import { columns, type Table } from './table.ts';
 
 /** What only the daemon can do: files and the process. */
 export interface ConsoleHost {
+  readonly listeners: readonly Listener[];
   /** Reads the configuration again; throws an OperatorError when it is no good, and nothing was changed then. */
   reload(): void;
   /** SET: returns warnings; throws an OperatorError when it was refused. */

@@ -4,6 +4,8 @@
  */
 import type { Column } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
+import { descriptorsPass } from '../net/descriptors.ts';
+import { type DescriptorRow, descriptorRows } from '../pooling/descriptor-rows.ts';
 import type { ConsoleAccess, ConsoleClient, ConsoleDoor } from '../pooling/desk.ts';
 import type { Operator } from '../pooling/operator.ts';
 import type { Pooler } from '../pooling/pooler.ts';
@@ -11,6 +13,7 @@ import { Snapshot } from '../pooling/snapshot.ts';
 import type { ConsoleHost } from './commands.ts';
 import { type Answer, columnsOf, type InterpreterContext, interpret } from './interpreter.ts';
 import { ConsoleSession } from './session.ts';
+import type { Carried } from './table.ts';
 import { type ConsoleRow, CONSOLE as NAMES } from './view.ts';
 
 interface Open {
@@ -81,21 +84,36 @@ export class Console implements ConsoleDoor {
   }
 
   run(sql: string, { access, own }: Pick<ConsoleClient, 'access' | 'own'>): Promise<Answer> {
-    const traffic = this.#pooler.consoleTraffic;
-    traffic.queries++;
-    traffic.transactions++;
+    const pooler = this.#pooler;
+    pooler.consoleTraffic.queries++;
+    pooler.consoleTraffic.transactions++;
+    // While anything is read and written here, two processes with one connection would spoil it.
+    const passesDescriptors = own && descriptorsPass && pooler.pauseMode === 'suspended';
+    let descriptors: readonly DescriptorRow[] | null = null;
     const context: InterpreterContext = {
       operator: this.operator,
       host: this.#host,
       own,
       view: () => ({
-        snapshot: new Snapshot(this.#pooler),
-        config: this.#pooler.config,
+        snapshot: new Snapshot(pooler),
+        config: pooler.config,
         consoles: [...this.#open].map(consoleRow),
         version: this.#version,
+        passesDescriptors,
+        descriptors: () => {
+          descriptors ??= descriptorRows(pooler, this.#host.listeners).filter(
+            ({ passing }) => passing !== null || !passesDescriptors,
+          );
+          return descriptors;
+        },
       }),
     };
     return interpret(sql, access === 'admin', context);
+  }
+
+  /** Of rows with descriptors: another process has this one. */
+  passedOn(carried: Carried): void {
+    this.operator.passedOn(carried.done);
   }
 
   columnsOf(sql: string): readonly Column[] | null {

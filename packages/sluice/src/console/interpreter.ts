@@ -54,7 +54,7 @@ async function command(
   admin: boolean,
   context: InterpreterContext,
 ): Promise<Answer> {
-  if (isShow(name)) return show(sql, arg, context);
+  if (isShow(name)) return show(sql, arg, admin, context);
   const key = name.toLowerCase();
   const found = Object.hasOwn(COMMANDS, key) ? COMMANDS[key]! : null;
   if (found === null || (found.argument === 'none' && arg !== '')) throw invalid(sql);
@@ -74,17 +74,16 @@ async function command(
   return { kind: 'done', tag, table: table ?? null, notices: [] };
 }
 
-function show(sql: string, name: string, context: InterpreterContext): Answer {
+function show(sql: string, name: string, admin: boolean, context: InterpreterContext): Answer {
   if (name.toLowerCase() === 'help')
     return { kind: 'done', tag: 'SHOW', table: null, notices: [{ message: 'Console usage', detail: HELP }] };
   const view = findView(name);
   if (view === null) throw invalid(sql);
-  return {
-    kind: 'done',
-    tag: 'SHOW',
-    table: { columns: view.columns, rows: view.rows(context.view()) },
-    notices: [],
-  };
+  if (view.adminOnly === true && !admin) throw new OperatorError('admin access needed');
+  const seen = context.view();
+  const { columns } = view;
+  const carries = seen.passesDescriptors ? view.carries?.(seen) : undefined;
+  return { kind: 'done', tag: 'SHOW', table: { columns, rows: view.rows(seen), carries }, notices: [] };
 }
 
 function set({ key, value }: Extract<Parsed, { kind: 'set' }>, admin: boolean, { host }: InterpreterContext): Answer {

@@ -28,6 +28,7 @@ import type { ConsoleClient } from '../pooling/desk.ts';
 import { OperatorError } from '../pooling/operator.ts';
 import type { Console } from './console.ts';
 import type { Answer } from './interpreter.ts';
+import { passRows } from './passing.ts';
 import { tableMessages } from './table.ts';
 
 /** Commands are short; a longer message is a mistake or an attack. */
@@ -107,7 +108,7 @@ export class ConsoleSession {
     try {
       const answer = await this.#console.run(sql, this.#client);
       if (answer.kind === 'silent') return;
-      this.#answer(answer, true);
+      await this.#answer(answer, true);
     } catch (error) {
       this.#fail(error as Error);
     }
@@ -136,7 +137,7 @@ export class ConsoleSession {
       case 'E': {
         const { portal } = parseExecute(body, 0, body.length);
         const answer = await this.#console.run(this.#find(this.#portals, portal, 'portal').sql, this.#client);
-        if (answer.kind !== 'silent') this.#answer(answer, false);
+        if (answer.kind !== 'silent') await this.#answer(answer, false);
         return true;
       }
       case 'C': {
@@ -179,7 +180,7 @@ export class ConsoleSession {
     return found;
   }
 
-  #answer(answer: Exclude<Answer, { kind: 'silent' }>, withHead: boolean): void {
+  async #answer(answer: Exclude<Answer, { kind: 'silent' }>, withHead: boolean): Promise<void> {
     if (answer.kind === 'empty') {
       this.#send(EMPTY_QUERY);
       return;
@@ -187,7 +188,11 @@ export class ConsoleSession {
     const messages = answer.notices.map(({ message, detail }) =>
       noticeResponse({ severity: 'NOTICE', code: '00000', message, detail }),
     );
-    if (answer.table !== null) messages.push(...tableMessages(answer.table, withHead));
+    const { table } = answer;
+    if (table?.carries !== undefined) {
+      this.#send(concat(...messages.splice(0), ...tableMessages({ ...table, rows: [] }, withHead)));
+      await passRows(this.#conn, table, (carried) => this.#console.passedOn(carried));
+    } else if (table !== null) messages.push(...tableMessages(table, withHead));
     this.#send(concat(...messages, commandComplete(answer.tag)));
   }
 

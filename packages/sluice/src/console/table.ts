@@ -16,9 +16,20 @@ type Letter = keyof typeof LETTERS;
 
 export type Cell = string | number | bigint | boolean | Date | null;
 
+/** A descriptor that is passed on with a row. */
+export interface Carried {
+  readonly fd: number;
+  /** Asked when its turn has come. */
+  possible(): boolean;
+  /** The other process has it, and goes on with it when this one ends. */
+  done(): void;
+}
+
 export interface Table {
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Cell[])[];
+  /** For each row what is passed on with it. */
+  readonly carries?: readonly (Carried | null)[] | undefined;
 }
 
 /** `types`: a letter a column. */
@@ -29,8 +40,11 @@ export function columns(types: string, names: readonly string[]): readonly Colum
 
 export function tableMessages({ columns: heads, rows }: Table, withHead: boolean): Uint8Array[] {
   const messages = withHead ? [rowDescription(heads)] : [];
-  for (const row of rows) messages.push(dataRow(row.map(cellText)));
-  return messages;
+  return [...messages, ...rows.map(rowMessage)];
+}
+
+export function rowMessage(row: readonly Cell[]): Uint8Array {
+  return dataRow(row.map(cellText));
 }
 
 function cellText(cell: Cell): string | null {

@@ -1,8 +1,9 @@
 /** What a SHOW view is: fixed columns, and rows made from a snapshot. */
 import type { Column } from '@sluice/wire';
 import { CONSOLE_DATABASE, type Config } from '../config/index.ts';
+import type { DescriptorRow } from '../pooling/descriptor-rows.ts';
 import type { Snapshot } from '../pooling/snapshot.ts';
-import type { Cell } from './table.ts';
+import type { Carried, Cell } from './table.ts';
 
 /** What views may look at. */
 export interface ViewContext {
@@ -12,6 +13,10 @@ export interface ViewContext {
   readonly consoles: readonly ConsoleRow[];
   /** As `--version` prints it. */
   readonly version: string;
+  /** The same at each call. For a client that is handed the descriptors themselves, those that can be. */
+  descriptors(): readonly DescriptorRow[];
+  /** The client is handed them. */
+  readonly passesDescriptors: boolean;
 }
 
 export interface ConsoleRow {
@@ -29,7 +34,11 @@ export interface ConsoleRow {
 
 export interface View {
   readonly columns: readonly Column[];
+  /** It tells what others than admin_users must not know. */
+  readonly adminOnly?: true;
   rows(context: ViewContext): (readonly Cell[])[];
+  /** For each row the descriptor that goes with it. */
+  carries?(context: ViewContext): readonly (Carried | null)[];
 }
 
 /** The console's database, its user and pool, as they stand in the views. */

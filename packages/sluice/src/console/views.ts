@@ -1,5 +1,6 @@
 /** Every SHOW view by its name: a file and a row. */
 import * as entries from './show/entries.ts';
+import { FDS } from './show/fds.ts';
 import { PINS } from './show/pins.ts';
 import { PEER_POOLS, PEERS, POOLS } from './show/pools.ts';
 import { ACTIVE_SOCKETS, CLIENTS, SERVERS, SOCKETS } from './show/sockets.ts';
@@ -14,6 +15,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
   databases: entries.DATABASES,
   dns_hosts: entries.DNS_HOSTS,
   dns_zones: entries.DNS_ZONES,
+  fds: FDS,
   lists: entries.LISTS,
   mem: entries.MEM,
   peer_pools: PEER_POOLS,

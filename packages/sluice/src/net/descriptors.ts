@@ -63,19 +63,59 @@ export function closeDescriptor(fd: number): void {
   libc().func('int close(int fd)')(fd);
 }
 
+/** sendmsg with one descriptor. */
+class Courier {
+  readonly #calls: Calls;
+  readonly #control = Buffer.alloc(CMSG.space);
+
+  constructor(calls: Calls) {
+    this.#calls = calls;
+    this.#control.writeBigUInt64LE(BigInt(CMSG.length), 0);
+    this.#control.writeInt32LE(SOL_SOCKET, CMSG.levelAt);
+    this.#control.writeInt32LE(SCM_RIGHTS, CMSG.typeAt);
+  }
+
+  /** How many bytes went, and the descriptor with them; null: nothing for now, as the receiver's buffer is full. */
+  send(over: number, to: Buffer | null, data: Uint8Array, fd: number): number | null {
+    this.#control.writeInt32LE(fd, CMSG.fdAt);
+    const message = {
+      name: to,
+      namelen: to?.length ?? 0,
+      iov: [{ base: data, len: data.length }],
+      iovlen: 1,
+      control: this.#control,
+      controllen: CMSG.space,
+      flags: 0,
+    };
+    const sent = Number(this.#calls.sendmsg(over, message, MSG_DONTWAIT | MSG_NOSIGNAL));
+    if (sent >= 0) return sent;
+    const code = lastError();
+    // ETOOMANYREFS: more descriptors under way than this process may have open.
+    if (code === 'EAGAIN' || code === 'ENOBUFS' || code === 'ETOOMANYREFS') return null;
+    throw new Error(`sendmsg: ${code}`);
+  }
+}
+
+/** Sends descriptors over a connected Unix stream, each with bytes of what is written there. */
+export class DescriptorStream {
+  readonly #courier = new Courier(calls());
+
+  /** How many bytes went over `over`, and `fd` with the first; null: try again later. Throws when nobody is there. */
+  send(over: number, data: Uint8Array, fd: number): number | null {
+    return this.#courier.send(over, null, data, fd);
+  }
+}
+
 export class DescriptorSender {
   readonly #calls = calls();
+  readonly #courier = new Courier(this.#calls);
   readonly #fd: number;
   readonly #to: Buffer;
-  readonly #control = Buffer.alloc(CMSG.space);
 
   /** `path`: the receiver's. */
   constructor(path: string) {
     this.#fd = open(this.#calls);
     this.#to = unixAddress(path);
-    this.#control.writeBigUInt64LE(BigInt(CMSG.length), 0);
-    this.#control.writeInt32LE(SOL_SOCKET, CMSG.levelAt);
-    this.#control.writeInt32LE(SCM_RIGHTS, CMSG.typeAt);
   }
 
   /**
@@ -83,21 +123,7 @@ export class DescriptorSender {
    * receiver is gone.
    */
   send({ text, fd }: Parcel): boolean {
-    this.#control.writeInt32LE(fd, CMSG.fdAt);
-    const data = Buffer.from(text);
-    const message = {
-      name: this.#to,
-      namelen: this.#to.length,
-      iov: [{ base: data, len: data.length }],
-      iovlen: 1,
-      control: this.#control,
-      controllen: CMSG.space,
-      flags: 0,
-    };
-    if (Number(this.#calls.sendmsg(this.#fd, message, MSG_DONTWAIT | MSG_NOSIGNAL)) >= 0) return true;
-    const code = lastError();
-    if (code === 'EAGAIN' || code === 'ENOBUFS') return false;
-    throw new Error(`sendmsg: ${code}`);
+    return this.#courier.send(this.#fd, this.#to, Buffer.from(text), fd) !== null;
   }
 
   close(): void {

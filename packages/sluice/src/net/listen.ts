@@ -143,6 +143,7 @@ class NodeListener implements Listener {
 
   async closeAfterLast(): Promise<void> {
     const { shared, unix, port } = this.target;
+    if (this.released || this.#closed) return;
     if (shared && fastConnsWork && refuseHandshakes(this.fd)) {
       this.#door.deaf = true;
       await new Promise((resolve) => setTimeout(resolve, HANDSHAKE_MS));

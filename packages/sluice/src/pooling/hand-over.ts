@@ -5,13 +5,13 @@
  * pinned and replicating ones.
  */
 import { EntryState } from '@sluice/core';
-import { ClientSession } from '../client/session.ts';
-import { type Session, SessionState } from '../client/side.ts';
+import type { ClientSession } from '../client/session.ts';
+import type { Session } from '../client/side.ts';
 import type { DescriptorSender } from '../net/descriptors.ts';
 import { PARCEL_BYTES } from '../net/descriptors.ts';
-import { isMovable } from '../net/fast-conn.ts';
 import type { Listener } from '../net/listen.ts';
 import type { Server } from '../server/server.ts';
+import { isAtRest, isSpare, letClientGo, letServerGo } from './at-rest.ts';
 import {
   type ClientParcel,
   encodeParcel,
@@ -24,8 +24,6 @@ import {
 } from './parcels.ts';
 import type { Pooler } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
-
-const HANDED_OVER = 'handed over to another process';
 
 /** What one step came to. */
 export interface HandedOver {
@@ -82,14 +80,10 @@ export class HandOver {
 
   /** True: passed on. False: it stays for now. Null: the successor takes no more at the moment. */
   #client(session: Session): boolean | null {
-    const { conn, intake } = session as ClientSession;
-    if (!(session instanceof ClientSession) || session.state !== SessionState.Idle) return false;
-    if (session.home.replication || session.pins.length > 0 || !intake.empty || intake.paused) return false;
-    if (!isMovable(conn)) return false;
-    const sent = this.#send(this.#clientParcel(session), conn.fd);
+    if (!isAtRest(session)) return false;
+    const sent = this.#send(this.#clientParcel(session), session.conn.fd);
     if (sent !== true) return sent;
-    conn.letGo();
-    session.drop(HANDED_OVER);
+    letClientGo(session);
     return true;
   }
 
@@ -115,16 +109,10 @@ export class HandOver {
   }
 
   #server(pool: ServerPool, server: Server): boolean | null {
-    const { conn } = server;
-    // Those who wait here are served here.
-    if (pool.replication || pool.pool.queue.length > 0 || pool.mode === 'session' || pool.welcome === null)
-      return false;
-    if (!server.settled || server.closedBecause !== null || server.discardOwed || !isMovable(conn)) return false;
-    const sent = this.#send(this.#serverParcel(pool, server), conn.fd);
+    if (!isSpare(pool, server)) return false;
+    const sent = this.#send(this.#serverParcel(pool, server), server.conn.fd);
     if (sent !== true) return sent;
-    conn.letGo();
-    server.closedBecause = HANDED_OVER;
-    server.onClose(null);
+    letServerGo(server);
     return true;
   }
 

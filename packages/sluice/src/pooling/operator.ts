@@ -29,6 +29,7 @@ const REMOVED = 'database removed';
 export class Operator {
   readonly #pooler: Pooler;
   readonly #waits = new Set<Wait>();
+  readonly #passedOn: (() => void)[] = [];
   #shutDownWait: (() => void) | null = null;
 
   constructor(pooler: Pooler) {
@@ -59,6 +60,7 @@ export class Operator {
     const wasSuspended = pooler.pauseMode === 'suspended';
     pooler.pauseMode = 'active';
     this.#breakOff();
+    this.#passedOn.length = 0;
     if (wasSuspended) this.#holdAll(false);
     for (const pool of pooler.pools.values())
       if (pooler.databases.get(pool.database)?.paused !== true) pool.pool.resume();
@@ -89,6 +91,18 @@ export class Operator {
       if (suspendTimeoutMs > 0 && pooler.clock.now - begun >= suspendTimeoutMs) this.#dropUnflushed();
       return this.#unflushed().length === 0;
     });
+  }
+
+  /** While suspended: another process has a connection, and goes on with it when this one ends (SHOW FDS). A RESUME forgets it. */
+  passedOn(letGo: () => void): void {
+    if (this.#pooler.pauseMode === 'suspended') this.#passedOn.push(letGo);
+  }
+
+  /** What another process has leaves without a word to the other side. False: none has anything. */
+  letGoPassedOn(): boolean {
+    const all = this.#passedOn.splice(0);
+    for (const letGo of all) letGo();
+    return all.length > 0;
   }
 
   disable(name: string): void {

@@ -135,7 +135,8 @@ export function restoreScramKeys({ scramKeys }: StoredCredentials): ScramKeys | 
   return { clientKey: fromBase64(clientKey), serverKey: fromBase64(serverKey), storedKey: fromBase64(storedKey) };
 }
 
-function secretText(secret: Secret): string {
+/** As it stands in a userlist. */
+export function secretText(secret: Secret): string {
   if (secret.kind === 'scram') return formatScramSecret(secret);
   return secret.kind === 'md5' ? secret.hash : secret.password;
 }
