@@ -147,15 +147,14 @@ describe('sluice check', () => {
     expect((await outcome(['start', path])).code).toBe(1);
   });
 
-  test('what this version does not do is named, and stops the start where it would open a door', async () => {
+  test('what this version cannot do stops the start, by name', async () => {
     const path = file(
       'simple.ini',
-      '[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\nauth_type = pam\nhttp_listen = 127.0.0.1:1\n',
+      '[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\nauth_type = pam\n',
     );
     const { code, text } = await outcome(['start', path]);
     expect(code).toBe(1);
-    expect(text).toMatch(/simple\.ini:5|pam/);
-    expect(text).toMatch(/simple\.ini:6: http_listen has no effect/);
+    expect(text).toMatch(/simple\.ini:5: .*pam/);
   });
 
   test('sums a good file up', async () => {

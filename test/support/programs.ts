@@ -12,8 +12,11 @@ function debianFolders(): string[] {
   }
 }
 
-function find(name: string): string | null {
-  for (const folder of [...debianFolders(), ...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'])
+function find(
+  name: string,
+  folders = [...debianFolders(), ...(process.env.PATH ?? '').split(delimiter)],
+): string | null {
+  for (const folder of folders)
     try {
       accessSync(join(folder, name), constants.X_OK);
       return join(folder, name);
@@ -25,7 +28,8 @@ function find(name: string): string | null {
 
 export const PSQL = find('psql');
 export const PGBENCH = find('pgbench');
-export const PGBOUNCER = process.env.PGBOUNCER ?? find('pgbouncer');
+/** Not from the PATH, where ours has that name. */
+export const PGBOUNCER = process.env.PGBOUNCER ?? find('pgbouncer', ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin']);
 
 export interface Outcome {
   code: number;

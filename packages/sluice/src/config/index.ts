@@ -33,8 +33,6 @@ export { at, closest, formatProblem, hasErrors, type Problem, Problems, quote, t
 export { renderSettings } from './render.ts';
 export {
   CONSOLE_DATABASE,
-  type ListenAddress,
-  parseListenAddress,
   parseTlsProtocols,
   TLS_VERSIONS,
   type TlsVersion,

@@ -199,7 +199,6 @@ auth_file = users.txt
 peer_id = 1
 unix_socket_mode = 0770
 server_tls_protocols = secure
-http_listen = 127.0.0.1:9127
 query_wait_timeout = 0.5
 `;
   const files = { 'more.ini': '[databases]\nextra =\n' };

@@ -19,7 +19,6 @@ describe('docs/settings.md', () => {
   it('marks the settings that PgBouncer does not have', () => {
     const own = [...page.matchAll(/^\| `(\w+)` \*\*Sluice\*\*/gm)].map((match) => match[1]).sort();
     expect(own).toEqual([
-      'http_listen',
       'log_format',
       'max_prepared_statement_bytes',
       'server_lifetime_jitter',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkListenAddress, checkTlsProtocols, parseListenAddress, parseTlsProtocols } from './setting-checks.ts';
+import { checkTlsProtocols, parseTlsProtocols } from './setting-checks.ts';
 
 describe('TLS protocols', () => {
   it.each([
@@ -25,28 +25,4 @@ describe('TLS protocols', () => {
       expect(checkTlsProtocols(text)).toMatch(/^a list of tlsv1\.0/);
     },
   );
-});
-
-describe('an address to listen on', () => {
-  it.each([
-    ['127.0.0.1:9127', '127.0.0.1', 9127],
-    ['[::1]:9127', '::1', 9127],
-    ['localhost:0', 'localhost', 0],
-    ['*:65535', '*', 65_535],
-  ])('%s is host %s and port %d', (text, host, port) => {
-    expect(parseListenAddress(text)).toEqual({ host, port });
-    expect(checkListenAddress(text)).toBeNull();
-  });
-
-  it.each(['9127', ':9127', '127.0.0.1', '127.0.0.1:', '127.0.0.1:65536', '::1:9127', '[::1]', '[host]:1', 'a b:1'])(
-    '%j is refused',
-    (text) => {
-      expect(parseListenAddress(text)).toBeNull();
-      expect(checkListenAddress(text)).toMatch(/^an address and a port/);
-    },
-  );
-
-  it('may be empty, which turns it off', () => {
-    expect(checkListenAddress('')).toBeNull();
-  });
 });

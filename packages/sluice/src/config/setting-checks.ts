@@ -60,22 +60,3 @@ export function checkTlsProtocols(text: string): string | null {
   if (parseTlsProtocols(text) !== null) return null;
   return 'a list of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, all or secure, separated by commas, that leaves one at least';
 }
-
-/** An address and a port, as http_listen takes it: `127.0.0.1:9127`, `[::1]:9127`, `localhost:9127`; `*` is all. */
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** @returns null when the text is not an address, a colon and a port from 0 to 65535. */
-export function parseListenAddress(text: string): ListenAddress | null {
-  const match = /^(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:[\]]+)):([0-9]{1,5})$/.exec(text);
-  if (match === null) return null;
-  const port = Number(match[3]);
-  return port > 65535 ? null : { host: match[1] ?? match[2] ?? '', port };
-}
-
-export function checkListenAddress(text: string): string | null {
-  if (text === '' || parseListenAddress(text) !== null) return null;
-  return 'an address and a port such as 127.0.0.1:9127 or [::1]:9127, or empty to turn it off';
-}

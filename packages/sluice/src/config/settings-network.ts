@@ -1,7 +1,7 @@
 // Owns the rows about the log, metrics, and the sockets' low-level options.
 // It must not know how values are read.
 
-import { checkListenAddress, SYSLOG_FACILITIES } from './setting-checks.ts';
+import { SYSLOG_FACILITIES } from './setting-checks.ts';
 import type { SettingRow } from './setting-row.ts';
 
 const LOG = { scopes: ['global'], reload: true, group: 'Log and metrics' } as const;
@@ -57,15 +57,6 @@ export const NETWORK_ROWS = {
     values: SYSLOG_FACILITIES,
     default: 'daemon',
     doc: 'The syslog facility of our lines.',
-  },
-  http_listen: {
-    ...LOG,
-    kind: 'string',
-    default: '',
-    reload: false,
-    check: checkListenAddress,
-    own: true,
-    doc: 'Address and port of health checks, metrics and dashboard, such as 127.0.0.1:9127. Empty: off.',
   },
   pkt_buf: {
     ...NETWORK,
