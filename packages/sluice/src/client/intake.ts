@@ -6,6 +6,8 @@
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
+import type { Server } from '../server/server.ts';
+import { exchangeEnd, hasUnnamed, mayForget, textAt } from './glance.ts';
 import { Keeping } from './home.ts';
 import { intercept, mayNameOne } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
@@ -15,7 +17,7 @@ import { mayNameStatement, watch } from './watch.ts';
 /** What may pile up from a client that waits for a server before it is no longer read. */
 const BACKLOG_BYTES = 65_536;
 /** Replies owed at which a pipelining client is no longer read, until half of them have come. */
-export const PIPELINE_REPLIES = 65_536;
+const PIPELINE_REPLIES = 65_536;
 
 /** Why a session ends that sent Terminate; PgBouncer's words. */
 export const TERMINATED = 'client close request';
@@ -46,6 +48,10 @@ export class Intake {
   #recorded: Buffer | null = null;
   #repeated: Buffer | null = null;
   #repeatDue = false;
+  /** The backlog waits for what the server says to messages before it. */
+  #held = false;
+  /** The unnamed statement is DEALLOCATE or DISCARD. */
+  #unnamedForgets = false;
   #bodyLeft = 0;
   #bodyForward = false;
   #carry: Buffer | null = null;
@@ -70,6 +76,10 @@ export class Intake {
       this.#queueUp(buffer, start, end);
       return;
     }
+    if (this.#repeatDue) {
+      this.#backlog = Buffer.from(buffer.subarray(start, end));
+      return;
+    }
     this.#record(buffer, start, end);
     let at = start;
     if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
@@ -91,7 +101,7 @@ export class Intake {
 
   /** May the last exchange, of which `owed` replies are owed, be sent once more when it has ended? Not for the second time. */
   repeatLater(owed: number): boolean {
-    if (this.#recorded === null || this.#recorded === this.#repeated) return false;
+    if (this.#recorded === null || this.#recorded === this.#repeated || !this.empty) return false;
     this.#repeated = repeatablePart(this.#recorded, owed);
     this.#repeatDue = this.#repeated !== null;
     return this.#repeatDue;
@@ -101,8 +111,17 @@ export class Intake {
   repeats(): boolean {
     if (!this.#repeatDue) return false;
     this.#repeatDue = false;
+    const later = this.#backlog;
+    this.#backlog = null;
     this.take(this.#repeated!, 0, this.#repeated!.length);
+    if (later !== null) this.take(later, 0, later.length);
     return true;
+  }
+
+  /** Answers have come: what waits for them goes on. */
+  serverScanned({ conn, queue }: Server): void {
+    if (conn.queued === 0 && queue.length < PIPELINE_REPLIES / 2) this.resume();
+    if (this.#held && !queue.unsure) this.proceed();
   }
 
   #flush(): void {
@@ -122,7 +141,7 @@ export class Intake {
   }
 
   resume(): void {
-    if (!this.paused) return;
+    if (!this.paused || this.#backlog !== null) return;
     this.paused = false;
     this.#session.conn.resume();
   }
@@ -210,9 +229,11 @@ export class Intake {
         this.#session.drop(TERMINATED);
         return;
       }
+      if (this.#session.home.maxPrepared > 0) this.#lookForDiscard(what, buffer, at, end);
       if (this.#concerns(what, buffer, at, end)) {
         this.#send(buffer, from, at);
         from = at;
+        if (what !== Front.Query && this.#mustWait(what, buffer, at, end)) return;
         const done = this.#examine(what, buffer, at, Math.min(end, at + size), size);
         if (done === 0) return;
         if (done > 0) {
@@ -270,6 +291,30 @@ export class Intake {
     this.#note(FRONT[buffer[at]!]!);
     TO_SERVER.add(server.conn, verdict, 0, verdict.length);
     return end - at;
+  }
+
+  /**
+   * A message that names a statement is not looked at while it is open whether what the client sent before holds: an error in that,
+   * or a DISCARD, would make the books wrong by which it is understood. Their Sync has been sent, so the answer comes.
+   */
+  #mustWait(what: number, buffer: Buffer, at: number, end: number): boolean {
+    if (!this.#session.server!.queue.unsure || this.#session.home.maxPrepared === 0) return false;
+    if (!mayNameOne(what, buffer, at, end) || (what === Front.Bind && hasUnnamed(buffer, at, end))) return false;
+    this.#backlog = Buffer.from(buffer.subarray(at, end));
+    this.#held = true;
+    return true;
+  }
+
+  /** What throws prepared statements away changes the books when it is answered. */
+  #lookForDiscard(what: number, buffer: Buffer, at: number, end: number): void {
+    if (what === Front.Bind) {
+      if (this.#unnamedForgets) this.#session.server!.queue.changesBooks();
+      return;
+    }
+    if (what !== Front.Query && what !== Front.Parse) return;
+    const forgets = mayForget(buffer, what === Front.Query ? at + HEADER_BYTES : textAt(buffer, at, end), end);
+    if (what === Front.Parse) this.#unnamedForgets = forgets;
+    if (forgets) this.#session.server!.queue.changesBooks();
   }
 
   /** Prepared statements. */
@@ -331,6 +376,7 @@ export class Intake {
   proceed(): void {
     const backlog = this.#backlog;
     this.#backlog = null;
+    this.#held = false;
     this.resume();
     if (backlog !== null) this.take(backlog, 0, backlog.length);
   }
@@ -351,16 +397,4 @@ export class Intake {
     this.#carry = null;
     this.#carried = 0;
   }
-}
-
-/** Where the first exchange of a backlog ends: behind its first Query, FunctionCall or Sync; -1 when it is not all here. */
-function exchangeEnd(backlog: Buffer): number {
-  for (let at = 0; at + HEADER_BYTES <= backlog.length; ) {
-    const what = FRONT[backlog[at]!]!;
-    const end = at + lengthAt(backlog, at) + 1;
-    if (end > backlog.length || end <= at) return -1;
-    if (what === Front.Query || what === Front.Function || what === Front.Sync) return end;
-    at = end;
-  }
-  return -1;
 }

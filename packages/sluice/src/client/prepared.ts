@@ -9,7 +9,14 @@ import type { Server } from '../server/server.ts';
 import type { Statement } from '../server/statements.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
-import { ClosedEffect, EvictedEffect, NamedEffect, PairEffect, ParsedEffect } from './statement-effects.ts';
+import {
+  ClosedEffect,
+  EvictedEffect,
+  NamedEffect,
+  PairEffect,
+  ParsedEffect,
+  RepeatedEffect,
+} from './statement-effects.ts';
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
 const NAME_BYTES = 65_536;
@@ -79,9 +86,9 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
     session.registry.warn(session, `prepared statement '${name}' was already prepared`);
     // PostgreSQL refuses to prepare a name twice: a second Parse of the server's name brings that very error.
     ensure(session, server, statement, pieces);
-    server.queue.sent(Reply.Parse);
+    const repeated = new RepeatedEffect(session, server, name, statement);
+    if (!server.queue.sent(Reply.Parse, Action.Forward, repeated)) store.drop(statement);
     pieces.push(parseMessage(statement));
-    store.drop(statement);
     return result('done', pieces);
   }
   const effect = new NamedEffect(session, name, statement);
@@ -115,6 +122,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   const statement = session.statements.get(buffer.toString('latin1', portalEnd + 1, nameEnd));
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
+  if (statement.forgets) server.queue.changesBooks();
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
   server.queue.sent(Reply.Bind, Action.Forward, statement.use);

@@ -15,7 +15,7 @@ import { ATTEMPTS, align, alignment, canonical, QUERY_CANCELED } from './align.t
 import { ANSWERS, CANCELED } from './answers.ts';
 import { Follow, type Pin } from './follow.ts';
 import { type ClientHome, type ClientRegistry, Keeping } from './home.ts';
-import { Intake, PIPELINE_REPLIES, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
+import { Intake, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
 import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
@@ -290,9 +290,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   serverScanned(server: Server): void {
     this.clock.update();
     if (!TO_CLIENT.flush(this.conn)) server.pauseReading();
+    if (this.state === SessionState.Linked) this.intake.serverScanned(server);
     if (this.state !== SessionState.Linked) return;
-    if (this.intake.paused && server.conn.queued === 0 && server.queue.length < PIPELINE_REPLIES / 2)
-      this.intake.resume();
     if (!server.settled || server.closedBecause !== null) return;
     if (this.intake.repeats()) return;
     const { mode } = this.home;
@@ -333,7 +332,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   serverDrained(): void {
-    if (!this.intake.waiting) this.intake.resume();
+    this.intake.resume();
   }
 
   serverLost(server: Server, reason: string): void {
@@ -354,12 +353,13 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.queryAt = 0;
     this.transactionAt = 0;
     this.idleInTransactionAt = 0;
+    this.intake.resume(); // it may have waited for this server to take more
     server.resumeReading();
     this.#release(server, this.generation, as);
   }
 
   #release(server: Server, generation: number, as: 'clean' | 'reset'): void {
-    const reset = as === 'reset' || this.home.resetAlways;
+    const reset = as === 'reset' || this.home.resetAlways || server.discardOwed;
     server.resetOwed = reset;
     this.home.pool.release(server.entry, generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
   }

@@ -23,12 +23,22 @@ export class NamedEffect implements Effect {
     this.#session.statements.set(this.#name, this.#statement);
   }
 
+  /** It never came to that. */
+  giveUp(): void {
+    this.#session.registry.statements.drop(this.#statement);
+  }
+
   confirm(): void {}
 
   revert(): void {
     if (this.#session.statements.get(this.#name) !== this.#statement) return;
     this.#session.statements.delete(this.#name);
     this.#session.registry.statements.drop(this.#statement);
+  }
+
+  again(): void {
+    this.#session.registry.statements.retain(this.#statement);
+    this.apply();
   }
 }
 
@@ -37,6 +47,7 @@ export class ClosedEffect implements Effect {
   readonly #session: Session;
   readonly #name: string;
   readonly #statement: Statement;
+  #gone = false;
 
   constructor(session: Session, name: string, statement: Statement) {
     this.#session = session;
@@ -53,8 +64,50 @@ export class ClosedEffect implements Effect {
   }
 
   revert(): void {
-    if (this.#session.isOver) this.confirm();
+    if (this.#session.isOver || this.#gone) this.confirm();
     else this.#session.statements.set(this.#name, this.#statement);
+  }
+
+  again(): void {
+    const { statements, registry } = this.#session;
+    if (statements.get(this.#name) !== this.#statement) {
+      this.#gone = true;
+      return;
+    }
+    // The name was given after the books were emptied, and has just been written down again.
+    statements.delete(this.#name);
+    registry.statements.drop(this.#statement);
+  }
+}
+
+/**
+ * A name that the client has was to be prepared once more, which PostgreSQL refuses; unless the name was given up before, by
+ * something whose answer had not come. Holds the reference that `take` gave.
+ */
+export class RepeatedEffect implements Effect {
+  readonly #named: NamedEffect;
+  readonly #parsed: ParsedEffect;
+  readonly #session: Session;
+  readonly #name: string;
+
+  constructor(session: Session, server: Server, name: string, statement: Statement) {
+    this.#named = new NamedEffect(session, name, statement);
+    this.#parsed = new ParsedEffect(server, statement);
+    this.#session = session;
+    this.#name = name;
+  }
+
+  confirm(): void {
+    if (this.#session.isOver || this.#session.statements.get(this.#name) !== undefined) {
+      this.#named.giveUp();
+      return;
+    }
+    this.#named.apply();
+    this.#parsed.apply();
+  }
+
+  revert(): void {
+    this.#named.giveUp();
   }
 }
 
@@ -77,6 +130,10 @@ export class ParsedEffect implements Effect {
   revert(): void {
     this.#server.statements.remove(this.#statement);
   }
+
+  again(): void {
+    this.apply();
+  }
 }
 
 /** The server was told to forget a statement. */
@@ -85,6 +142,7 @@ export class EvictedEffect implements Effect {
   readonly #store: StatementStore;
   readonly #statement: Statement;
   readonly #wasStale: boolean;
+  #gone = false;
 
   constructor(server: Server, store: StatementStore, statement: Statement) {
     this.#server = server;
@@ -104,9 +162,15 @@ export class EvictedEffect implements Effect {
 
   revert(): void {
     const { statements } = this.#server;
-    statements.add(this.#statement);
-    if (this.#wasStale) statements.invalidate(this.#statement);
+    if (!this.#gone) statements.add(this.#statement);
+    if (!this.#gone && this.#wasStale) statements.invalidate(this.#statement);
     this.#store.leave(this.#statement);
+  }
+
+  again(): void {
+    const { statements } = this.#server;
+    if (statements.has(this.#statement)) statements.remove(this.#statement);
+    else this.#gone = true;
   }
 }
 
@@ -129,5 +193,10 @@ export class PairEffect implements Effect {
   revert(): void {
     this.#second.revert();
     this.#first.revert();
+  }
+
+  again(): void {
+    this.#first.again();
+    this.#second.again();
   }
 }

@@ -247,6 +247,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.context.log.warn(error.message, this.describe(server));
   }
 
+  failedItself(server: Server, error: Error): void {
+    this.context.log.error(`bug: ${error.stack ?? error.message}`, this.describe(server));
+  }
+
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void {
     this.context.log.write('WARNING', this.describe(server), `server ${severity.toLowerCase()}: ${fields.message}`);
     // PostgreSQL is about to close it: nobody may get it in the moment that is left.

@@ -44,6 +44,8 @@ export interface ServerWatcher {
   serverClosed(server: Server, reason: string): void;
   /** The connection broke with an error of the system's. Before `serverClosed`. */
   connectionBroke(server: Server, error: Error): void;
+  /** A mistake of this program's, on which the connection is closed. */
+  failedItself(server: Server, error: Error): void;
   /** A notice or error that nobody asked for, for the log. */
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void;
 }

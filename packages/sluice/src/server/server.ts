@@ -21,7 +21,7 @@ import {
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
-import { rejectedPlan, ServerStatements, type StatementStore } from './statements.ts';
+import { knowsOtherStatements, rejectedPlan, ServerStatements, type StatementStore } from './statements.ts';
 
 /** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
 const COLLECT_BYTES = 1_048_576;
@@ -88,6 +88,7 @@ export class Server implements ConnHandler {
     return (
       this.queue.length === 0 &&
       !this.queue.copyIn &&
+      !this.queue.untrusted &&
       !this.queue.syncMissing &&
       this.owedBody === 0 &&
       this.#bodyLeft === 0 &&
@@ -152,9 +153,9 @@ export class Server implements ConnHandler {
       this.holder?.serverScanned(this);
     } catch (error) {
       // A server that sends nonsense, or a bug of ours: this connection is not to be trusted, the others are unharmed.
-      this.close(
-        error instanceof ProtocolError ? `protocol violation: ${error.message}` : String((error as Error).stack),
-      );
+      const isOurs = !(error instanceof ProtocolError);
+      if (isOurs) this.watcher.failedItself(this, error as Error);
+      this.close(isOurs ? 'internal error of the pooler, see its log' : `protocol violation: ${error.message}`);
     }
   }
 
@@ -338,6 +339,7 @@ export class Server implements ConnHandler {
     this.statements.clear();
     this.settings = everything ? AS_AT_LOGIN : new SessionSettings(this.settings.values);
     this.holder?.discarded(everything ? 'everything' : 'statements');
+    this.queue.changeAgain();
   }
 
   #completes(kind: Reply, passing: boolean): boolean {
@@ -377,6 +379,7 @@ export class Server implements ConnHandler {
       if (this.holder !== null && fatal) this.holder.errorRelayed(fields);
       return this.holder !== null && fatal;
     }
+    if (knowsOtherStatements(fields)) this.discardOwed = true;
     const stale = rejectedPlan(fields, this.queue.headEffect);
     if (stale !== null) this.statements.invalidate(stale);
     const again = stale !== null && this.holder.planRejected(this);

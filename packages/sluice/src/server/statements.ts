@@ -14,6 +14,8 @@ export class Statement {
   /** Parse's body after the name: query, NUL, parameter types. */
   readonly tail: Uint8Array;
   readonly serverName: string;
+  /** It is DEALLOCATE or DISCARD. */
+  readonly forgets: boolean;
   /** What it may leave behind in the session; undefined: nobody has looked. */
   suspicion: Suspicion | null | undefined = undefined;
   /** Names that clients have for it, and Parses under way. */
@@ -28,6 +30,7 @@ export class Statement {
     this.key = key;
     this.tail = tail;
     this.serverName = `PGBOUNCER_${id}`;
+    this.forgets = forgetsStatements(key);
     this.use = new StatementUse(this);
   }
 }
@@ -35,6 +38,7 @@ export class Statement {
 /** Tells, when a reply is an error, which statement it is about. */
 export class StatementUse implements Effect {
   readonly statement: Statement;
+  readonly harmless = true;
 
   constructor(statement: Statement) {
     this.statement = statement;
@@ -44,12 +48,25 @@ export class StatementUse implements Effect {
   revert(): void {}
 }
 
+/** Does a text begin with DEALLOCATE or DISCARD? */
+export function forgetsStatements(text: string): boolean {
+  return /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(?:deallocate|discard)\b/i.test(text);
+}
+
 /** "cached plan must not change result type", in whichever language. */
 const PLAN_REJECTED = 'RevalidateCachedQuery';
 
 /** The statement that PostgreSQL refuses to run since its result would have other columns than before; null: another error. */
 export function rejectedPlan(error: ErrorFields | null, about: Effect | null): Statement | null {
   return error?.routine === PLAN_REJECTED && about instanceof StatementUse ? about.statement : null;
+}
+
+/**
+ * PostgreSQL does not know a statement of ours, or has it already: what is written down of the server is not what it has. (Or the
+ * client has prepared a name twice, where it comes to no more than a reset.)
+ */
+export function knowsOtherStatements(error: ErrorFields | null): boolean {
+  return (error?.code === '26000' || error?.code === '42P05') && error.message.includes('PGBOUNCER_');
 }
 
 /** All statements of the process, by text. */
@@ -84,8 +101,13 @@ export class StatementStore {
       this.#byKey.set(key, statement);
       this.bytes += tail.length;
     }
-    if (statement.names++ === 0) this.#unnamed.delete(statement);
+    this.retain(statement);
     return statement;
+  }
+
+  /** One name more for a statement that somebody has. */
+  retain(statement: Statement): void {
+    if (statement.names++ === 0) this.#unnamed.delete(statement);
   }
 
   /** One name less. */
@@ -161,6 +183,7 @@ export class ServerStatements {
   }
 
   add(statement: Statement): void {
+    if (this.#known.has(statement.id)) return;
     statement.servers++;
     this.bytes += statement.tail.length;
     this.#known.set(statement.id, statement);

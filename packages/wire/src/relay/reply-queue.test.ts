@@ -158,12 +158,74 @@ describe('copy in', () => {
     expect([queue.copyIn, queue.length]).toEqual([false, 1]);
   });
 
-  test('another query in the middle of a simple copy makes it fail and gets no reply of its own', () => {
+  test('a query behind a simple copy is owed its reply: the copy may have failed by its data before', () => {
     const queue = new ReplyQueue();
     sent(queue, Query);
     queue.copyInStarted();
-    expect(queue.sent(Query)).toBe(false);
+    sent(queue, Query);
+    queue.failed();
+    queue.pop();
     expect(kinds(queue)).toEqual([Query]);
+    const early = new ReplyQueue();
+    sent(early, Query, Query);
+    early.copyInStarted();
+    expect(kinds(early)).toEqual([Query, Query]);
+  });
+
+  test('after a Sync into a copy that fails nobody knows whether it is answered', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Query);
+    queue.copyInStarted();
+    queue.sent(Sync);
+    queue.failed();
+    queue.pop();
+    expect([queue.length, queue.untrusted]).toEqual([0, true]);
+    const well = new ReplyQueue();
+    sent(well, Query);
+    well.copyInStarted();
+    well.sent(Sync);
+    sent(well, CopyEnd);
+    well.pop();
+    sent(well, Query);
+    well.failed();
+    expect(well.untrusted).toBe(false);
+  });
+});
+
+describe('whether books are sure', () => {
+  const effect = { confirm() {}, revert() {} };
+  test('they are not from the Sync of messages that change them to its answer', () => {
+    const queue = new ReplyQueue();
+    queue.sent(Parse, Action.Forward, effect);
+    expect(queue.unsure).toBe(false);
+    sent(queue, Sync, Bind, Sync);
+    expect(queue.unsure).toBe(true);
+    queue.pop();
+    expect(queue.unsure).toBe(true);
+    queue.pop();
+    expect(queue.unsure).toBe(false);
+  });
+
+  test('an error leaves them unsure until the Sync is answered', () => {
+    const queue = new ReplyQueue();
+    queue.sent(Parse, Action.Forward, effect);
+    sent(queue, Sync);
+    queue.failed();
+    expect(queue.unsure).toBe(true);
+    queue.pop();
+    expect(queue.unsure).toBe(false);
+  });
+
+  test('a change that shows with a query’s answer counts with it; harmless effects do not count', () => {
+    const queue = new ReplyQueue();
+    queue.sent(Parse, Action.Forward, { ...effect, harmless: true });
+    sent(queue, Sync);
+    expect(queue.unsure).toBe(false);
+    queue.changesBooks();
+    sent(queue, Query);
+    expect(queue.unsure).toBe(true);
+    queue.clear();
+    expect(queue.unsure).toBe(false);
   });
 });
 

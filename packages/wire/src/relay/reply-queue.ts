@@ -41,13 +41,19 @@ export type Action = (typeof Action)[keyof typeof Action];
 
 const KIND = 15;
 const ACTION = 48;
+/** With it ends a group of messages that changed somebody's books: until it has come nobody knows what holds. */
+const UNSURE = 64;
 
 /** What an exchange changed in somebody's books on the assumption that it would succeed. */
 export interface Effect {
+  /** It changes nothing that others look at. */
+  readonly harmless?: true;
   /** The reply came: it holds. */
   confirm(): void;
   /** An earlier or its own error made the server skip it: undo. Called newest first. */
   revert(): void;
+  /** The books were emptied by something sent before it (DISCARD): what of it still holds is written down again. */
+  again?(): void;
 }
 
 export class ReplyQueue {
@@ -57,6 +63,13 @@ export class ReplyQueue {
   copyIn = false;
   /** An error was reported and no Sync has been sent since: the server ignores everything up to the next one. */
   skipping = false;
+  /** Nobody can tell what is still to come: it must not be given to anybody else. */
+  untrusted = false;
+  /** Sync was sent into a copy: swallowed if the copy goes well, answered if it has failed before. */
+  #syncInCopy = false;
+  /** The group that is being sent changes books. */
+  #changing = false;
+  #unsure = 0;
   /** Kind of the last message that reached the server. */
   #last: Reply = Reply.None;
   #ring = new Uint8Array(16);
@@ -66,6 +79,19 @@ export class ReplyQueue {
   /** Extended messages were sent and no Sync after them: the server may be inside an implicit transaction. */
   get syncMissing(): boolean {
     return this.skipping || (this.#last >= Reply.Parse && this.#last <= Reply.Close);
+  }
+
+  /**
+   * Books were changed by messages whose Sync or Query has not been answered: an error may undo it. What looks at them, and can wait
+   * for that answer, must.
+   */
+  get unsure(): boolean {
+    return this.#unsure > 0;
+  }
+
+  /** The group that is being sent changes books in a way that shows when it is answered. */
+  changesBooks(): void {
+    this.#changing = true;
   }
 
   /** Kind of the oldest reply owed. */
@@ -83,9 +109,15 @@ export class ReplyQueue {
     return this.length === 0 || this.#effects === null ? null : this.#effects[this.#at]!;
   }
 
+  /** The books were emptied by what the oldest reply owed is about, or what was before it. */
+  changeAgain(): void {
+    if (this.#effects === null) return;
+    for (let i = 0; i < this.length; i++) this.#effects[(this.#at + i) & (this.#ring.length - 1)]?.again?.();
+  }
+
   /** The oldest reply owed is not for the client after all. */
   skipHead(): void {
-    if (this.length > 0) this.#ring[this.#at] = (this.#ring[this.#at]! & KIND) | Action.Skip;
+    if (this.length > 0) this.#ring[this.#at] = (this.#ring[this.#at]! & ~ACTION) | Action.Skip;
   }
 
   /**
@@ -98,11 +130,14 @@ export class ReplyQueue {
       this.skipping = false;
     }
     if (this.copyIn && kind !== Reply.CopyEnd) {
-      if (kind === Reply.Sync) return false;
-      // Anything else makes the copy fail. In a simple query the server consumes the message with that; in the
-      // extended protocol it skips to the next Sync.
+      if (kind === Reply.Sync) {
+        this.#syncInCopy = true;
+        return false;
+      }
+      // Anything else is answered: after the copy where that has failed by then, and otherwise by an error that ends the
+      // connection. (Before PostgreSQL 14 a Query in a simple copy vanished with it: then one reply too many is awaited, and
+      // the server stays with its client, which is better than one too few.)
       this.copyIn = false;
-      if (this.head === Reply.Query) return false;
     }
     if (kind === Reply.CopyEnd) {
       if (this.copyIn) {
@@ -115,7 +150,8 @@ export class ReplyQueue {
     if (action !== Action.Answer && kind !== Reply.CopyEnd) this.#last = kind;
     if (this.length === this.#ring.length) this.#grow();
     const index = (this.#at + this.length) & (this.#ring.length - 1);
-    this.#ring[index] = kind | action;
+    if (effect !== null && effect.harmless !== true) this.#changing = true;
+    this.#ring[index] = kind | action | (endsGroup(kind) ? this.#endGroup() : 0);
     if (effect !== null) {
       this.#effects ??= new Array<Effect | null>(this.#ring.length).fill(null);
       this.#effects[index] = effect;
@@ -127,25 +163,23 @@ export class ReplyQueue {
   /** The oldest reply came (or was answered by us). */
   pop(): void {
     if (this.length === 0) throw new Error('bug: a reply came that nobody owed');
-    const effect = this.#takeEffect(this.#at);
-    this.#at = (this.#at + 1) & (this.#ring.length - 1);
-    this.length--;
+    const effect = this.#takeHead();
+    this.#syncInCopy = false;
     effect?.confirm();
     // CopyEnd without a copy is ignored by the server.
-    while (this.length > 0 && (this.#ring[this.#at]! & KIND) === Reply.CopyEnd) this.#dropHead();
+    while (this.length > 0 && this.head === Reply.CopyEnd) this.#takeHead();
   }
 
   /** The server reported an error for the oldest reply owed. Simple: ReadyForQuery follows. Extended: skip to Sync. */
   failed(): void {
     this.copyIn = false;
+    if (this.#syncInCopy) this.untrusted = true;
     const head = this.head;
     if (head === Reply.Query || head === Reply.Sync || head === Reply.Function || head === Reply.None) return;
     const dropped: Effect[] = [];
     while (this.length > 0 && this.head !== Reply.Sync) {
-      const effect = this.#takeEffect(this.#at);
+      const effect = this.#takeHead();
       if (effect !== null) dropped.push(effect);
-      this.#at = (this.#at + 1) & (this.#ring.length - 1);
-      this.length--;
     }
     if (this.length === 0) this.skipping = true;
     for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
@@ -156,19 +190,18 @@ export class ReplyQueue {
     this.copyIn = true;
     const kept: number[] = [];
     const effects: (Effect | null)[] = [];
-    const simple = this.head === Reply.Query;
     for (let i = 0; i < this.length; i++) {
       const index = (this.#at + i) & (this.#ring.length - 1);
       const kind = this.#ring[index]! & KIND;
       const effect = this.#takeEffect(index);
       if (i > 0 && this.copyIn) {
-        if (kind === Reply.Sync) continue;
-        this.copyIn = false;
-        if (kind === Reply.CopyEnd) continue;
-        if (simple) {
-          effect?.revert();
+        if (kind === Reply.Sync) {
+          this.#syncInCopy = true;
+          if ((this.#ring[index]! & UNSURE) !== 0) this.#unsure--;
           continue;
         }
+        this.copyIn = false;
+        if (kind === Reply.CopyEnd) continue;
       }
       kept.push(this.#ring[index]!);
       effects.push(effect);
@@ -186,21 +219,31 @@ export class ReplyQueue {
   clear(): void {
     const dropped: Effect[] = [];
     while (this.length > 0) {
-      const effect = this.#takeEffect(this.#at);
+      const effect = this.#takeHead();
       if (effect !== null) dropped.push(effect);
-      this.#at = (this.#at + 1) & (this.#ring.length - 1);
-      this.length--;
     }
     this.copyIn = false;
     this.skipping = false;
+    this.untrusted = false;
+    this.#syncInCopy = false;
+    this.#changing = false;
     this.#last = Reply.None;
     for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
   }
 
-  #dropHead(): void {
-    this.#takeEffect(this.#at);
+  #takeHead(): Effect | null {
+    const effect = this.#takeEffect(this.#at);
+    if ((this.#ring[this.#at]! & UNSURE) !== 0) this.#unsure--;
     this.#at = (this.#at + 1) & (this.#ring.length - 1);
     this.length--;
+    return effect;
+  }
+
+  #endGroup(): number {
+    if (!this.#changing) return 0;
+    this.#changing = false;
+    this.#unsure++;
+    return UNSURE;
   }
 
   #takeEffect(index: number): Effect | null {
@@ -232,4 +275,8 @@ export class ReplyQueue {
     this.#effects = effects;
     this.#at = 0;
   }
+}
+
+function endsGroup(kind: Reply): boolean {
+  return kind === Reply.Sync || kind === Reply.Query || kind === Reply.Function;
 }
