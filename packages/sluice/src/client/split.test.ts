@@ -23,13 +23,18 @@ class FakeConn implements Conn {
   remote = { address: '127.0.0.1', port: 1, unix: false };
   local = { address: '127.0.0.1', port: 2, unix: false };
   readonly written: number[] = [];
+  paused = false;
   write(buffer: Uint8Array, start: number, end: number): boolean {
     this.written.push(...buffer.subarray(start, end));
-    return true;
+    return this.queued === 0;
   }
   gather(): void {}
-  pause(): void {}
-  resume(): void {}
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+  }
   hold(): void {}
   end(): void {
     this.closed = true;
@@ -315,5 +320,17 @@ describe('from the client', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe('a server that is slow to take what it is sent', () => {
+  test('is not waited for by a client whose answer has come: the next one serves it', () => {
+    const { session, serverConn, clientConn } = makeSession();
+    // As over TLS: the answer can be here before the connection says that everything has left.
+    serverConn.queued = 1;
+    feed(session, wire.query('select 1'), []);
+    expect([session.state, clientConn.paused]).toEqual([SessionState.Linked, true]);
+    feed(session.server!, wire.concat(wire.commandComplete('SELECT 1'), wire.readyForQuery(Tx.Idle)), []);
+    expect([session.state, clientConn.paused]).toEqual([SessionState.Idle, false]);
   });
 });
