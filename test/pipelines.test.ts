@@ -173,9 +173,7 @@ describe('prepared statements', () => {
       settings: 'pool_mode = transaction\ndefault_pool_size = 1\n',
     });
     const [a, direct] = [await login(), await login(true)];
-    await ask(direct, [
-      wire.query("drop table if exists plans; create table plans (a text); insert into plans values ('first')"),
-    ]);
+    await ask(direct, [wire.query("create table plans (a text); insert into plans values ('first')")]);
     await ask(a, [wire.parse('s', 'select * from plans'), ...use('s')]);
     await ask(direct, [wire.query('alter table plans add b int')]);
     a.send(wire.bind('', 's'), wire.describe('P', ''), wire.execute(''), wire.sync());
@@ -186,6 +184,7 @@ describe('prepared statements', () => {
     passOn();
     expect(show(await a.until('Z'))).toBe('2 T first C Z');
     expect(show(await a.until('Z'))).toBe('1 2 second C Z');
+    await ask(direct, [wire.query('drop table plans')]);
     between.close();
   });
 });
@@ -202,15 +201,16 @@ describe('COPY FROM STDIN that fails by its data', () => {
   test.each(Object.entries(behind))('with %s behind it: nobody else gets the answer', async (_name, messages) => {
     sluice = await startSluice(server, { settings: 'pool_mode = transaction\ndefault_pool_size = 1\n' });
     const [a, b] = [await login(), await login()];
-    await ask(a, [wire.query('drop table if exists numbers; create table numbers (n int)')]);
+    await ask(a, [wire.query('create table copied_numbers (n int)')]);
     for (const early of [false, true]) {
       const copier = await login();
-      copier.send(wire.query('copy numbers from stdin'));
+      copier.send(wire.query('copy copied_numbers from stdin'));
       if (!early) await copier.until('G');
       copier.send(bad, ...messages);
       await new Promise((resolve) => setTimeout(resolve, 50));
       for (let i = 0; i < 3; i++) expect(await ask(b, [wire.query(`select 'of b ${i}'`)])).toEqual([`T of b ${i} C Z`]);
       copier.socket.destroy();
     }
+    await ask(await login(true), [wire.query('drop table copied_numbers')]);
   });
 });
