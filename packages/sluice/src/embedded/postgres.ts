@@ -217,14 +217,23 @@ function run(program: string, args: readonly string[], as: { uid?: number; gid?:
   });
 }
 
-/** A port of 127.0.0.1 that nobody listens on now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, HOST, () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
+/** Below what Linux, macOS and Windows give to outgoing connections: one of those could take the port before it is listened on. */
+const PORTS = { first: 10_240, count: 20_000 } as const;
+
+/** A port of 127.0.0.1 that nobody listens on now. Rejects when none can be had. */
+export async function freePort(): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    const error = await probe(port);
+    if (error === null) return port;
+    if (error.code !== 'EADDRINUSE' || attempt === 100) throw error;
+  }
+}
+
+function probe(port: number): Promise<NodeJS.ErrnoException | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', resolve);
+    server.listen(port, HOST, () => server.close(() => resolve(null)));
   });
 }
