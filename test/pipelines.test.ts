@@ -189,6 +189,101 @@ describe('prepared statements', () => {
   });
 });
 
+/** A conversation at random, the same for each seed, all of whose answers a direct connection gives too. */
+class Talk {
+  #state: number;
+  readonly #id: number;
+
+  constructor(seed: number, id: number) {
+    this.#state = (seed * 7_919 + id * 104_729) >>> 0;
+    this.#id = id;
+  }
+
+  below(n: number): number {
+    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((this.#state / 2 ** 32) * n);
+  }
+
+  pick<T>(all: readonly T[]): T {
+    return all[this.below(all.length)]!;
+  }
+
+  #text(): string {
+    const own = `select 'client ${this.#id}', $1::text`;
+    return this.pick([own, own, 'select $1::int', `select ${this.below(5)}, $1::text`, 'sel ect']);
+  }
+
+  #message(): Uint8Array[] {
+    const name = this.pick(['a', 'b', 'c', 'PGBOUNCER_1']);
+    switch (this.below(8)) {
+      case 0:
+      case 1:
+        return [wire.parse(name, this.#text())];
+      case 2:
+        return [wire.close('S', name)];
+      case 3:
+        return [wire.close('S', name), wire.parse(name, this.#text()), wire.describe('S', name)];
+      case 4:
+        return run('select 1/0');
+      default:
+        return [wire.bind('', name, [this.pick(['7', '7', 'x'])]), wire.describe('P', ''), wire.execute('')];
+    }
+  }
+
+  exchange(): Uint8Array {
+    if (this.below(8) === 0)
+      return wire.query(this.pick([`select 'client ${this.#id}'`, 'deallocate all', 'discard all', 'select 1/0', '']));
+    return wire.concat(...Array.from({ length: 1 + this.below(4) }, () => this.#message()).flat(), wire.sync());
+  }
+}
+
+describe('conversations at random', () => {
+  const SEEDS = process.env.PIPELINE_SEED ? [Number(process.env.PIPELINE_SEED)] : [1, 2, 3, 4, 5, 6];
+
+  test.each(SEEDS)('seed %i (PIPELINE_SEED): three clients of one server get what they get directly', async (seed) => {
+    sluice = await startSluice(server, {
+      settings: `pool_mode = transaction\ndefault_pool_size = 1\nmax_prepared_statements = ${1 + (seed % 4)}\n`,
+    });
+    const talks = async (direct: boolean, id: number) => {
+      const [raw, talk, cuts] = [await login(direct), new Talk(seed, id), new Talk(seed + 1, id)];
+      const heard: string[] = [];
+      for (let round = 0; round < 40; round++) {
+        const exchanges = Array.from({ length: 1 + talk.below(8) }, () => talk.exchange());
+        const bytes = wire.concat(...exchanges);
+        for (let at = 0; at < bytes.length; ) {
+          const step = cuts.below(3) === 0 ? 1 + cuts.below(40) : bytes.length;
+          raw.socket.write(bytes.subarray(at, at + step));
+          at += step;
+          if (at < bytes.length && cuts.below(4) === 0) await new Promise((resolve) => setImmediate(resolve));
+        }
+        for (const _ of exchanges) heard.push(`${round}: ${show(await raw.until('Z'))}`);
+      }
+      return heard;
+    };
+    const ids = [1, 2, 3];
+    const pooled = await Promise.all(ids.map((id) => talks(false, id)));
+    const direct = await Promise.all(ids.map((id) => talks(true, id)));
+    expect(pooled).toEqual(direct);
+    expect(sluice.output()).not.toMatch(/bug:|protocol violation/);
+  });
+});
+
+describe('COPY FROM STDIN in the extended protocol, with the Sync sent along', () => {
+  test.each([
+    ['by its data', [wire.copyData(Buffer.from('no number\n')), wire.copyDone(), wire.sync()]],
+    ['by its client', [wire.copyData(Buffer.from('1\n')), wire.copyFail('no'), wire.sync()]],
+  ])('fails %s: its server goes back to the pool', async (_how, messages) => {
+    sluice = await startSluice(server, { settings: 'pool_mode = transaction\ndefault_pool_size = 1\n' });
+    const [a, b] = [await login(), await login()];
+    await ask(a, [wire.query('create table if not exists copied_so (n int)')]);
+    a.send(...run('copy copied_so from stdin'), wire.sync());
+    await a.until('G');
+    expect(await ask(a, messages)).toEqual([expect.stringMatching(/^(22P02|57014) Z$/)]);
+    expect(await ask(b, [wire.query('select 1')])).toEqual(['T 1 C Z']);
+    expect(await ask(a, [wire.query('drop table copied_so')])).toEqual(['C Z']);
+  });
+});
+
 describe('COPY FROM STDIN that fails by its data', () => {
   const bad = wire.copyData(Buffer.from('no number\n'));
   const slow = wire.query("select 'of a' from pg_sleep(0.2)");

@@ -7,7 +7,7 @@ import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
-import { exchangeEnd, hasUnnamed, mayForget, textAt } from './glance.ts';
+import { DiscardWatch, exchangeEnd, hasUnnamed, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
 import { intercept, mayNameOne } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
@@ -25,21 +25,6 @@ export const TERMINATED = 'client close request';
 export const TO_SERVER = new Gather();
 export const TO_CLIENT = new Gather();
 
-/** The reply that each kind of frontend message makes the server owe; None where it owes nothing. */
-const OWED: readonly Reply[] = (() => {
-  const owed: Reply[] = new Array(Front.Terminate + 1).fill(Reply.None);
-  owed[Front.Query] = Reply.Query;
-  owed[Front.Parse] = Reply.Parse;
-  owed[Front.Bind] = Reply.Bind;
-  owed[Front.Describe] = Reply.Describe;
-  owed[Front.Execute] = Reply.Execute;
-  owed[Front.Close] = Reply.Close;
-  owed[Front.Sync] = Reply.Sync;
-  owed[Front.Function] = Reply.Function;
-  owed[Front.CopyEnd] = Reply.CopyEnd;
-  return owed;
-})();
-
 export class Intake {
   /** The client is not read: it waits with too much in hand, or the server cannot keep up. */
   paused = false;
@@ -50,8 +35,9 @@ export class Intake {
   #repeatDue = false;
   /** The backlog waits for what the server says to messages before it. */
   #held = false;
-  /** The unnamed statement is DEALLOCATE or DISCARD. */
-  #unnamedForgets = false;
+  readonly #discards = new DiscardWatch();
+  /** The bytes that are taken are nobody else's. */
+  #owned = false;
   #bodyLeft = 0;
   #bodyForward = false;
   #carry: Buffer | null = null;
@@ -76,10 +62,7 @@ export class Intake {
       this.#queueUp(buffer, start, end);
       return;
     }
-    if (this.#repeatDue) {
-      this.#backlog = Buffer.from(buffer.subarray(start, end));
-      return;
-    }
+    if (this.#repeatDue) return this.#waitWith(Buffer.from(buffer.subarray(start, end)));
     this.#record(buffer, start, end);
     let at = start;
     if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
@@ -114,14 +97,15 @@ export class Intake {
     const later = this.#backlog;
     this.#backlog = null;
     this.take(this.#repeated!, 0, this.#repeated!.length);
-    if (later !== null) this.take(later, 0, later.length);
+    if (later !== null) this.#takeOwned(later);
     return true;
   }
 
   /** Answers have come: what waits for them goes on. */
   serverScanned({ conn, queue }: Server): void {
     if (conn.queued === 0 && queue.length < PIPELINE_REPLIES / 2) this.resume();
-    if (this.#held && !queue.unsure) this.proceed();
+    // In a copy the server waits for the client.
+    if (this.#held && (!queue.unsure || queue.copyIn)) this.proceed();
   }
 
   #flush(): void {
@@ -141,15 +125,36 @@ export class Intake {
   }
 
   resume(): void {
-    if (!this.paused || this.#backlog !== null) return;
+    if (!this.paused || this.#isFull) return;
     this.paused = false;
     this.#session.conn.resume();
   }
 
   #queueUp(buffer: Buffer, start: number, end: number): void {
-    const old = this.#backlog!;
-    this.#backlog = Buffer.concat([old, buffer.subarray(start, end)]);
-    if (this.#backlog.length >= BACKLOG_BYTES) this.pause();
+    this.#waitWith(Buffer.concat([this.#backlog!, buffer.subarray(start, end)]));
+  }
+
+  get #isFull(): boolean {
+    return this.#backlog !== null && this.#backlog.length >= BACKLOG_BYTES;
+  }
+
+  #waitWith(backlog: Buffer): void {
+    this.#backlog = backlog;
+    if (this.#isFull) this.pause();
+  }
+
+  #takeOwned(backlog: Buffer): void {
+    this.#owned = true;
+    try {
+      this.take(backlog, 0, backlog.length);
+    } finally {
+      this.#owned = false;
+    }
+  }
+
+  /** Bytes that outlive the call. */
+  #kept(buffer: Buffer, at: number, end: number): Buffer {
+    return this.#owned ? buffer.subarray(at, end) : Buffer.from(buffer.subarray(at, end));
   }
 
   /** Completes a message that the last chunk cut. */
@@ -229,7 +234,8 @@ export class Intake {
         this.#session.drop(TERMINATED);
         return;
       }
-      if (this.#session.home.maxPrepared > 0) this.#lookForDiscard(what, buffer, at, end);
+      if (this.#session.home.maxPrepared > 0 && this.#discards.sees(what, buffer, at, end))
+        this.#session.server!.queue.changesBooks();
       if (this.#concerns(what, buffer, at, end)) {
         this.#send(buffer, from, at);
         from = at;
@@ -298,23 +304,12 @@ export class Intake {
    * or a DISCARD, would make the books wrong by which it is understood. Their Sync has been sent, so the answer comes.
    */
   #mustWait(what: number, buffer: Buffer, at: number, end: number): boolean {
-    if (!this.#session.server!.queue.unsure || this.#session.home.maxPrepared === 0) return false;
+    const { queue } = this.#session.server!;
+    if (!queue.unsure || queue.copyIn || this.#session.home.maxPrepared === 0) return false;
     if (!mayNameOne(what, buffer, at, end) || (what === Front.Bind && hasUnnamed(buffer, at, end))) return false;
-    this.#backlog = Buffer.from(buffer.subarray(at, end));
+    this.#waitWith(this.#kept(buffer, at, end));
     this.#held = true;
     return true;
-  }
-
-  /** What throws prepared statements away changes the books when it is answered. */
-  #lookForDiscard(what: number, buffer: Buffer, at: number, end: number): void {
-    if (what === Front.Bind) {
-      if (this.#unnamedForgets) this.#session.server!.queue.changesBooks();
-      return;
-    }
-    if (what !== Front.Query && what !== Front.Parse) return;
-    const forgets = mayForget(buffer, what === Front.Query ? at + HEADER_BYTES : textAt(buffer, at, end), end);
-    if (what === Front.Parse) this.#unnamedForgets = forgets;
-    if (forgets) this.#session.server!.queue.changesBooks();
   }
 
   /** Prepared statements. */
@@ -344,6 +339,7 @@ export class Intake {
   #note(what: number): void {
     const server = this.#session.server!;
     this.#session.exchangeBegins(server);
+    if (what === Front.CopyData) server.queue.dataSent();
     const owed = OWED[what]!;
     if (owed !== Reply.None) server.queue.sent(owed);
   }
@@ -358,8 +354,7 @@ export class Intake {
     if (stray && this.#session.state === SessionState.Idle) return false;
     if (this.#session.obtainServer()) return true;
     if (!this.#session.isOver) {
-      this.#backlog = Buffer.allocUnsafe(end - at);
-      buffer.copy(this.#backlog, 0, at, end);
+      this.#waitWith(this.#kept(buffer, at, end));
     }
     return false;
   }
@@ -377,8 +372,11 @@ export class Intake {
     const backlog = this.#backlog;
     this.#backlog = null;
     this.#held = false;
-    this.resume();
-    if (backlog !== null) this.take(backlog, 0, backlog.length);
+    const wasPaused = this.paused;
+    this.paused = false;
+    if (backlog !== null) this.#takeOwned(backlog);
+    // It may have been paused again, for what is left or by the server.
+    if (wasPaused && !this.paused) this.#session.conn.resume();
   }
 
   /** Takes the first exchange out of the backlog, if it is all there; the rest waits for `proceed`. */

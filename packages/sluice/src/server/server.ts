@@ -85,16 +85,7 @@ export class Server implements ConnHandler {
 
   /** Nothing owed, nothing half sent or half received, no copy: only then may it change hands. */
   get settled(): boolean {
-    return (
-      this.queue.length === 0 &&
-      !this.queue.copyIn &&
-      !this.queue.untrusted &&
-      !this.queue.syncMissing &&
-      this.owedBody === 0 &&
-      this.#bodyLeft === 0 &&
-      this.#carried === 0 &&
-      !this.copyBoth
-    );
+    return this.queue.atRest && this.owedBody === 0 && this.#bodyLeft === 0 && this.#carried === 0 && !this.copyBoth;
   }
 
   /** Runs a statement of our own; the holder, if any, sees nothing of it. One at a time. */
@@ -151,6 +142,7 @@ export class Server implements ConnHandler {
       if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
       if (at < end && this.closedBecause === null) this.#scan(buffer, at, end);
       this.holder?.serverScanned(this);
+      if (this.queue.astray) this.close('protocol violation: Sync in the middle of a COPY that failed');
     } catch (error) {
       // A server that sends nonsense, or a bug of ours: this connection is not to be trusted, the others are unharmed.
       const isOurs = !(error instanceof ProtocolError);
@@ -305,7 +297,7 @@ export class Server implements ConnHandler {
         if (queue.head === Reply.Describe) queue.pop();
         return passing;
       case Back.Executed:
-        if (queue.head === Reply.Execute) queue.pop();
+        queue.completed();
         if (buffer[at] === 0x43 && buffer[at + HEADER_BYTES] === 0x44 && size > 0) this.#discarded(buffer, at, size);
         return passing;
       case Back.Ready:

@@ -48,9 +48,15 @@ export class StatementUse implements Effect {
   revert(): void {}
 }
 
+/** White space and comments before a command that are looked through. */
+export const LEADING_CHARACTERS = 512;
+
+/** A comment cannot go beyond its end here: a pattern that may try that takes exponential time. */
+const FORGETS = /^(?:[\s;]|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:deallocate|discard)\b/i;
+
 /** Does a text begin with DEALLOCATE or DISCARD? */
 export function forgetsStatements(text: string): boolean {
-  return /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(?:deallocate|discard)\b/i.test(text);
+  return FORGETS.test(text.slice(0, LEADING_CHARACTERS));
 }
 
 /** "cached plan must not change result type", in whichever language. */

@@ -176,6 +176,7 @@ describe('copy in', () => {
     const queue = new ReplyQueue();
     sent(queue, Query);
     queue.copyInStarted();
+    queue.dataSent();
     queue.sent(Sync);
     queue.failed();
     queue.pop();
@@ -183,12 +184,25 @@ describe('copy in', () => {
     const well = new ReplyQueue();
     sent(well, Query);
     well.copyInStarted();
+    well.dataSent();
     well.sent(Sync);
     sent(well, CopyEnd);
-    well.pop();
-    sent(well, Query);
+    well.completed();
     well.failed();
     expect(well.untrusted).toBe(false);
+  });
+
+  test('a Sync sent with the command, before any data, is swallowed whatever becomes of the copy', () => {
+    const queue = new ReplyQueue();
+    sent(queue, Parse, Bind, Execute, Sync);
+    queue.pop();
+    queue.pop();
+    queue.copyInStarted();
+    queue.dataSent();
+    sent(queue, CopyEnd, Sync);
+    queue.failed();
+    expect(kinds(queue)).toEqual([Sync]);
+    expect(queue.untrusted).toBe(false);
   });
 });
 

@@ -43,6 +43,8 @@ const KIND = 15;
 const ACTION = 48;
 /** With it ends a group of messages that changed somebody's books: until it has come nobody knows what holds. */
 const UNSURE = 64;
+/** Copy data was sent between it and the command before it. */
+const AFTER_DATA = 128;
 
 /** What an exchange changed in somebody's books on the assumption that it would succeed. */
 export interface Effect {
@@ -65,8 +67,10 @@ export class ReplyQueue {
   skipping = false;
   /** Nobody can tell what is still to come: it must not be given to anybody else. */
   untrusted = false;
-  /** Sync was sent into a copy: swallowed if the copy goes well, answered if it has failed before. */
+  /** Sync was sent into a copy behind data: swallowed if the copy goes well, answered if it has failed by then. */
   #syncInCopy = false;
+  /** Copy data was sent since the last command that could start a copy. */
+  #data = false;
   /** The group that is being sent changes books. */
   #changing = false;
   #unsure = 0;
@@ -131,7 +135,7 @@ export class ReplyQueue {
     }
     if (this.copyIn && kind !== Reply.CopyEnd) {
       if (kind === Reply.Sync) {
-        this.#syncInCopy = true;
+        if (this.#data) this.#syncInCopy = true;
         return false;
       }
       // Anything else is answered: after the copy where that has failed by then, and otherwise by an error that ends the
@@ -151,13 +155,36 @@ export class ReplyQueue {
     if (this.length === this.#ring.length) this.#grow();
     const index = (this.#at + this.length) & (this.#ring.length - 1);
     if (effect !== null && effect.harmless !== true) this.#changing = true;
-    this.#ring[index] = kind | action | (endsGroup(kind) ? this.#endGroup() : 0);
+    if (kind === Reply.Query || kind === Reply.Execute) this.#data = false;
+    const data = kind === Reply.Sync && this.#data ? AFTER_DATA : 0;
+    this.#ring[index] = kind | action | data | (endsGroup(kind) ? this.#endGroup() : 0);
     if (effect !== null) {
       this.#effects ??= new Array<Effect | null>(this.#ring.length).fill(null);
       this.#effects[index] = effect;
     }
     this.length++;
     return true;
+  }
+
+  /** Copy data goes to the server. */
+  dataSent(): void {
+    this.#data = true;
+  }
+
+  /** A command was completed, which ends a copy that went well. Of an Execute it is the reply. */
+  completed(): void {
+    if (this.head === Reply.Execute) this.pop();
+    else if (!this.copyIn) this.#syncInCopy = false;
+  }
+
+  /** Nothing is owed, and nothing will come. */
+  get atRest(): boolean {
+    return this.length === 0 && !this.copyIn && !this.untrusted && !this.syncMissing;
+  }
+
+  /** Nothing is owed, and yet something may come. */
+  get astray(): boolean {
+    return this.untrusted && this.length === 0;
   }
 
   /** The oldest reply came (or was answered by us). */
@@ -196,7 +223,7 @@ export class ReplyQueue {
       const effect = this.#takeEffect(index);
       if (i > 0 && this.copyIn) {
         if (kind === Reply.Sync) {
-          this.#syncInCopy = true;
+          if ((this.#ring[index]! & AFTER_DATA) !== 0) this.#syncInCopy = true;
           if ((this.#ring[index]! & UNSURE) !== 0) this.#unsure--;
           continue;
         }
@@ -226,6 +253,7 @@ export class ReplyQueue {
     this.skipping = false;
     this.untrusted = false;
     this.#syncInCopy = false;
+    this.#data = false;
     this.#changing = false;
     this.#last = Reply.None;
     for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
