@@ -67,6 +67,9 @@ describe('SHOW FDS', () => {
     const [[shownClient], [shownServer]] = [of('client'), of('server')];
     expect(shownClient).toMatchObject({ user: server.user, database: server.database, timezone: 'Asia/Tokyo' });
     expect(shownServer).toMatchObject({ user: server.user, addr: server.host, port: server.port, std_strings: 'on' });
+    // Servers are logged in to with what this user proved, which is nothing for the eyes of an admin.
+    for (const row of rows)
+      expect([row.password, row.scram_client_key, row.scram_server_key]).toEqual([null, null, null]);
     if (!ON_BUN) expect([shownClient.link, shownServer.link]).toEqual([shownServer.fd, shownClient.fd]);
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
     const cancel = (BigInt(processID) << 32n) | BigInt(secretKey >>> 0);

@@ -99,6 +99,7 @@ export class Console implements ConsoleDoor {
         config: pooler.config,
         consoles: [...this.#open].map(consoleRow),
         version: this.#version,
+        own,
         passesDescriptors,
         descriptors: () => {
           descriptors ??= descriptorRows(pooler, this.#host.listeners).filter(

@@ -15,6 +15,8 @@ export interface ViewContext {
   readonly version: string;
   /** The same at each call. For a client that is handed the descriptors themselves, those that can be. */
   descriptors(): readonly DescriptorRow[];
+  /** The client is the daemon's own user, at its Unix socket: secrets are no news to it. */
+  readonly own: boolean;
   /** The client is handed them. */
   readonly passesDescriptors: boolean;
 }

@@ -29,7 +29,7 @@ export interface DescriptorRow {
   readonly link: number;
   /** What the connection has of the parameters that every PgBouncer follows; null: not known. */
   readonly parameters: { get(name: string): string | null } | null;
-  /** The secret of a user that auth_query found, or null: others have theirs in a file. */
+  /** The secret that a user of its own name, in no file, has for servers; else null. Not for everybody's eyes, as scramKeys. */
   readonly password: string | null;
   readonly scramKeys: ScramKeys | null;
   /** Null: it must stay. Else asked when it is passed on, as things may have changed meanwhile. */
@@ -79,7 +79,7 @@ function clientRow(pooler: Pooler, session: Session): DescriptorRow {
   return {
     ...{ task: 'client', fd, user: identity.user, database: identity.database, ...shown(conn.remote) },
     ...{ cancel: cancelOf(identity), link: server?.conn.fd ?? 0, parameters: session.parameters },
-    password: role.secret !== null && !pooler.secrets.has(role.name) ? secretText(role.secret) : null,
+    password: secretOf(pooler, session),
     scramKeys: role.scramKeys,
     passing: bare
       ? {
@@ -88,6 +88,13 @@ function clientRow(pooler: Pooler, session: Session): DescriptorRow {
         }
       : null,
   };
+}
+
+/** Not that of a database's own user, which the configuration names. */
+function secretOf({ secrets, databases }: Pooler, { identity, home }: Session): string | null {
+  const { name, secret } = (home as ServerPool).user;
+  const own = name === identity.user && databases.get(identity.database)?.config.user === undefined;
+  return own && secret !== null && !secrets.has(name) ? secretText(secret) : null;
 }
 
 function isBare({ settings, base, statements }: ClientSession): boolean {

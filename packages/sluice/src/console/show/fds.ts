@@ -8,13 +8,14 @@ const NAMES = [
   ...['client_encoding', 'std_strings', 'datestyle', 'timezone', 'password', 'scram_client_key', 'scram_server_key'],
 ];
 
-function cells(row: DescriptorRow): Cell[] {
-  const { parameters, scramKeys } = row;
+function cells(row: DescriptorRow, own: boolean): Cell[] {
+  const { parameters } = row;
+  const scramKeys = own ? row.scramKeys : null;
   const followed = ['client_encoding', 'standard_conforming_strings', 'DateStyle', 'TimeZone'];
   return [
     ...[row.fd, row.task, row.user, row.database, row.address, row.port, row.cancel, row.link],
     ...followed.map((name) => parameters?.get(name) ?? null),
-    ...[row.password, bytea(scramKeys?.clientKey), bytea(scramKeys?.serverKey)],
+    ...[own ? row.password : null, bytea(scramKeys?.clientKey), bytea(scramKeys?.serverKey)],
   ];
 }
 
@@ -25,6 +26,6 @@ function bytea(bytes: Uint8Array | undefined): string | null {
 export const FDS: View = {
   columns: columns('issssiqisssssbb', NAMES),
   adminOnly: true,
-  rows: ({ descriptors }) => descriptors().map(cells),
+  rows: ({ descriptors, own }) => descriptors().map((row) => cells(row, own)),
   carries: ({ descriptors }) => descriptors().map(({ fd, passing }) => (passing === null ? null : { fd, ...passing })),
 };
