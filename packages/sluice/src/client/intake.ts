@@ -58,11 +58,10 @@ export class Intake {
   }
 
   take(buffer: Buffer, start: number, end: number): void {
-    if (this.#backlog !== null) {
+    if (this.#backlog !== null || this.#repeatDue) {
       this.#queueUp(buffer, start, end);
       return;
     }
-    if (this.#repeatDue) return this.#waitWith(Buffer.from(buffer.subarray(start, end)));
     this.#record(buffer, start, end);
     let at = start;
     if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
@@ -131,7 +130,8 @@ export class Intake {
   }
 
   #queueUp(buffer: Buffer, start: number, end: number): void {
-    this.#waitWith(Buffer.concat([this.#backlog!, buffer.subarray(start, end)]));
+    const more = buffer.subarray(start, end);
+    this.#waitWith(this.#backlog === null ? Buffer.from(more) : Buffer.concat([this.#backlog, more]));
   }
 
   get #isFull(): boolean {
