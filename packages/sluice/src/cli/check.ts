@@ -24,12 +24,11 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     for (const { severity, file, line, message } of problems)
       process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
     const unsupported = unsupportedSettings(config);
-    for (const { severity, place, message } of unsupported)
-      process.stdout.write(`${place.file}:${place.line}: ${severity}: ${message}\n`);
+    for (const { place, message } of unsupported)
+      process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
     const tls = tlsProblem(config);
     if (tls !== null) process.stdout.write(`${tls}\n`);
-    if (hasErrors(problems) || tls !== null || unsupported.some(({ severity }) => severity === 'error'))
-      throw new CliError(`${path} has errors`);
+    if (hasErrors(problems) || tls !== null || unsupported.length > 0) throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
     process.stdout.write(`${path} is usable.

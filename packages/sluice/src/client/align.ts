@@ -18,9 +18,9 @@ export function alignment(wanted: Circumstances, has: Circumstances): string[] {
   return steps.filter((sql) => sql !== '');
 }
 
-/** PostgreSQL's code for a statement that was stopped, by a timeout of the client before for instance. */
+/** PostgreSQL's code for a statement that was stopped: by a very short timeout, or a cancel request that came late. */
 export const QUERY_CANCELED = '57014';
-/** Servers in a row on which that may happen. */
+/** How often in a row that may happen to what we ask on our own account, before it counts as an error. */
 export const ATTEMPTS = 3;
 
 /**

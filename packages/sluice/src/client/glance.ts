@@ -1,9 +1,6 @@
 /** What a glance at a client's bytes tells: where an exchange ends, and whether a text throws prepared statements away. */
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
-import { forgetsStatements, LEADING_CHARACTERS } from '../server/statements.ts';
-
-/** A text that is cut before its first word ends. */
-const UNDECIDED = /^(?:[\s;]|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:-|--[^\n\0]*|\/|\/\*[^\0]*|[a-z]{0,10})$/i;
+import { LEADING_CHARACTERS, mayForgetStatements } from '../server/statements.ts';
 
 /** The reply that each kind of frontend message makes the server owe; None where it owes nothing. */
 export const OWED: readonly Reply[] = (() => {
@@ -42,12 +39,6 @@ function textAt(buffer: Buffer, at: number, end: number): number {
   return nameEnd < 0 ? end : nameEnd + 1;
 }
 
-/** Is the Bind at `at` one of the unnamed statement, under whatever portal? */
-export function hasUnnamed(buffer: Buffer, at: number, end: number): boolean {
-  const portalEnd = buffer.indexOf(0, at + HEADER_BYTES);
-  return portalEnd >= 0 && portalEnd + 1 < end && buffer[portalEnd + 1] === 0;
-}
-
 /** Does a text perhaps begin with DEALLOCATE or DISCARD? Most are told apart by their first letter. */
 function mayForget(buffer: Buffer, at: number, end: number): boolean {
   if (at >= end) return true;
@@ -57,7 +48,7 @@ function mayForget(buffer: Buffer, at: number, end: number): boolean {
   const text = buffer.toString('latin1', at, Math.min(end, at + LEADING_CHARACTERS));
   // Comments can be nested, which no pattern follows.
   if (first === 0x2f && /deallocate|discard/i.test(text)) return true;
-  return forgetsStatements(text) || UNDECIDED.test(text);
+  return mayForgetStatements(text);
 }
 
 /** Where the first exchange of a backlog ends: behind its first Query, FunctionCall or Sync; -1 when it is not all here. */

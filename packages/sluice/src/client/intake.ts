@@ -7,7 +7,7 @@ import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
-import { DiscardWatch, exchangeEnd, hasUnnamed, OWED } from './glance.ts';
+import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
 import { intercept, mayNameOne } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
@@ -306,7 +306,7 @@ export class Intake {
   #mustWait(what: number, buffer: Buffer, at: number, end: number): boolean {
     const { queue } = this.#session.server!;
     if (!queue.unsure || queue.copyIn || this.#session.home.maxPrepared === 0) return false;
-    if (!mayNameOne(what, buffer, at, end) || (what === Front.Bind && hasUnnamed(buffer, at, end))) return false;
+    if (!mayNameOne(what, buffer, at, end)) return false;
     this.#waitWith(this.#kept(buffer, at, end));
     this.#held = true;
     return true;
@@ -353,9 +353,7 @@ export class Intake {
     const stray = what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd;
     if (stray && this.#session.state === SessionState.Idle) return false;
     if (this.#session.obtainServer()) return true;
-    if (!this.#session.isOver) {
-      this.#waitWith(this.#kept(buffer, at, end));
-    }
+    if (!this.#session.isOver) this.#waitWith(this.#kept(buffer, at, end));
     return false;
   }
 

@@ -7,6 +7,7 @@ import { type ErrorFields, HEADER_BYTES, lengthAt, parseDataRow, query, Reply, s
 import type { ServerHolder } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { Keeps, type Suspicion } from '../sql/suspicion.ts';
+import { ATTEMPTS, QUERY_CANCELED } from './align.ts';
 
 /** Notices, notifications and changed parameters come at any time. */
 const UNASKED: readonly number[] = [0x41, 0x4e, 0x53];
@@ -65,10 +66,6 @@ const UNHURRIED = `SELECT 's', ${hex(`'${TIMEOUT}'`)}, ${hex(`pg_catalog.current
 
 /** PostgreSQL must answer within this long, or its connection is given up. */
 const ANSWER_MS = 15_000;
-
-/** How often it is asked again when something cancels it: a very short timeout, a cancel request that came late. */
-const ATTEMPTS = 3;
-const QUERY_CANCELED = '57014';
 
 /** The question, for these settings and what the suspicion names. */
 function question(names: ReadonlySet<string>, { anySetting, keeps }: Suspicion): string {

@@ -46,7 +46,10 @@ export function mayNameOne(what: number, buffer: Buffer, at: number, end: number
   const first = at + HEADER_BYTES;
   if (end <= first + 1) return true;
   if (what === Front.Parse) return buffer[first] !== 0;
-  if (what === Front.Bind) return buffer[first] !== 0 || buffer[first + 1] !== 0;
+  if (what === Front.Bind) {
+    const portalEnd = buffer[first] === 0 ? first : buffer.indexOf(0, first);
+    return portalEnd < 0 || portalEnd + 1 >= end || buffer[portalEnd + 1] !== 0;
+  }
   return buffer[first] === 0x53;
 }
 

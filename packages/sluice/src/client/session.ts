@@ -382,7 +382,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     else if (server !== null) {
       const fit = was === SessionState.Linked && server.settled && server.closedBecause === null;
       if (fit) {
-        const dirty = server.status !== Tx.Idle || this.home.mode === 'session' || server.discardOwed;
+        const dirty = server.status !== Tx.Idle || this.home.mode === 'session';
         this.#unlink(dirty ? 'reset' : 'clean');
         this.state = SessionState.Closed;
       } else {

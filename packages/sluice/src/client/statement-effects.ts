@@ -23,11 +23,6 @@ export class NamedEffect implements Effect {
     this.#session.statements.set(this.#name, this.#statement);
   }
 
-  /** It never came to that. */
-  giveUp(): void {
-    this.#session.registry.statements.drop(this.#statement);
-  }
-
   confirm(): void {}
 
   revert(): void {
@@ -85,29 +80,30 @@ export class ClosedEffect implements Effect {
  * something whose answer had not come. Holds the reference that `take` gave.
  */
 export class RepeatedEffect implements Effect {
-  readonly #named: NamedEffect;
-  readonly #parsed: ParsedEffect;
   readonly #session: Session;
+  readonly #server: Server;
   readonly #name: string;
+  readonly #statement: Statement;
 
   constructor(session: Session, server: Server, name: string, statement: Statement) {
-    this.#named = new NamedEffect(session, name, statement);
-    this.#parsed = new ParsedEffect(server, statement);
     this.#session = session;
+    this.#server = server;
     this.#name = name;
+    this.#statement = statement;
   }
 
   confirm(): void {
-    if (this.#session.isOver || this.#session.statements.get(this.#name) !== undefined) {
-      this.#named.giveUp();
+    const { statements, isOver } = this.#session;
+    if (isOver || statements.get(this.#name) !== undefined) {
+      this.revert();
       return;
     }
-    this.#named.apply();
-    this.#parsed.apply();
+    statements.set(this.#name, this.#statement);
+    this.#server.statements.add(this.#statement);
   }
 
   revert(): void {
-    this.#named.giveUp();
+    this.#session.registry.statements.drop(this.#statement);
   }
 }
 

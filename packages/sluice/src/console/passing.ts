@@ -10,17 +10,13 @@ const PAUSE_MS = 2;
 /** `passed` is called for each that has gone. Ends early when the receiver is gone. */
 export async function passRows(
   conn: Conn,
-  { rows, carries }: Table,
+  rows: Table['rows'],
+  carries: readonly Carried[],
   passed: (carried: Carried) => void,
 ): Promise<void> {
   const stream = new DescriptorStream();
-  for (const [i, row] of rows.entries()) {
-    const carried = carries?.[i] ?? null;
-    const message = rowMessage(row);
-    if (carried === null) conn.write(message, 0, message.length);
-    else if (!(await pass(conn, stream, message, carried))) continue;
-    else passed(carried);
-  }
+  for (const [i, carried] of carries.entries())
+    if (await pass(conn, stream, rowMessage(rows[i]!), carried)) passed(carried);
 }
 
 /** False: it did not go, since it is not there any more or nobody takes it. */

@@ -191,7 +191,7 @@ export class ConsoleSession {
     const { table } = answer;
     if (table?.carries !== undefined) {
       this.#send(concat(...messages.splice(0), ...tableMessages({ ...table, rows: [] }, withHead)));
-      await passRows(this.#conn, table, (carried) => this.#console.passedOn(carried));
+      await passRows(this.#conn, table.rows, table.carries, (carried) => this.#console.passedOn(carried));
     } else if (table !== null) messages.push(...tableMessages(table, withHead));
     this.#send(concat(...messages, commandComplete(answer.tag)));
   }

@@ -1,5 +1,6 @@
 /** A result of the console: columns with PgBouncer's types, rows as texts, and the messages that they make. */
 import { type Column, dataRow, rowDescription } from '@sluice/wire';
+import type { Passing } from '../pooling/descriptor-rows.ts';
 
 /** Column types, as PgBouncer's console has them. */
 const TYPES = {
@@ -17,19 +18,15 @@ type Letter = keyof typeof LETTERS;
 export type Cell = string | number | bigint | boolean | Date | null;
 
 /** A descriptor that is passed on with a row. */
-export interface Carried {
+export interface Carried extends Passing {
   readonly fd: number;
-  /** Asked when its turn has come. */
-  possible(): boolean;
-  /** The other process has it, and goes on with it when this one ends. */
-  done(): void;
 }
 
 export interface Table {
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Cell[])[];
-  /** For each row what is passed on with it. */
-  readonly carries?: readonly (Carried | null)[] | undefined;
+  /** What is passed on with each row. */
+  readonly carries?: readonly Carried[] | undefined;
 }
 
 /** `types`: a letter a column. */

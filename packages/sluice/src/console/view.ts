@@ -39,8 +39,8 @@ export interface View {
   /** It tells what others than admin_users must not know. */
   readonly adminOnly?: true;
   rows(context: ViewContext): (readonly Cell[])[];
-  /** For each row the descriptor that goes with it. */
-  carries?(context: ViewContext): readonly (Carried | null)[];
+  /** The descriptor that goes with each row, where the client is handed them. */
+  carries?(context: ViewContext): readonly Carried[];
 }
 
 /** The console's database, its user and pool, as they stand in the views. */

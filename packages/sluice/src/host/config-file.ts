@@ -20,16 +20,13 @@ export class ConfigFileError extends Error {
 export function readConfig(path: string, log: Log): Config {
   const text = readConfigText(path);
   const { config, problems } = parseConfig(text, { path, readFile: (name) => readFileSync(name, 'utf8') });
-  const unsupported = unsupportedSettings(config).map(({ severity, place, message }) => ({
-    severity,
-    line: `${place.file}:${place.line}: ${message}`,
-  }));
-  const found = problems.map((problem) => ({ severity: problem.severity, line: formatProblem(problem) }));
-  for (const { severity, line } of [...found, ...unsupported]) {
-    if (severity === 'error') log.error(line);
-    else log.warn(line);
+  for (const problem of problems) {
+    if (problem.severity === 'error') log.error(formatProblem(problem));
+    else log.warn(formatProblem(problem));
   }
-  if (hasErrors(problems) || unsupported.some(({ severity }) => severity === 'error'))
+  const unsupported = unsupportedSettings(config);
+  for (const { place, message } of unsupported) log.error(`${place.file}:${place.line}: ${message}`);
+  if (hasErrors(problems) || unsupported.length > 0)
     throw new ConfigFileError(`${path} has errors; mend the lines named above`);
   return config;
 }

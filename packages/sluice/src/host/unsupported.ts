@@ -5,7 +5,6 @@
 import type { Config, Given } from '../config/index.ts';
 
 export interface Unsupported {
-  severity: 'error';
   place: Given;
   message: string;
 }
@@ -20,7 +19,6 @@ export function unsupportedSettings(config: Config): Unsupported[] {
   for (const [name, place] of config.given)
     if (Object.hasOwn(STOPPING, name) && STOPPING[name]!(place.text))
       found.push({
-        severity: 'error',
         place,
         message: `${name} = ${place.text} is not supported by this version; to run without it would not be what the file says. Remove it, or stay with your present pooler for now`,
       });

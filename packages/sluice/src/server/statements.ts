@@ -51,12 +51,20 @@ export class StatementUse implements Effect {
 /** White space and comments before a command that are looked through. */
 export const LEADING_CHARACTERS = 512;
 
-/** A comment cannot go beyond its end here: a pattern that may try that takes exponential time. */
-const FORGETS = /^(?:[\s;]|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:deallocate|discard)\b/i;
+/** What may stand before one. A comment cannot go beyond its end here: a pattern that may try that takes exponential time. */
+const LEADING = String.raw`(?:[\s;]|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*`;
+const FORGETS = new RegExp(String.raw`^${LEADING}(?:deallocate|discard)\b`, 'i');
+/** A text that is cut before its first word ends. */
+const UNDECIDED = new RegExp(String.raw`^${LEADING}(?:-|--[^\n\0]*|/|/\*[^\0]*|[a-z]{0,10})$`, 'i');
 
 /** Does a text begin with DEALLOCATE or DISCARD? */
 export function forgetsStatements(text: string): boolean {
   return FORGETS.test(text.slice(0, LEADING_CHARACTERS));
+}
+
+/** The same of a text of which the first characters are here: may it? */
+export function mayForgetStatements(text: string): boolean {
+  return forgetsStatements(text) || UNDECIDED.test(text);
 }
 
 /** "cached plan must not change result type", in whichever language. */

@@ -27,5 +27,6 @@ export const FDS: View = {
   columns: columns('issssiqisssssbb', NAMES),
   adminOnly: true,
   rows: ({ descriptors, own }) => descriptors().map((row) => cells(row, own)),
-  carries: ({ descriptors }) => descriptors().map(({ fd, passing }) => (passing === null ? null : { fd, ...passing })),
+  carries: ({ descriptors }) =>
+    descriptors().flatMap(({ fd, passing }) => (passing === null ? [] : [{ fd, ...passing }])),
 };
