@@ -2,7 +2,7 @@
 import { readlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
 import * as wire from '@sluice/wire';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { describeMessages, libc } from '../packages/sluice/src/net/libc.ts';
 import { Place } from './support/place.ts';
@@ -12,25 +12,15 @@ import { ON_BUN } from './support/sluice.ts';
 
 const server = inject('postgres');
 let place: Place;
-const clients: pg.Client[] = [];
 
 const begin = async (settings?: string) => {
   place = new Place(server);
   await place.begin(settings);
 };
 
-afterEach(async () => {
-  for (const client of clients.splice(0)) void client.end().catch(() => {});
-  await place.stop();
-});
+afterEach(() => place.stop());
 
-const connect = async (config: pg.ClientConfig = {}) => {
-  const client = new pg.Client({ ...server, port: place.port, ...config });
-  client.on('error', () => {});
-  await client.connect();
-  clients.push(client);
-  return client;
-};
+const connect = (config?: pg.ClientConfig) => place.connect(config);
 
 const COLUMNS = [
   ...['fd', 'task', 'user', 'database', 'addr', 'port', 'cancel', 'link', 'client_encoding', 'std_strings'],

@@ -12,25 +12,15 @@ import { ON_BUN } from './support/sluice.ts';
 
 const server = inject('postgres');
 let place: Place;
-const clients: pg.Client[] = [];
 
 const begin = async (settings?: string, secret?: string) => {
   place = new Place(server);
   await place.begin(settings, secret);
 };
 
-afterEach(async () => {
-  for (const client of clients.splice(0)) void client.end().catch(() => {});
-  await place.stop();
-});
+afterEach(() => place.stop());
 
-const connect = async (config: pg.ClientConfig = {}) => {
-  const client = new pg.Client({ ...server, port: place.port, ...config });
-  client.on('error', () => {});
-  await client.connect();
-  clients.push(client);
-  return client;
-};
+const connect = (config?: pg.ClientConfig) => place.connect(config);
 
 const value = async (client: pg.Client, sql: string) => Object.values((await client.query(sql)).rows[0])[0];
 

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { expect } from 'vitest';
 import { freePort } from '../../packages/sluice/src/embedded/postgres.ts';
 import type { Coordinates } from './global-setup.ts';
@@ -19,6 +20,7 @@ export class Place {
   port: number;
   readonly #server: Coordinates;
   readonly #ini = join(this.dir, 'pgbouncer.ini');
+  readonly #clients: pg.Client[] = [];
   readonly #processes: { child: ChildProcess; ended: Promise<number | null> }[] = [];
 
   /** `port` 0: any that is free. */
@@ -59,6 +61,15 @@ pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log
     expect(child.exitCode).toBe(null);
   }
 
+  /** A client of whoever has the place; ended with it. */
+  async connect(config: pg.ClientConfig = {}): Promise<pg.Client> {
+    const client = new pg.Client({ ...this.#server, port: this.port, ...config });
+    client.on('error', () => {});
+    await client.connect();
+    this.#clients.push(client);
+    return client;
+  }
+
   log(): string {
     const path = `${this.dir}/log`;
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
@@ -90,6 +101,7 @@ pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log
   }
 
   async stop(): Promise<void> {
+    for (const client of this.#clients) void client.end().catch(() => {});
     for (const { child } of this.#processes) child.kill('SIGKILL');
     await Promise.all(this.#processes.map(({ ended }) => ended));
     rmSync(this.dir, { recursive: true, force: true });
