@@ -114,6 +114,52 @@ describe('in place of pg.Pool', () => {
     second.release();
   });
 
+  test("with handles: 'lease' what others do to a client still works", async () => {
+    const pool = makePool({ max: 1, handles: 'lease' });
+    const first: any = await pool.connect();
+    // node-postgres' own example of watching a client.
+    const { query, release } = first;
+    const seen: unknown[] = [];
+    first.query = (...args: unknown[]) => {
+      seen.push(args[0]);
+      return query.apply(first, args);
+    };
+    first.release = (error?: unknown) => {
+      first.query = query;
+      first.release = release;
+      return release.apply(first, [error]);
+    };
+    const onError = () => {};
+    expect(first.on('error', onError)).toBe(first);
+    first.tag = 'mine';
+    expect((await first.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+    first.release();
+    first.removeListener('error', onError);
+    expect(first.escapeLiteral("it's")).toBe("'it''s'");
+    expect(() => first.end()).toThrow(/released/);
+    expect(seen).toEqual(['SELECT 1 AS n']);
+
+    const second: any = await pool.connect();
+    expect(second.tag).toBe('mine');
+    expect(second.processID).toBe(first.processID);
+    expect((await second.query('SELECT 2 AS n')).rows[0].n).toBe(2);
+    expect(second.listenerCount('error')).toBe(first.listenerCount('error'));
+    second.release();
+    expect(seen).toHaveLength(1);
+  });
+
+  test("with handles: 'lease' a replaced method that nobody puts back is gone with its holder", async () => {
+    const pool = makePool({ max: 1, handles: 'lease' });
+    const first: any = await pool.connect();
+    const { query } = first;
+    first.query = (...args: unknown[]) => query(...args);
+    first.release();
+    await expect(first.query('SELECT 1')).rejects.toThrow(/released/);
+    const second = await pool.connect();
+    expect((await second.query('SELECT 2 AS n')).rows[0].n).toBe(2);
+    second.release();
+  });
+
   test('end serves those who wait before it resolves', async () => {
     const pool = makePool({ max: 1 });
     const queries = [1, 2, 3].map((n) => pool.query('SELECT $1::int AS n', [n]));

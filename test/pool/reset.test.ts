@@ -38,10 +38,21 @@ describe('what a holder leaves behind', () => {
       "SELECT current_setting('work_mem') = '65MB' AS left",
     ],
     ['LISTEN', 'LISTEN news', 'SELECT count(*) > 0 AS left FROM pg_listening_channels()'],
-    ['a temporary table', 'CREATE TEMP TABLE mess (n int)', "SELECT to_regclass('pg_temp.mess') IS NOT NULL AS left"],
+    ['a temporary table', 'CREATE TEMP TABLE mess (n int)', "SELECT to_regclass('mess') IS NOT NULL AS left"],
     [
       'an advisory lock',
       'SELECT pg_advisory_lock(42)',
+      "SELECT count(*) > 0 AS left FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+    ],
+    ['a table of pg_temp', 'CREATE TABLE pg_temp.mess (n int)', "SELECT to_regclass('mess') IS NOT NULL AS left"],
+    [
+      'a SET in a DO block',
+      "DO $$ BEGIN SET work_mem = '65MB'; END $$",
+      "SELECT current_setting('work_mem') = '65MB' AS left",
+    ],
+    [
+      'what a long script does at its end',
+      `SELECT 1 /* ${'-'.repeat(70_000)} */; SELECT pg_advisory_lock(42)`,
       "SELECT count(*) > 0 AS left FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
     ],
     ['SET ROLE', 'SET ROLE pg_monitor', "SELECT current_user = 'pg_monitor' AS left"],
@@ -105,6 +116,44 @@ describe('what a holder leaves behind', () => {
     await pool.query('PREPARE other AS SELECT 1');
     expect((await pool.query(named)).rows[0].n).toBe(7);
   });
+
+  test.each([
+    ['DISCARD ALL', 'DISCARD ALL'],
+    ['DEALLOCATE ALL', 'DEALLOCATE ALL'],
+  ])("pg's named statements are prepared again after the holder's own %s", async (_, sql) => {
+    const pool = one();
+    const named = { name: 'n', text: 'SELECT 7 AS n' };
+    await pool.query(named);
+    await pool.query(sql);
+    expect((await pool.query(named)).rows[0].n).toBe(7);
+  });
+
+  test('queries sent without waiting are told apart: what the first one did is not taken for the last one', async () => {
+    const pool = one();
+    const client = await pool.connect();
+    const sent = ["SET work_mem = '65MB'", 'SELECT 1', "SET LOCAL work_mem = '66MB'"].map((sql) => client.query(sql));
+    await Promise.all(sent);
+    client.release();
+    expect((await pool.query('SHOW work_mem')).rows[0].work_mem).not.toBe('65MB');
+  });
+
+  test('a lock taken right behind a DISCARD ALL is let go of', async () => {
+    const pool = one();
+    const client = await pool.connect();
+    await Promise.all([client.query('DISCARD ALL'), client.query('SELECT pg_advisory_lock(42)')]);
+    client.release();
+    const held = "SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    expect((await pool.query(held)).rows[0].n).toBe(0);
+  });
+
+  test.each(['DISCARD ALL', 'RESET ALL', 'RESET search_path'])(
+    'what the connect hook has set survives a %s',
+    async (sql) => {
+      const pool = one({ onConnect: (client: any) => client.query("SET search_path = 'pg_catalog'") });
+      await pool.query(sql);
+      expect((await pool.query('SHOW search_path')).rows[0].search_path).toBe('pg_catalog');
+    },
+  );
 
   test('a query still running at the release is waited for', async () => {
     const pool = one();

@@ -3,8 +3,8 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import { afterCommand, Dirt, isTelling, suspectsIn } from './dirt.ts';
-import { isBusy, type RawClient } from './raw-client.ts';
+import { afterCommand, Dirt, forgetsStatements, isTelling, suspectsIn } from './dirt.ts';
+import { forgetStatements, isBusy, isQueued, type RawClient } from './raw-client.ts';
 import type { Scope } from './scope.ts';
 
 /** A statement of the connect hook that has to be repeated after RESET ALL. */
@@ -71,8 +71,7 @@ export class Conn {
     const connection = this.client.connection;
     if (connection === undefined || typeof connection.on !== 'function') return;
     connection.on('commandComplete', (message: { text: string }) => {
-      if (isTelling(message.text) && this.internal === 0 && this.#settingUp === 0)
-        this.dirt = afterCommand(this.dirt, message.text, this.lastSql);
+      if (isTelling(message.text) && this.internal === 0 && this.#settingUp === 0) this.#told(message.text);
     });
     connection.on('readyForQuery', (message: { status: 'I' | 'T' | 'E' }) => {
       this.transaction = message.status;
@@ -106,11 +105,15 @@ export class Conn {
 
   /** The session is as it was after the connect hook. */
   cleaned(all: boolean): void {
-    if (all || this.dirt & Dirt.Prepared) {
-      const known = this.client.connection?.parsedStatements;
-      if (known !== undefined) for (const name of Object.keys(known)) delete known[name];
-    }
+    if (all || this.dirt & Dirt.Prepared) forgetStatements(this.client);
     this.dirt = 0;
+  }
+
+  /** A command of the holder's has completed. Others may wait behind it, so its text is not the last one. */
+  #told(tag: string): void {
+    const { client } = this;
+    if (forgetsStatements(tag)) forgetStatements(client);
+    this.dirt = afterCommand(this.dirt, tag, textOf(client._activeQuery), !isQueued(client), this.#setup.length > 0);
   }
 
   /** What the connect hook had set, to be sent again after RESET ALL. */

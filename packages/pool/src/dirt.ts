@@ -17,13 +17,17 @@ export const Dirt = {
 } as const;
 
 export const ALL_DIRT = 127;
+/** All that no command tag tells. */
+const UNTOLD = Dirt.Settings | Dirt.Role | Dirt.Listen | Dirt.Temp | Dirt.Locks | Dirt.Cursors;
 
-/** Longer texts are data with a little SQL in front; the rest is not looked at. */
-const LOOK_AT = 16_384;
-const WORTH_A_LOOK = /\b(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?|temp|temporary|hold|role|authorization)\b/i;
+/** A longer text is not looked at: all of it is undone, which costs less than reading would. */
+const LOOK_AT = 65_536;
+const WORTH_A_LOOK =
+  /\b(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?|(?:pg_)?temp|temporary|hold|role|authorization)\b|^\s*do\b/i;
+const BLOCK_THAT_SETS = /^\s*do\b[\s\S]*\b(?:set|listen)\b/i;
 const LOCKS = /\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(/i;
 const SET_CONFIG = /\bset_config\s*\(/i;
-const TEMP = /\b(?:temp|temporary)\b/i;
+const TEMP = /\b(?:(?:pg_)?temp|temporary)\b/i;
 const HOLD = /\bwith\s+hold\b/i;
 const ROLE =
   /\bset\s+(?:session\s+)?(?:role|(?:session\s+)?authorization)\b|\bset_config\s*\(\s*'(?:role|session_authorization)'/i;
@@ -31,19 +35,25 @@ const ONLY_LOCAL = /^\s*set\s+(?:local|transaction)\b[^;]*;?\s*$/i;
 
 /** Bits that a text may leave and that no command tag would tell. */
 export function suspectsIn(text: string): number {
-  const head = text.length > LOOK_AT ? text.slice(0, LOOK_AT) : text;
-  if (!WORTH_A_LOOK.test(head)) return 0;
+  if (text.length > LOOK_AT) return UNTOLD;
+  if (!WORTH_A_LOOK.test(text)) return 0;
   let bits = 0;
-  if (LOCKS.test(head)) bits |= Dirt.Locks;
-  if (SET_CONFIG.test(head)) bits |= Dirt.Settings;
-  if (TEMP.test(head)) bits |= Dirt.Temp;
-  if (HOLD.test(head)) bits |= Dirt.Cursors;
-  if (ROLE.test(head)) bits |= Dirt.Role;
+  if (LOCKS.test(text)) bits |= Dirt.Locks;
+  if (SET_CONFIG.test(text)) bits |= Dirt.Settings;
+  if (TEMP.test(text)) bits |= Dirt.Temp;
+  if (HOLD.test(text)) bits |= Dirt.Cursors;
+  if (ROLE.test(text)) bits |= Dirt.Role;
+  if (BLOCK_THAT_SETS.test(text)) bits |= Dirt.Settings | Dirt.Listen;
   return bits;
 }
 
-/** The dirt after a command has completed: `dirt` before, its tag, the text it came in. */
-export function afterCommand(dirt: number, tag: string, text: string): number {
+/**
+ * The dirt after a command has completed: `dirt` before, its tag, the text it came in ('' when that is not known), whether
+ * nothing was sent behind it that `dirt` may speak of already, and whether the connect hook had set something.
+ */
+export function afterCommand(dirt: number, tag: string, text: string, alone: boolean, hooked: boolean): number {
+  // What was undone includes what the hook had set, so it has to be said again.
+  const undone = hooked ? Dirt.Settings | Dirt.Listen : 0;
   switch (tag) {
     case 'SET':
       return ONLY_LOCAL.test(text) ? dirt : dirt | Dirt.Settings;
@@ -51,16 +61,34 @@ export function afterCommand(dirt: number, tag: string, text: string): number {
       return dirt | Dirt.Listen;
     case 'PREPARE':
       return dirt | Dirt.Prepared;
+    case 'RESET':
+    case 'UNLISTEN':
+      return dirt | undone;
     case 'DISCARD ALL':
-      return 0;
+      return (alone ? 0 : dirt) | undone;
     default:
       return dirt;
   }
 }
 
-/** Can this tag leave dirt at all? The one test on the way of every query. */
+const TELLING: ReadonlySet<string> = new Set([
+  'SET',
+  'LISTEN',
+  'PREPARE',
+  'RESET',
+  'UNLISTEN',
+  'DISCARD ALL',
+  'DEALLOCATE ALL',
+]);
+
+/** Does this tag tell of the session? The one test on the way of every query. */
 export function isTelling(tag: string): boolean {
-  return tag === 'SET' || tag === 'LISTEN' || tag === 'PREPARE' || tag === 'DISCARD ALL';
+  return TELLING.has(tag);
+}
+
+/** Does the server know none of the prepared statements after this tag? */
+export function forgetsStatements(tag: string): boolean {
+  return tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL';
 }
 
 /** One simple-query text for it all; '' when there is nothing to undo. `open`: a transaction is still open. */

@@ -92,21 +92,11 @@ async function runHooks(engine: Engine, conn: Conn): Promise<boolean> {
   return (await prepare(client, { priority: conn.priority, tenant: conn.tenant })) !== false;
 }
 
-/** What `connect` gives: the client itself, with a `release` that works once; or one that dies at its release. */
+/** What `connect` gives: the client as it is only to this holder, or the client itself with a `release` that works once. */
 export function asClient(engine: Engine, conn: Conn): pg.PoolClient {
-  if (!engine.settings.leases) {
-    bindRelease(engine, conn);
-    return conn.client as unknown as pg.PoolClient;
-  }
-  conn.asLease = true;
-  const { generation } = conn;
-  const handle = leaseClient(conn);
-  engine.leaks.track(handle, conn);
-  handle.release = (error) => {
-    engine.leaks.untrack(handle);
-    engine.release(conn, generation, error);
-  };
-  return handle as unknown as pg.PoolClient;
+  if (engine.settings.leases) return leaseClient(engine, conn) as unknown as pg.PoolClient;
+  bindRelease(engine, conn);
+  return conn.client as unknown as pg.PoolClient;
 }
 
 export function asLease(engine: Engine, conn: Conn): Lease {

@@ -1,55 +1,101 @@
 /**
- * `handles: 'lease'`: what connect() gives looks like the client in every way, and is dead after its release. An object
- * whose prototype is the client, so that `instanceof`, fields and additions of others show through; methods are forwarded
- * to the client itself while the hand-out lasts. Owns the forwarding only.
+ * `handles: 'lease'`: what connect() gives is the client in every way, but dead after its release. A proxy, so that fields, `instanceof` and
+ * what others put on the client show through in both directions; methods pass only while the hand-out lasts. Owns the
+ * passing only.
  */
+import { EventEmitter } from 'node:events';
 import type { Conn } from './conn.ts';
+import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { callbackOf, isSubmittable } from './queries.ts';
 import type { RawClient } from './raw-client.ts';
 
-const GENERATION = Symbol('generation');
-
-type Shell = RawClient & { [GENERATION]: number };
 type Method = (...args: unknown[]) => unknown;
 
-const shells = new WeakMap<Conn, Shell>();
+/** What may be called after the release too: it tells nothing to the server, and cleaning up often comes last. */
+const HARMLESS: ReadonlySet<PropertyKey> = new Set([
+  ...Reflect.ownKeys(Object.prototype),
+  ...Reflect.ownKeys(EventEmitter.prototype),
+  'escapeIdentifier',
+  'escapeLiteral',
+  'getTypeParser',
+]);
 
-export function leaseClient(conn: Conn): RawClient {
-  let shell = shells.get(conn);
-  if (shell === undefined) shells.set(conn, (shell = makeShell(conn)));
-  const handle = Object.create(shell) as Shell;
-  Object.defineProperty(handle, GENERATION, { value: conn.generation });
+export function leaseClient(engine: Engine, conn: Conn): RawClient {
+  conn.asLease = true;
+  const handle = new Proxy(conn.client, new HandOut(engine, conn));
+  engine.leaks.track(handle, conn);
   return handle;
 }
 
-function makeShell(conn: Conn): Shell {
-  const { client } = conn;
-  const shell = Object.create(client) as Shell;
-  for (const name of methodNames(client)) {
-    const forward = function (this: Shell, ...args: unknown[]): unknown {
-      if (conn.generation !== this[GENERATION]) return refuse(name, args);
-      const result = (client as unknown as Record<string, Method>)[name]!(...args);
-      return result === client ? this : result;
-    };
-    Object.defineProperty(shell, name, { value: forward, writable: true, configurable: true });
+class HandOut implements ProxyHandler<RawClient> {
+  readonly #engine: Engine;
+  readonly #conn: Conn;
+  readonly #generation: number;
+  /** Methods as this holder sees them: ours, and what he has put in their place. */
+  #methods: Map<PropertyKey, unknown> | null = null;
+  #release: unknown = null;
+
+  constructor(engine: Engine, conn: Conn) {
+    this.#engine = engine;
+    this.#conn = conn;
+    this.#generation = conn.generation;
   }
-  return shell;
+
+  get(client: RawClient, key: PropertyKey, handle: RawClient): unknown {
+    if (key === 'release') return (this.#release ??= this.#releaseOf(handle));
+    const value: unknown = Reflect.get(client, key);
+    return typeof value === 'function' ? this.#passing(client, key, value as Method, handle) : value;
+  }
+
+  /** A method's replacement is this holder's own: often it is a wrapper around one of ours, which dies with the hand-out. */
+  set(client: RawClient, key: PropertyKey, value: unknown): boolean {
+    if (key === 'release') this.#release = value;
+    else if (typeof value === 'function' && isMethod(client, key)) (this.#methods ??= new Map()).set(key, value);
+    else return Reflect.set(client, key, value);
+    return true;
+  }
+
+  has(client: RawClient, key: PropertyKey): boolean {
+    return key === 'release' || Reflect.has(client, key);
+  }
+
+  /** Keeps the handle from being collected as lost while somebody has only this. */
+  #releaseOf(handle: RawClient): (error?: Error | boolean) => void {
+    return (error) => {
+      this.#engine.leaks.untrack(handle);
+      this.#engine.release(this.#conn, this.#generation, error);
+    };
+  }
+
+  #passing(client: RawClient, key: PropertyKey, value: Method, handle: RawClient): unknown {
+    const known = this.#methods?.get(key);
+    if (known !== undefined) return known;
+    if (!isMethod(client, key)) return value;
+    const pass = (...args: unknown[]): unknown => {
+      if (this.#conn.generation !== this.#generation && !HARMLESS.has(key)) return this.#refuse(key, args);
+      const result = value.apply(client, args);
+      return result === client ? handle : result;
+    };
+    (this.#methods ??= new Map()).set(key, pass);
+    return pass;
+  }
+
+  #refuse(key: PropertyKey, args: readonly unknown[]): unknown {
+    this.#engine.tally.staleHandles++;
+    const error = new StaleHandle(`client.${String(key)} was called on a client that had been released`);
+    if (key !== 'query' || isSubmittable(args[0])) throw error;
+    const callback = callbackOf(args);
+    if (callback === null) return Promise.reject(error);
+    process.nextTick(callback, error);
+    return undefined;
+  }
 }
 
-function methodNames(client: object): Set<string> {
-  const names = new Set<string>();
-  for (let at = client; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at) as object)
-    for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(at)))
-      if (typeof property.value === 'function' && name !== 'constructor' && name !== 'release') names.add(name);
-  return names;
-}
-
-function refuse(name: string, args: readonly unknown[]): unknown {
-  const error = new StaleHandle(`client.${name} was called on a client that had been released`);
-  if (name !== 'query' || isSubmittable(args[0])) throw error;
-  const callback = callbackOf(args);
-  if (callback === null) return Promise.reject(error);
-  process.nextTick(callback, error);
-  return undefined;
+/** A function of the class, or the pool's own `query`; others are data (a password callback, a Promise class). */
+function isMethod(client: RawClient, key: PropertyKey): boolean {
+  return (
+    key === 'query' ||
+    (key !== 'constructor' && !Object.hasOwn(client, key) && typeof Reflect.get(client, key) === 'function')
+  );
 }

@@ -44,11 +44,21 @@ export type RawClientClass = new (config: unknown) => RawClient;
 
 /** Is a query under way or queued? Clients of other makes are taken to be quiet. */
 export function isBusy(client: RawClient): boolean {
-  if (client.readyForQuery === false) return true;
+  return client.readyForQuery === false || isQueued(client);
+}
+
+/** Does a query wait behind the one under way? */
+export function isQueued(client: RawClient): boolean {
   const queued = client._queryQueue;
   if (queued !== undefined && queued.length > 0) return true;
   const sent = client._sentQueryQueue;
   return sent !== undefined && sent.length > 0;
+}
+
+/** The server knows none of the statements any more that pg has prepared by name. */
+export function forgetStatements(client: RawClient): void {
+  const known = client.connection?.parsedStatements;
+  if (known !== undefined) for (const name of Object.keys(known)) delete known[name];
 }
 
 /** Has it been ended, or lost its connection? */
