@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LeakReport, Pool } from '../../packages/pool/src/index.ts';
+import { newScope } from '../../packages/pool/src/scope.ts';
 import { failure, makePool, until } from './support.ts';
 
 const nextLeak = (pool: Pool) => new Promise<LeakReport>((resolve) => pool.once('leak', resolve));
@@ -118,10 +119,56 @@ describe('holders that wait for the pool themselves', () => {
     expect(pool.stats().deadlocks).toBe(0);
   });
 
-  test("with deadlockDetection: 'all' plain connect is seen too", async () => {
-    const pool = makePool({ max: 1, deadlockDetection: 'all' });
-    const client = await pool.connect();
-    expect((await failure(pool.connect())).code).toBe('SLUICE_DEADLOCK');
-    client.release();
+  describe("with deadlockDetection: 'all'", () => {
+    const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+    const all = (max: number) => makePool({ max, deadlockDetection: 'all' });
+
+    test('plain connect is seen too', async () => {
+      const pool = all(1);
+      const client = await pool.connect();
+      expect((await failure(pool.connect())).code).toBe('SLUICE_DEADLOCK');
+      client.release();
+    });
+
+    test('and so is a request inside of a transaction', async () => {
+      const pool = all(1);
+      const nested = pool.transaction(() => pool.query('SELECT 1'));
+      expect((await failure(nested)).code).toBe('SLUICE_DEADLOCK');
+    });
+
+    test('a transaction in the flow of a connect in a transaction is nested in it', async () => {
+      const pool = all(2);
+      await pool.transaction(async (tx) => {
+        const other = await pool.connect();
+        await pool.transaction(async (inner) => expect(inner.client).toBe(tx.client));
+        other.release();
+      });
+    });
+
+    const job = async (pool: Pool) => {
+      const client = await pool.connect();
+      await pause(20);
+      client.release();
+    };
+
+    test('flows started side by side do not count as waiting for each other', async () => {
+      const pool = all(2);
+      await Promise.all(Array.from({ length: 8 }, () => job(pool)));
+      expect(pool.stats().deadlocks).toBe(0);
+    });
+
+    test('nor do those that a loop starts one by one, whose contexts do not pile up', async () => {
+      const pool = all(2);
+      const jobs: Promise<void>[] = [];
+      for (let i = 0; i < 12; i++) {
+        jobs.push(job(pool));
+        await pause(3);
+      }
+      await Promise.all(jobs);
+      expect(pool.stats().deadlocks).toBe(0);
+      let depth = 0;
+      for (let scope = newScope(pool).parent; scope !== null; scope = scope.parent) depth++;
+      expect(depth).toBe(0);
+    });
   });
 });

@@ -5,7 +5,7 @@
 import type { Entry } from '@sluice/core';
 import { afterCommand, Dirt, forgetsStatements, isTelling, suspectsIn } from './dirt.ts';
 import { forgetStatements, isBusy, isQueued, type RawClient } from './raw-client.ts';
-import type { Scope } from './scope.ts';
+import { beginHold, endHold, type Scope } from './scope.ts';
 
 /** A statement of the connect hook that has to be repeated after RESET ALL. */
 interface Setup {
@@ -121,9 +121,16 @@ export class Conn {
     return this.#setup;
   }
 
+  /** Where its new holder is. */
+  heldIn(scope: Scope | null): void {
+    this.scope = scope;
+    if (scope?.implied === true) beginHold(scope);
+  }
+
   /** Nobody holds it any more. */
   letGo(): void {
     this.generation = -1;
+    if (this.scope?.implied === true) endHold(this.scope);
     this.scope = null;
     this.trace = null;
     this.leakReported = false;

@@ -3,7 +3,8 @@
  * question and the error; who waits in which scope is scope.ts's.
  *
  * A holder counts as stuck when a request made inside his scope waits and his connection runs no query. A request that
- * is made in a scope and deliberately not awaited there looks the same; give such a flow a scope of its own.
+ * is made in a scope and deliberately not awaited there looks the same; give such a flow a scope of its own. Where a scope
+ * is only implied, everything must also have stood still for a while.
  */
 import { EntryState } from '@sluice/core';
 import type { Conn } from './conn.ts';
@@ -13,6 +14,9 @@ import { isBusy } from './raw-client.ts';
 import { beginWait, currentScope, endWait } from './scope.ts';
 import type { Ticket } from './ticket.ts';
 import { capture, framesOf } from './trace.ts';
+
+/** How long nobody may have done anything before implied scopes are believed. */
+const STILL_MS = 1_000;
 
 export class Deadlocks {
   readonly #engine: Engine;
@@ -28,7 +32,7 @@ export class Deadlocks {
     ticket.scope = scope;
     ticket.trace ??= capture();
     ticket.counted = true;
-    beginWait(scope, ticket.trace);
+    beginWait(scope, ticket.trace, this.#engine.clock.now);
     if (this.#stuck()) this.#refuse(ticket);
   }
 
@@ -55,13 +59,18 @@ export class Deadlocks {
     const { maxSize, reserveSize } = core.policy;
     if (linked.length === 0 || core.size !== linked.length || linked.length < maxSize + reserveSize) return false;
     let busy: Conn | null = null;
+    let believedAt = 0;
     for (const entry of linked) {
       const conn = entry.value!;
-      if (conn.scope === null || conn.scope.waiting === 0) return false;
+      const { scope } = conn;
+      if (scope === null || scope.waiting === 0) return false;
       if (isBusy(conn.client)) busy = conn;
+      if (scope.implied)
+        believedAt = Math.max(believedAt, STILL_MS + Math.max(entry.stateSince, conn.lastAt, scope.waitSince));
     }
-    if (busy === null) return true;
-    busy.whenReady(() => setImmediate(() => this.look()));
+    if (busy !== null) busy.whenReady(() => setImmediate(() => this.look()));
+    else if (believedAt <= this.#engine.clock.now) return true;
+    else this.#engine.wake(believedAt);
     return false;
   }
 

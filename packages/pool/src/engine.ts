@@ -230,7 +230,7 @@ export class Engine {
     conn.generation = entry.generation;
     conn.tenant = ticket.tenant;
     conn.priority = ticket.priority;
-    conn.scope = ticket.scope ?? (this.settings.deadlocks === false ? null : currentScope(this));
+    conn.heldIn(ticket.scope ?? (this.settings.deadlocks === false ? null : currentScope(this)));
     conn.trace = ticket.trace;
     this.tally.acquires++;
     if (this.settings.allowExitOnIdle) conn.client.ref?.();

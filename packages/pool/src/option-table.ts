@@ -102,7 +102,7 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   deadlockDetection: {
     kind: 'boolean',
     choices: ['all'],
-    doc: "false: off; true: inside scopes; 'all': connect and acquire open a scope too (true)",
+    doc: "false: off; true: inside scopes; 'all': connect and acquire imply one too, believed after a second's standstill (true)",
   },
   evictOn: call('(error, client) => boolean: overrides which errors cost the connection'),
   hosts: array("several hosts in order of preference: ['a:5432', { host: 'b', port: 5432 }]"),

@@ -15,7 +15,7 @@ import { checkOptions } from './options.ts';
 import { poolQuery } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
-import { enter, newScope, runIn } from './scope.ts';
+import { enterImplied, newScope, runIn } from './scope.ts';
 import { type PoolStatistics, statsOf } from './stats.ts';
 import { type Transaction, type TransactionOptions, transact } from './transaction.ts';
 
@@ -79,7 +79,7 @@ export class Pool extends Base implements AsyncDisposable {
   connect(callback?: ConnectCallback): Promise<pg.PoolClient> | undefined {
     const engine = this.#engine;
     this.log('connect');
-    if (engine.settings.deadlocks === 'all') enter(newScope(engine));
+    if (engine.settings.deadlocks === 'all') enterImplied(engine);
     if (callback === undefined) return obtainAsync(engine, this.Promise, undefined, asClient);
     obtain(engine, undefined, (error, conn) => {
       if (conn === null) process.nextTick(callback, error as Error, undefined, NOTHING);
@@ -216,16 +216,19 @@ export class Pool extends Base implements AsyncDisposable {
    * `connect` does, and with AcquireAborted when the signal fires first.
    */
   acquire(options?: AcquireOptions): Promise<Lease> {
-    const engine = this.#engine;
+    if (this.#engine.settings.deadlocks === 'all') enterImplied(this.#engine);
+    return this.#lease(options);
+  }
+
+  #lease(options: AcquireOptions | undefined): Promise<Lease> {
     if (options?.signal?.aborted === true) return this.Promise.reject(new AcquireAborted(options.signal.reason));
-    if (engine.settings.deadlocks === 'all') enter(newScope(engine));
-    return obtainAsync(engine, this.Promise, options, asLease);
+    return obtainAsync(this.#engine, this.Promise, options, asLease);
   }
 
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
   use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions): Promise<R> {
     return this.scope(async () => {
-      const lease = await this.acquire(options);
+      const lease = await this.#lease(options);
       try {
         return await fn(lease);
       } finally {
@@ -241,7 +244,7 @@ export class Pool extends Base implements AsyncDisposable {
 
   /** BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. */
   transaction<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions = {}): Promise<R> {
-    return transact(this.#engine, (asked) => this.acquire(asked), fn, options);
+    return transact(this.#engine, (asked) => this.#lease(asked), fn, options);
   }
 
   /** Every idle connection, at once; never waits, never dials. */

@@ -9,16 +9,26 @@ export class Scope {
   /** The pool it belongs to: scopes of several pools nest in one context. */
   readonly owner: object;
   readonly parent: Scope | null;
+  /**
+   * Opened by a plain connect or acquire, for what follows in its flow. What else the caller starts before it awaits is
+   * inside too, so it tells of a nesting only while a connection that was given out in it is held, and never for certain.
+   */
+  readonly implied: boolean;
+  /** Connections held that were given out in it. */
+  held = 0;
   /** Requests of this scope or one inside it that wait for the owner. */
   waiting = 0;
   /** Where the innermost of them waits. */
   waitTrace: Error | null = null;
+  /** Clock milliseconds since when. */
+  waitSince = 0;
   /** The open transaction, if the scope is one's. */
   transaction: object | null = null;
 
-  constructor(owner: object, parent: Scope | null) {
+  constructor(owner: object, parent: Scope | null, implied: boolean) {
     this.owner = owner;
     this.parent = parent;
+    this.implied = implied;
   }
 }
 
@@ -36,25 +46,45 @@ export function currentScope(owner: object): Scope | null {
   return scope;
 }
 
-export function newScope(owner: object): Scope {
-  return new Scope(owner, contexts.getStore() ?? null);
+/** The transaction around the present code that a new one would nest in, or null. */
+export function currentTransaction(owner: object): object | null {
+  let scope = currentScope(owner);
+  while (scope?.implied === true) scope = scope.parent;
+  return scope?.owner === owner ? scope.transaction : null;
+}
+
+export function newScope(owner: object, implied = false): Scope {
+  let parent = contexts.getStore() ?? null;
+  // Also keeps a flow that starts others for ever from building a chain of them.
+  while (parent?.implied === true && parent.held === 0) parent = parent.parent;
+  return new Scope(owner, parent, implied);
 }
 
 export function runIn<R>(scope: Scope, fn: () => R): R {
   return contexts.run(scope, fn);
 }
 
-/** Makes everything that follows in this asynchronous flow part of the scope. For `deadlockDetection: 'all'` only. */
-export function enter(scope: Scope): void {
-  contexts.enterWith(scope);
+/** Makes everything that follows in this asynchronous flow part of a new scope. For `deadlockDetection: 'all'` only. */
+export function enterImplied(owner: object): void {
+  contexts.enterWith(newScope(owner, true));
+}
+
+/** A connection was given out in the scope: it counts from when its holder can go on. */
+export function beginHold(scope: Scope): void {
+  queueMicrotask(() => scope.held++);
+}
+
+export function endHold(scope: Scope): void {
+  queueMicrotask(() => scope.held--);
 }
 
 /** A request of this scope begins to wait. */
-export function beginWait(scope: Scope, trace: Error): void {
+export function beginWait(scope: Scope, trace: Error, now: number): void {
   for (let at: Scope | null = scope; at !== null; at = at.parent) {
     if (at.owner !== scope.owner) continue;
     at.waiting++;
     at.waitTrace = trace;
+    at.waitSince = now;
   }
 }
 

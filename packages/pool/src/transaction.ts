@@ -7,7 +7,7 @@ import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle, TransactionAborted } from './errors.ts';
 import type { Lease, QueryMethod } from './lease.ts';
-import { currentScope, newScope, runIn } from './scope.ts';
+import { currentTransaction, newScope, runIn } from './scope.ts';
 
 export interface RetryOptions {
   /** Tries in all, the first included. 1 and up; default 3. */
@@ -108,7 +108,7 @@ export async function transact<R>(
   fn: (tx: Transaction) => Promise<R>,
   options: TransactionOptions,
 ): Promise<R> {
-  const outer = currentScope(engine)?.transaction as Transaction | null | undefined;
+  const outer = currentTransaction(engine) as Transaction | null;
   if (outer && options.propagation !== 'new') return outer.transaction(fn);
   const { attempts, minMs, maxMs, codes } = readRetry(options.retry);
   for (let attempt = 1; ; attempt++) {
