@@ -171,6 +171,35 @@ describe('PAUSE and RESUME', () => {
     await expect(admin.query('PAUSE nosuch')).rejects.toThrow('no such database: nosuch');
   });
 
+  test('what is waited for elsewhere is not broken off by a RESUME of another database', async () => {
+    const at = `host=${server.host} port=${server.port} dbname=postgres`;
+    await begin({ databases: `one = ${at}\ntwo = ${at}` });
+    const [a, b, c] = [await open(), await open(), await open()];
+    const busy = [await clients.pg({ database: 'one' }), await clients.pg({ database: 'two' })];
+    for (const client of busy) await client.query('begin');
+    const pause = a.query('pause two');
+    const other = b.query('pause one').then(
+      () => 'done',
+      (error: Error) => error.message,
+    );
+    expect(await outcome(pause)).toBe('waits');
+    await c.query('resume one');
+    expect(await other).toBe('canceled by RESUME');
+    expect(await outcome(pause)).toBe('waits');
+    await busy[1]!.query('commit');
+    await pause;
+    await c.query('resume two');
+
+    await c.query('reconnect one');
+    const close = a.query('wait_close one');
+    expect(await outcome(close)).toBe('waits');
+    await c.query('pause two');
+    await c.query('resume two');
+    expect(await outcome(close)).toBe('waits');
+    await busy[0]!.query('commit');
+    await close;
+  });
+
   test('SUSPEND keeps everything as it is, and a console that leaves resumes', async () => {
     await begin();
     const client = await clients.pg();
@@ -300,6 +329,30 @@ describe('SET and RELOAD', () => {
     await expect(clients.pg({ database: 'b' })).rejects.toThrow('no such database: b');
     await expect(open()).rejects.toThrow(/authentication failed/);
   });
+
+  test.each([
+    ['pool_mode', 'session', 'transaction', ''],
+    ['pool_mode', 'session', 'transaction', 'session_state = follow'],
+    ['session_state', 'pgbouncer', 'follow', ''],
+    ['session_state', 'pgbouncer', 'refuse', ''],
+  ])(
+    'what a client had left while %s was %s is not there for others when it is %s (%s)',
+    async (name, before, after, more) => {
+      await begin({ settings: `${more}\ndefault_pool_size = 1\n${name} = ${before}` });
+      const [first, boss] = [await clients.pg(), await open()];
+      await first.query('set role pg_monitor; create temp table left_behind (n int); select pg_advisory_lock(77)');
+      const ini = join(sluice.dir, 'sluice.ini');
+      writeFileSync(ini, readFileSync(ini, 'utf8').replace(`${name} = ${before}`, `${name} = ${after}`));
+      await boss.query('reload');
+      await first.query('select 1').catch(() => {});
+      const second = await clients.pg();
+      const { rows: seen } = await second.query(
+        `select current_user as who, to_regclass('left_behind') as it,
+        (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks`,
+      );
+      expect(seen[0]).toEqual({ who: server.user, it: null, locks: 0 });
+    },
+  );
 
   test('a changed address moves the pool', async () => {
     await begin({ databases: `a = host=${server.host} port=${server.port} dbname=postgres` });

@@ -12,6 +12,45 @@ import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
 
+describe('a client whose answer is cut short', () => {
+  let sluice: Sluice;
+  let clients: Clients;
+  beforeAll(async () => {
+    sluice = await startSluice(server, { settings: `default_pool_size = 3\nadmin_users = ${server.user}` });
+    clients = new Clients({ ...server, port: sluice.port });
+  });
+  afterAll(async () => {
+    await clients.end();
+    await sluice.stop();
+  });
+
+  /** Where in a message the cut falls is chance. */
+  test.each([
+    ['its client is killed', 'kill_client'],
+    ['its server is terminated', 'terminate'],
+  ])('is told nothing that it would take for the rest of a row: %s', async (_what, how) => {
+    const [operator, admin] = [await clients.pg({ database: 'pgbouncer' }), await clients.pg()];
+    for (let i = 0; i < 12; i++) {
+      const { raw } = await RawClient.login({ ...server, port: sluice.port }, { application_name: 'victim' });
+      const row = `row-${'abcdefghij'.repeat(9 + i)}-end`;
+      raw.send(query(`select '${row}' from generate_series(1, 300000)`));
+      await raw.until('D');
+      raw.socket.pause();
+      if (how === 'terminate')
+        await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'victim'");
+      else {
+        const { rows } = await operator.query('show clients');
+        await operator.query(`kill_client ${rows.find((one) => one.application_name === 'victim').id}`);
+      }
+      raw.socket.resume();
+      const messages = await raw.until('nothing');
+      const rows = messages.filter(({ type }) => type === 'D');
+      expect(new Set(rows.map(({ body }) => body.toString('latin1', 6)))).toEqual(new Set([row]));
+      expect(types(messages)).toMatch(/^D*E?$/);
+    }
+  });
+});
+
 describe('a client that vanishes', () => {
   let sluice: Sluice;
   let clients: Clients;

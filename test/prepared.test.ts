@@ -154,6 +154,35 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
   });
 });
 
+test.each([
+  ['DateStyle', 'SQL, DMY', 'SQL, MDY', "select to_char('01/02/2020'::date, 'YYYY-MM-DD')", '2020-02-01', '2020-01-02'],
+  [
+    'TimeZone',
+    'Asia/Tokyo',
+    'UTC',
+    "select extract(epoch from '2020-01-01'::timestamptz)::int",
+    '1577804400',
+    '1577836800',
+  ],
+])('constants are read by the %s of each client', async (name, first, second, sql, one, other) => {
+  await begin('default_pool_size = 1');
+  const at = { ...server, port: sluice.port };
+  const [a, b] = [
+    (await RawClient.login(at, { [name]: first })).raw,
+    (await RawClient.login(at, { [name]: second })).raw,
+  ];
+  for (const raw of [a, b]) {
+    raw.send(wire.parse('s', sql), wire.sync());
+    await raw.until('Z');
+  }
+  for (let i = 0; i < 2; i++) {
+    a.send(...use('s'));
+    b.send(...use('s'));
+    expect(textOf(await a.until('Z'))).toBe(one);
+    expect(textOf(await b.until('Z'))).toBe(other);
+  }
+});
+
 test('node-postgres with named statements, many clients on two servers', async () => {
   await begin('pool_mode = transaction\ndefault_pool_size = 2\nmax_prepared_statements = 3');
   const work = async (k: number) => {

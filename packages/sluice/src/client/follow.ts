@@ -3,11 +3,12 @@
  * may have changed, asks PostgreSQL at the end of the transaction what is there, and knows what pins the server to its client.
  * One for a client that ever gave reason for suspicion. The pairing itself is session.ts's.
  */
+import { type Parameters, parameterStatus } from '@sluice/wire';
 import type { ServerHolder } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { SessionSettings } from '../server/session-settings.ts';
 import type { Classifier } from '../sql/classifier.ts';
-import { both, Keeps, type Suspicion } from '../sql/suspicion.ts';
+import { ALL_NAMES, both, Keeps, type Suspicion } from '../sql/suspicion.ts';
 import { type Finding, Inventory, SESSION_BYTES } from './inventory.ts';
 
 /** Something that only this server has, and the statement that made it. */
@@ -31,6 +32,12 @@ const WORDS: Readonly<Record<string, readonly [number, string]>> = {
   prepared: [Keeps.Prepared, 'PREPARE'],
 };
 
+/** Whose state it is. */
+export interface Followed extends ServerHolder {
+  parameters: Parameters;
+  settings: SessionSettings;
+}
+
 export class Follow {
   pins: readonly Pin[] = [];
   /** The server is being asked. */
@@ -41,7 +48,7 @@ export class Follow {
   #statement = '';
   #everythingDiscarded = false;
 
-  /** `base`: what the client asked for at its login. */
+  /** `base`: what the client asked for at its login, reported settings included. */
   constructor(base: SessionSettings, classifier: Classifier) {
     this.#base = base;
     this.#classifier = classifier;
@@ -65,7 +72,9 @@ export class Follow {
         const inside = this.#classifier.suspicionOf(prepared);
         if (inside !== null) told = both(told, { ...inside, keeps: inside.keeps & ~Keeps.Prepared });
       }
-    if (told.names.size === 0 && !told.anySetting && told.keeps === 0 && told.unknowable === null) return;
+    const resets = new Set([...suspicion.resets].filter((name) => name === ALL_NAMES || this.#base.values.has(name)));
+    told = { ...told, resets };
+    if (told.names.size + resets.size === 0 && !told.anySetting && told.keeps === 0 && told.unknowable === null) return;
     this.#suspicion = both(this.#suspicion, told);
     this.#statement = text.slice(0, STATEMENT_CHARACTERS);
   }
@@ -75,8 +84,8 @@ export class Follow {
     this.#everythingDiscarded = true;
   }
 
-  /** Asks the server, which `owner` holds otherwise; `done` when it is known. */
-  ask(owner: ServerHolder, server: Server, now: number, done: () => void): void {
+  /** Asks the server, which `owner` holds otherwise; `done` when the owner has what it is to have on the next server. */
+  ask(owner: Followed, server: Server, now: number, done: () => void): void {
     const suspicion = this.#suspicion!;
     const names = new Set([...server.settings.values.keys(), ...suspicion.names]);
     this.#suspicion = null;
@@ -86,14 +95,27 @@ export class Follow {
       if (typeof found === 'string') this.#pin(`state that could not be read (${found})`, 0, now);
       else this.#understand(found, suspicion, server, now);
       this.#everythingDiscarded = false;
+      owner.settings = server.settings.over(this.#unreported(server));
+      this.#restore(owner, server, suspicion);
       done();
     };
     new Inventory(owner, answered).ask(server, names, suspicion);
   }
 
-  /** What the client is to find on the next server. */
-  wanted(server: Server): SessionSettings {
-    return server.settings.over(this.#base);
+  #unreported(server: Server): SessionSettings {
+    return new SessionSettings(new Map([...this.#base.values].filter(([name]) => !isReported(server, name))));
+  }
+
+  /** A RESET gives a reported setting the server's first value; the client's is what it asked for at its login. */
+  #restore(owner: Followed, server: Server, suspicion: Suspicion): void {
+    for (const [name, value] of this.#base.values) {
+      const index = server.parameters.names.indexOf(name);
+      if (!resets(suspicion, name) || !isReported(server, name)) continue;
+      if (owner.parameters.values[index] !== server.atLogin.values[index]) continue;
+      owner.parameters = owner.parameters.with(index, value);
+      const told = parameterStatus(server.parameters.names.names[index]!, value);
+      owner.relay(told, 0, told.length);
+    }
   }
 
   #understand(found: readonly Finding[], suspicion: Suspicion, server: Server, now: number): void {
@@ -108,8 +130,13 @@ export class Follow {
       const { kind, name, value } = finding;
       if (kind === 'setting') {
         if (isReported(server, name)) continue;
-        if (isAsAtLogin(finding, server)) values.delete(name);
-        else values.set(name, value!);
+        const own = this.#base.values.has(name);
+        const again = own && resets(suspicion, name);
+        // A custom setting has no first value on the server.
+        const first = isAsAtLogin(finding, server) || (again && value === '');
+        // Where the client's first value is another than the server's, only a RESET means its own.
+        if (value === null || (first && (again || !own))) values.delete(name);
+        else values.set(name, value);
       } else if (kind === 'prepared' && this.#canRepeat(value!, server)) prepared.set(name, value!);
       else {
         const [keeps, what] = WORDS[kind]!;
@@ -133,6 +160,10 @@ export class Follow {
     const utf8 = /^utf-?8$/i.test(server.parameters.get('client_encoding') ?? '');
     return (utf8 || /^[\x00-\x7f]*$/.test(text)) && this.#classifier.isPrepare(text);
   }
+}
+
+function resets(suspicion: Suspicion, name: string): boolean {
+  return suspicion.resets.has(name) || suspicion.resets.has(ALL_NAMES);
 }
 
 /** PostgreSQL reports it, and so it follows the client already. */

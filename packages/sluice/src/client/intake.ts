@@ -267,6 +267,7 @@ export class Intake {
     const { keeping, maxPrepared } = this.#session.home;
     if (what === Front.Query)
       return keeping === Keeping.Statements ? mayNameStatement(buffer, at, end) : keeping !== Keeping.Nothing;
+    if (what === Front.Function) return keeping >= Keeping.Follow;
     if (what < Front.Parse || what > Front.Close || what === Front.Execute) return false;
     if (keeping >= Keeping.Follow && what === Front.Parse) return true;
     return maxPrepared > 0 && mayNameOne(what, buffer, at, end);
@@ -278,7 +279,7 @@ export class Intake {
    */
   #examine(what: number, buffer: Buffer, at: number, end: number, size: number): number {
     const { keeping, maxPrepared } = this.#session.home;
-    if (keeping !== Keeping.Nothing && (what === Front.Query || what === Front.Parse)) {
+    if (keeping !== Keeping.Nothing && (what === Front.Query || what === Front.Parse || what === Front.Function)) {
       const done = this.#watch(buffer, at, end, size);
       if (done >= 0) return done;
     }

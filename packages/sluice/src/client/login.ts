@@ -48,6 +48,8 @@ export interface Greeting {
   parameters: Parameters;
   /** What the client asked for beyond them (session_state = follow). */
   settings?: SessionSettings;
+  /** All that it asked for. */
+  base?: SessionSettings;
   processId: number;
   cancelKey: Uint8Array;
   /** Told to the client as a notice before it may begin (login_notify_message); '' is nothing. */

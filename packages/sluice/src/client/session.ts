@@ -40,7 +40,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   idleInTransactionAt = 0;
   preparingSince = 0;
   settings: SessionSettings;
-  /** What it was given at login, in startup parameters. */
+  /** What it asked for at login, in startup parameters, reported ones included. */
   readonly base: SessionSettings;
   #follow: Follow | null = null;
   #refusals: Refusals | null = null;
@@ -59,6 +59,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     parameters: Parameters,
     clock: Clock,
     settings: SessionSettings = AS_AT_LOGIN,
+    base: SessionSettings = settings,
   ) {
     this.conn = conn;
     this.identity = identity;
@@ -67,7 +68,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.parameters = parameters;
     this.clock = clock;
     this.settings = settings;
-    this.base = settings;
+    this.base = base;
     this.connectedAt = this.requestedAt = clock.now;
     this.waiter = new Waiter<Server>(this);
     this.intake = new Intake(this);
@@ -291,8 +292,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.clock.update();
     if (!TO_CLIENT.flush(this.conn)) server.pauseReading();
     if (this.state === SessionState.Linked) this.intake.serverScanned(server);
-    if (this.state !== SessionState.Linked) return;
-    if (!server.settled || server.closedBecause !== null) return;
+    if (this.state !== SessionState.Linked || !server.settled || server.closedBecause !== null) return;
     if (this.intake.repeats()) return;
     const { mode } = this.home;
     if (mode === 'session') return;
@@ -323,7 +323,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
         return;
       }
       server.holder = this;
-      this.settings = this.#follow!.wanted(server);
       this.state = SessionState.Linked;
       if (this.pins.length === 0) this.#unlink('clean');
       this.intake.proceed();
@@ -340,7 +339,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.server = null;
     TO_SERVER.drop();
     TO_CLIENT.flush(this.conn);
-    if (this.#fatalRelayed) this.#leave(reason, null, true);
+    if (this.#fatalRelayed || server.cutShort) this.#leave(reason, null, true);
     else this.disconnect(reason, '08P01');
     this.registry.serverLostByClient(this, server);
   }
@@ -371,7 +370,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.state = SessionState.Closed;
     this.intake.clear();
     this.registry.sessionEnds(this, reason);
-    if (message !== null) this.conn.write(message, 0, message.length);
+    // In the middle of a message it would take the words for the rest of that.
+    if (message !== null && this.server?.cutShort !== true) this.conn.write(message, 0, message.length);
     if (message !== null || flushed) this.conn.end();
     else this.conn.destroy();
     if (was === SessionState.Waiting) this.home.pool.cancel(this.waiter);

@@ -20,6 +20,10 @@ import { Keeping } from './home.ts';
 import type { RefusedText, Session } from './side.ts';
 
 const QUERY = 0x51;
+const FUNCTION_CALL = 0x46;
+
+/** By their fixed numbers: lo_open, loread and the like, which leave nothing behind, and which drivers call this way. */
+const LARGE_OBJECTS = [715, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172];
 
 /** What is sent in place of a refused text: PostgreSQL's own log shows it, hence the comment, and so does its error. */
 const REFUSED_TEXT = '/* refused by the pooler */ not_sent_by_pooler_';
@@ -49,7 +53,7 @@ export class Refusals {
 /** 'pass': send it. 'more': keep it until it is whole. Otherwise: send this instead. */
 export type Verdict = 'pass' | 'more' | Uint8Array;
 
-/** Looks at the Query or Parse at `at`, whose bytes up to `end` are here and which is `size` bytes long. */
+/** Looks at the Query, Parse or FunctionCall at `at`, whose bytes up to `end` are here and which is `size` bytes long. */
 export function watch(
   session: Session,
   server: Server,
@@ -60,6 +64,11 @@ export function watch(
 ): Verdict {
   const isQuery = buffer[at] === QUERY;
   const { keeping } = session.home;
+  if (buffer[at] === FUNCTION_CALL) {
+    const known = end - at >= HEADER_BYTES + 4 && LARGE_OBJECTS.includes(buffer.readUInt32BE(at + HEADER_BYTES));
+    if (!known) session.suspect(ANYTHING, '(a function call of the protocol)');
+    return 'pass';
+  }
   if (keeping === Keeping.Statements) return isQuery ? watchStatements(session, buffer, at, end, size) : 'pass';
   if (size > READ_BYTES) {
     session.suspect(ANYTHING, '(a text too long to be read)');

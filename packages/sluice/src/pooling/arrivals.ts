@@ -42,13 +42,12 @@ export function clientArrives(pooler: Pooler, parcel: ClientParcel, fd: number):
     cancelKey: fromBase64(parcel.cancelKey),
   };
   const parameters = restoreParameters(parcel.parameters, context.parameters);
-  const base = restoreSettings(parcel.base);
-  const session = new ClientSession(conn, identity, pool, pooler, parameters, clock, base);
-  session.settings = restoreSettings(parcel.settings);
+  const [settings, base] = [restoreSettings(parcel.settings), restoreSettings(parcel.base)];
+  const session = new ClientSession(conn, identity, pool, pooler, parameters, clock, settings, base);
   session.connectedAt = clock.update() - parcel.connectedMs;
   session.requestedAt = clock.now - parcel.requestedMs;
   for (const [name, tail] of parcel.statements) {
-    const statement = context.statements.take(fromBase64(tail));
+    const statement = context.statements.take(fromBase64(tail), parameters);
     if (statement !== null) session.statements.set(name, statement);
   }
   pooler.clientEnters(database.name, parcel.user);

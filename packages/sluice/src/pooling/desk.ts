@@ -225,7 +225,7 @@ export class PoolerDesk implements LoginDesk {
     const { now } = pooler.clock;
     const { queryTimeoutMs } = pooler.config.global;
     const after = (ms: number) => (ms > 0 ? now + ms : Number.POSITIVE_INFINITY);
-    const deadline = Math.min(after(timeoutMs), after(queryTimeoutMs), pool.waitDeadline(now));
+    const deadline = Math.min(after(timeoutMs), after(queryTimeoutMs), pool.waitDeadline(now, request.user));
     let welcome: Welcome;
     try {
       const waiting = pool.greet(deadline);
@@ -242,18 +242,21 @@ export class PoolerDesk implements LoginDesk {
     }
     let { parameters } = welcome;
     if (pool.replication) return { reported: welcome.reported, parameters, ...identity() };
+    const asked = new Map<string, string>();
     const beyond = new Map<string, string>();
     for (const [name, value] of request.params) {
       const index = parameters.names.indexOf(name);
+      if (this.#follows && !NOT_SETTINGS.has(name)) asked.set(name.toLowerCase(), value);
       if (index >= 0 && (!this.#follows || parameters.values[index] !== null))
         parameters = parameters.with(index, value);
       else if (this.#follows && !NOT_SETTINGS.has(name) && !this.#isIgnored(request, name))
         beyond.set(name.toLowerCase(), value);
     }
     const settings = beyond.size === 0 ? AS_AT_LOGIN : new SessionSettings(beyond);
+    const base = asked.size === 0 ? AS_AT_LOGIN : new SessionSettings(asked);
     const { loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
     if (applicationNameAddHost) parameters = withHost(parameters, conn);
-    return { reported: welcome.reported, parameters, settings, notice, ...identity() };
+    return { reported: welcome.reported, parameters, settings, base, notice, ...identity() };
   }
 
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
@@ -281,6 +284,7 @@ export class PoolerDesk implements LoginDesk {
       greeting.parameters,
       pooler.clock,
       greeting.settings,
+      greeting.base,
     );
     pooler.add(session);
     if (rest.length > 0) session.onData(rest, 0, rest.length);

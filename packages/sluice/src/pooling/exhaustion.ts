@@ -23,7 +23,7 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number):
       hint: 'Correct the database entry or the server, then try again.',
     };
   }
-  if (reason === 'pool closed') return { message: 'server shutting down', sqlState: '57P01' };
+  if (reason === 'pool closed') return { message: 'database removed', sqlState: '57P01' };
   if (reason !== 'timeout') return { message: `no server connection: ${reason}`, sqlState: '53300' };
   const linked = pool.count(EntryState.Linked);
   const limit = pool.policy.maxSize > 0 ? String(pool.policy.maxSize) : 'unlimited';

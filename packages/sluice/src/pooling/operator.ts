@@ -17,6 +17,8 @@ export class OperatorError extends Error {
 }
 
 interface Wait {
+  /** Whose pause it waits for, which a RESUME may undo; null: for none. */
+  readonly pauseOf: Database | 'all' | null;
   done(): boolean;
   resolve(): void;
   reject(error: Error): void;
@@ -42,7 +44,7 @@ export class Operator {
     this.#mustRun();
     pooler.pauseMode = 'paused';
     for (const pool of pooler.pools.values()) pool.pool.pause(true);
-    return this.#wait(() => [...pooler.pools.values()].every(isQuiet));
+    return this.#wait('all', () => [...pooler.pools.values()].every(isQuiet));
   }
 
   pauseDatabase(name: string): Promise<void> {
@@ -50,7 +52,7 @@ export class Operator {
     const database = this.find(name, 'pause');
     database.paused = true;
     for (const pool of this.poolsOf(database)) pool.pool.pause(true);
-    return this.#wait(() => this.poolsOf(database).every(isQuiet));
+    return this.#wait(database, () => this.poolsOf(database).every(isQuiet));
   }
 
   resume(): void {
@@ -59,7 +61,7 @@ export class Operator {
     if (pooler.pauseMode === 'active') throw new OperatorError('pooler is not paused/suspended');
     const wasSuspended = pooler.pauseMode === 'suspended';
     pooler.pauseMode = 'active';
-    this.#breakOff();
+    this.#breakOff('all');
     this.#passedOn.length = 0;
     if (wasSuspended) this.#holdAll(false);
     for (const pool of pooler.pools.values())
@@ -71,7 +73,7 @@ export class Operator {
     if (database === undefined) throw new OperatorError(`no such database: ${name}`);
     if (!database.paused) throw new OperatorError(`database ${name} is not paused`);
     database.paused = false;
-    this.#breakOff();
+    this.#breakOff(database);
     if (this.#pooler.pauseMode !== 'active') return;
     for (const pool of this.poolsOf(database)) pool.pool.resume();
   }
@@ -86,7 +88,7 @@ export class Operator {
     for (const pool of pooler.pools.values()) pool.pool.pause(false);
     this.#holdAll(true);
     const begun = pooler.clock.now;
-    return this.#wait(() => {
+    return this.#wait('all', () => {
       const { suspendTimeoutMs } = pooler.config.global;
       if (suspendTimeoutMs > 0 && pooler.clock.now - begun >= suspendTimeoutMs) this.#dropUnflushed();
       return this.#unflushed().length === 0;
@@ -149,7 +151,7 @@ export class Operator {
   /** WAIT_CLOSE: resolves when all servers that RECONNECT or RELOAD condemned are closed. '' is all databases. */
   waitClose(name: string): Promise<void> {
     const database = name === '' ? null : this.find(name, 'wait in');
-    return this.#wait(() =>
+    return this.#wait(null, () =>
       (database === null ? [...this.#pooler.pools.values()] : this.poolsOf(database)).every(
         (pool) => !hasCondemned(pool),
       ),
@@ -240,15 +242,18 @@ export class Operator {
     if (this.#pooler.pauseMode !== 'active') throw new OperatorError('already suspended/paused');
   }
 
-  #wait(done: () => boolean): Promise<void> {
+  #wait(pauseOf: Wait['pauseOf'], done: () => boolean): Promise<void> {
     if (done()) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#waits.add({ done, resolve, reject }));
+    return new Promise((resolve, reject) => this.#waits.add({ pauseOf, done, resolve, reject }));
   }
 
   /** Whoever waits for a pause that was undone would wait for ever. */
-  #breakOff(): void {
-    for (const wait of this.#waits) wait.reject(new OperatorError('canceled by RESUME'));
-    this.#waits.clear();
+  #breakOff(pauseOf: Database | 'all'): void {
+    for (const wait of this.#waits) {
+      if (wait.pauseOf !== pauseOf) continue;
+      this.#waits.delete(wait);
+      wait.reject(new OperatorError('canceled by RESUME'));
+    }
   }
 
   #conns() {

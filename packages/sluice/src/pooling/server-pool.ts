@@ -100,10 +100,12 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     if (--this.#clients === 0) this.pool.setPolicy(this.#policy());
   }
 
-  /** New settings (RELOAD, SET). What is open and no longer fits is the caller's business. */
+  /** New settings (RELOAD, SET). Servers that were used by other rules of what clients may leave there are replaced. */
   setShape(shape: PoolShape): void {
+    const { mode, keeping } = this.shape;
     this.shape = shape;
     this.pool.setPolicy(this.#policy());
+    if (shape.mode !== mode || shape.keeping !== keeping) this.pool.retireAll('retired');
   }
 
   /** The minimum is kept for a forced user, and else only while somebody is connected, as in PgBouncer. */
@@ -130,8 +132,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   waitDeadline(now: number, user = ''): number {
     const { queryWaitTimeoutMs, userWaitTimeouts } = this.shape;
-    const timeoutMs =
-      userWaitTimeouts.size === 0 ? queryWaitTimeoutMs : (userWaitTimeouts.get(user) ?? queryWaitTimeoutMs);
+    const timeoutMs = userWaitTimeouts.get(user) ?? queryWaitTimeoutMs;
     return timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY;
   }
 
@@ -220,18 +221,18 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const done = (ok: boolean) => this.pool.resetDone(entry, ok);
     const discard = (ok: boolean) => (ok ? this.#upkeep(entry, 'DISCARD ALL', done) : done(false));
     // A very short statement_timeout can strike between its reset and the end of DISCARD ALL, and then hits the next query.
-    const clean = () => (owed ? this.#upkeep(entry, UNHURRIED, discard) : this.#upkeep(entry, usual || null, done));
+    const thoroughly = (ok = true) => (ok ? this.#upkeep(entry, UNHURRIED, discard) : done(false));
+    // After any other query nobody knows which of the settings are left that were followed to here.
+    const after = (ok: boolean) => (server.settings.isEmpty || usual === '' ? done(ok) : thoroughly(ok));
+    const clean = () => (owed ? thoroughly() : this.#upkeep(entry, usual || null, after));
     if (server.status === Tx.Idle) clean();
     else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));
   }
 
   close(entry: Entry<Server>, reason: CloseReason): void {
     const underWay = this.#openings.get(entry);
-    if (underWay !== undefined) {
-      underWay.abort();
-      return;
-    }
-    entry.value?.close(CLOSE_TEXTS[reason]);
+    if (underWay !== undefined) underWay.abort();
+    else entry.value?.close(CLOSE_TEXTS[reason]);
   }
 
   // The servers' watcher.
@@ -324,10 +325,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   #arrived(entry: Entry<Server>, server: Server): void {
     entry.value = server;
     this.#upkeep(entry, 'DEALLOCATE ALL', (ok) => {
-      if (!ok) {
-        server.close('login failed');
-        return;
-      }
+      if (!ok) return server.close('login failed');
       this.pool.opened(entry);
       entry.expiresAt -= this.context.clock.now - server.connectedAt;
     });

@@ -44,6 +44,8 @@ export class Server implements ConnHandler {
   /** As of the last ReadyForQuery. */
   status: number = Tx.Idle;
   parameters: Parameters;
+  /** What it reported at its login. */
+  readonly atLogin: Parameters;
   /** Streaming replication is under way: bytes pass both ways until the end. */
   copyBoth = false;
   /** Cancel requests on their way to this server. */
@@ -77,7 +79,7 @@ export class Server implements ConnHandler {
     this.statements = new ServerStatements(store);
     this.entry = entry;
     this.identity = identity;
-    this.parameters = parameters;
+    this.parameters = this.atLogin = parameters;
     this.watcher = watcher;
     this.connectedAt = now;
     conn.handler = this;
@@ -86,6 +88,11 @@ export class Server implements ConnHandler {
   /** Nothing owed, nothing half sent or half received, no copy: only then may it change hands. */
   get settled(): boolean {
     return this.queue.atRest && this.owedBody === 0 && this.#bodyLeft === 0 && this.#carried === 0 && !this.copyBoth;
+  }
+
+  /** The message that the holder got last is not complete. */
+  get cutShort(): boolean {
+    return this.#bodyLeft > 0 && this.#bodyPass;
   }
 
   /** Runs a statement of our own; the holder, if any, sees nothing of it. One at a time. */

@@ -29,6 +29,10 @@ export class SessionSettings {
     return size;
   }
 
+  get isEmpty(): boolean {
+    return this.values.size === 0 && this.prepared.size === 0;
+  }
+
   equals(other: SessionSettings): boolean {
     return this === other || (same(this.values, other.values) && same(this.prepared, other.prepared));
   }
@@ -56,13 +60,15 @@ export function settingChanges(has: SessionSettings, wanted: SessionSettings): s
   if (has.values === wanted.values) return null;
   const resets: string[] = [];
   const calls: string[] = [];
-  const again = IDENTITY.some((name) => has.values.get(name) !== wanted.values.get(name));
-  if (again && IDENTITY.some((name) => has.values.has(name)))
-    resets.push('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'RESET ROLE');
   for (const name of has.values.keys())
     if (!wanted.values.has(name) && !IDENTITY.includes(name)) resets.push(`RESET ${identifier(name)}`);
   for (const [name, value] of wanted.values)
     if (has.values.get(name) !== value && !IDENTITY.includes(name)) calls.push(setConfig(name, value));
+  // Others than the login's own may not be allowed to change the rest.
+  const rest = resets.length + calls.length > 0;
+  const again = rest || IDENTITY.some((name) => has.values.get(name) !== wanted.values.get(name));
+  if (again && IDENTITY.some((name) => has.values.has(name)))
+    resets.unshift('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'RESET ROLE');
   const identity = again ? IDENTITY.filter((name) => wanted.values.has(name)) : [];
   const statements = [...resets];
   if (calls.length > 0) statements.push(`SELECT ${calls.join(', ')}`);

@@ -4,7 +4,7 @@
  * max_prepared_statements). Knows no sockets.
  */
 
-import type { Effect, ErrorFields } from '@sluice/wire';
+import type { Effect, ErrorFields, Parameters } from '@sluice/wire';
 import type { Suspicion } from '../sql/suspicion.ts';
 
 /** A statement's text and parameter types, as Parse carries them, under the name that servers know it by. */
@@ -83,6 +83,21 @@ export function knowsOtherStatements(error: ErrorFields | null): boolean {
   return (error?.code === '26000' || error?.code === '42P05') && error.message.includes('PGBOUNCER_');
 }
 
+/** PostgreSQL reads constants when it prepares a statement: the same text is another one under another DateStyle. */
+const READ_BY = ['client_encoding', 'DateStyle', 'TimeZone', 'IntervalStyle', 'standard_conforming_strings'];
+const HAS_LITERALS = /'|\$\D|[\x80-\xff]/;
+const READINGS = new WeakMap<Parameters, string>();
+
+/** What a text with constants is read by, as a part of its key. */
+function readingOf(parameters: Parameters): string {
+  let reading = READINGS.get(parameters);
+  if (reading === undefined) {
+    reading = `\0${READ_BY.map((name) => parameters.get(name) ?? '').join('\0')}`;
+    READINGS.set(parameters, reading);
+  }
+  return reading;
+}
+
 /** All statements of the process, by text. */
 export class StatementStore {
   /** Most bytes of text (max_prepared_statement_bytes); 0: no limit. */
@@ -103,11 +118,12 @@ export class StatementStore {
   }
 
   /**
-   * The statement with this tail, with one more name. The bytes are copied when it is new. Null: the texts that clients have
-   * names for leave no room for it.
+   * The statement with this tail, as it is read under these parameters, with one more name. The bytes are copied when it is new.
+   * Null: the texts that clients have names for leave no room for it.
    */
-  take(tail: Uint8Array): Statement | null {
-    const key = Buffer.from(tail.buffer, tail.byteOffset, tail.length).toString('latin1');
+  take(tail: Uint8Array, parameters: Parameters): Statement | null {
+    let key = Buffer.from(tail.buffer, tail.byteOffset, tail.length).toString('latin1');
+    if (HAS_LITERALS.test(key)) key += readingOf(parameters);
     let statement = this.#byKey.get(key);
     if (statement === undefined) {
       if (!this.#makeRoom(tail.length)) return null;

@@ -2,7 +2,7 @@
  * Reads a parse tree of PostgreSQL's own parser for what the text may leave behind in the session. Pure: tree in, suspicion
  * out. A function's body is not looked into, but for DO, which is taken for anything.
  */
-import { ANYTHING, anythingIn, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
+import { ALL_NAMES, ANYTHING, anythingIn, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
 
 type Node = { readonly [key: string]: unknown };
 
@@ -43,6 +43,7 @@ const INSTEAD = {
 
 const NOTHING: Suspicion = {
   names: new Set(),
+  resets: new Set(),
   anySetting: false,
   keeps: 0,
   executes: false,
@@ -133,7 +134,11 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   CompositeTypeStmt: ({ typevar }) => inTemporarySchema(typevar),
   DropStmt: () => suspicion({ keeps: Keeps.Temporary }),
   DiscardStmt: ({ target }) =>
-    target === 'DISCARD_ALL' ? ANYTHING : target === 'DISCARD_TEMP' ? suspicion({ keeps: Keeps.Temporary }) : null,
+    target === 'DISCARD_ALL'
+      ? { ...ANYTHING, resets: new Set([ALL_NAMES]) }
+      : target === 'DISCARD_TEMP'
+        ? suspicion({ keeps: Keeps.Temporary })
+        : null,
   DeclareCursorStmt: ({ options }) =>
     (Number(options ?? 0) & CURSOR_OPT_HOLD) === 0 ? null : keeping(Keeps.Cursor, 'a cursor WITH HOLD', 'cursor'),
   ClosePortalStmt: () => suspicion({ keeps: Keeps.Cursor }),
@@ -156,16 +161,23 @@ function variable(node: Node): Suspicion | null {
   const name = String(node.name ?? '').toLowerCase();
   switch (node.kind) {
     case 'VAR_RESET_ALL':
-      return suspicion({ anySetting: true });
+      return suspicion({ anySetting: true, resets: new Set([ALL_NAMES]) });
     case 'VAR_SET_MULTI':
       // The others, SET TRANSACTION, end with the transaction.
       return name === 'session characteristics' ? settings(CHARACTERISTICS, 'SET SESSION CHARACTERISTICS') : null;
     case 'VAR_RESET':
     case 'VAR_SET_DEFAULT':
-      return settings([name], null);
+      return { ...(settings([name], null) ?? NOTHING), resets: new Set([name]) };
     default:
-      return settings([name], `SET ${name}`);
+      return name === 'search_path' ? searchPath(node.args) : settings([name], `SET ${name}`);
   }
+}
+
+/** Where the schema of temporary objects comes first, any CREATE makes one. */
+function searchPath(args: unknown): Suspicion | null {
+  const set = settings(['search_path'], 'SET search_path');
+  const first = constantOf((args as readonly Node[] | undefined)?.[0])?.sval;
+  return first === 'pg_temp' && set !== null ? { ...set, unknowable: 'search_path = pg_temp' } : set;
 }
 
 /** `what` null: nothing is left that was not there before. */

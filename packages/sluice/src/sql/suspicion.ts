@@ -28,6 +28,8 @@ export interface StateRefusal {
 export interface Suspicion {
   /** Names of settings, in lower case, that may have another value for the session. */
   readonly names: ReadonlySet<string>;
+  /** Those of them, and of the reported ones, that it gives back their first value (RESET, SET TO DEFAULT); ALL_NAMES: of all. */
+  readonly resets: ReadonlySet<string>;
   /** Any setting may have changed. */
   readonly anySetting: boolean;
   /** Bits of Keeps. */
@@ -42,10 +44,12 @@ export interface Suspicion {
 }
 
 const NO_NAMES: ReadonlySet<string> = new Set();
+export const ALL_NAMES = '*';
 
 /** Of a text that nobody could read: anything. */
 export const ANYTHING: Suspicion = {
   names: NO_NAMES,
+  resets: NO_NAMES,
   anySetting: true,
   keeps: KEEPS_ALL,
   executes: false,
@@ -57,23 +61,32 @@ export const ANYTHING: Suspicion = {
 /** Names looked for in a text that is not parsed. */
 const SETTING_NAMES = /\bset_config\s*\(\s*'([\w.$]+)'|\bset\s+(?:session\s+)?([a-z_][\w.$]*)\s*(?:=|to\b)/gi;
 const MOST_NAMES = 1000;
+const RESET_ALL = /\b(?:reset|discard)\s+all\b/i;
+const RESETS = /\breset\s+([a-z_][\w.$]*)|\bset\s+(?:session\s+)?([a-z_][\w.$]*)\s*(?:=|\bto)\s*default\b/gi;
 
 /**
  * Of a text that is not parsed: anything, and the names that seem to be set in it, since PostgreSQL does not list custom settings.
  * A name too many is no harm: who asks for one that does not exist learns that it does not.
  */
 export function anythingIn(text: string): Suspicion {
+  const names = namesIn(text, SETTING_NAMES);
+  const resets = RESET_ALL.test(text) ? new Set([ALL_NAMES]) : namesIn(text, RESETS);
+  return names.size + resets.size === 0 ? ANYTHING : { ...ANYTHING, names, resets };
+}
+
+function namesIn(text: string, pattern: RegExp): Set<string> {
   const names = new Set<string>();
-  for (const [, called, set] of text.matchAll(SETTING_NAMES)) {
+  for (const [, first, second] of text.matchAll(pattern)) {
     if (names.size === MOST_NAMES) break;
-    names.add((called ?? set)!.toLowerCase());
+    names.add((first ?? second)!.toLowerCase());
   }
-  return names.size === 0 ? ANYTHING : { ...ANYTHING, names };
+  return names;
 }
 
 /** Of PREPARE and DEALLOCATE where nothing else is followed. */
 export const STATEMENTS: Suspicion = {
   names: NO_NAMES,
+  resets: NO_NAMES,
   anySetting: false,
   keeps: Keeps.Prepared,
   executes: false,
@@ -86,6 +99,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
   if (a === null || a === b) return b;
   return {
     names: new Set([...a.names, ...b.names]),
+    resets: new Set([...a.resets, ...b.resets]),
     anySetting: a.anySetting || b.anySetting,
     keeps: a.keeps | b.keeps,
     executes: a.executes || b.executes,
@@ -96,11 +110,11 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
 }
 
 /**
- * A statement that begins with one of the words that matter, or one of the names anywhere. No `\s*` over line ends: every
+ * A statement that begins with one of the words that matter, or one of the names anywhere, or one that may be spelt otherwise. No `\s*` over line ends: every
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
-  /(?:^|[;\n/])[ \t\r\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|execute|declare|close|drop|do|load)\b|set_config|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
+  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|load)\b|\bexecute\b|u&"|set_config|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
 
 /** Is the text worth the parser's time? */
 export function looksSuspicious(text: string): boolean {

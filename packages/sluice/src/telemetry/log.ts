@@ -36,8 +36,8 @@ export class Log {
   write(level: LogLevel, about: string, message: string): void {
     if (!this.wants(level)) return;
     const now = new Date();
-    const line = this.options.format === 'json' ? json(now, level, about, message) : text(now, level, about, message);
-    const body = about === '' ? message : `${about} ${message}`;
+    const body = oneLine(about === '' ? message : `${about} ${message}`);
+    const line = this.options.format === 'json' ? json(now, level, about, message) : text(now, level, body);
     for (const sink of this.sinks) sink.write(line, level, body);
   }
 
@@ -62,13 +62,18 @@ export class Log {
   }
 }
 
-function text(now: Date, level: LogLevel, about: string, message: string): string {
+/** Nobody outside may begin a line of the log, or move the cursor of who reads it: names come from whoever connects. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
+}
+
+function text(now: Date, level: LogLevel, body: string): string {
   const time = now.toISOString().replace('T', ' ').replace('Z', ' UTC');
-  return `${time} [${process.pid}] ${level} ${about === '' ? '' : `${about} `}${message.replace(/[\r\n]+/g, ' ')}`;
+  return `${time} [${process.pid}] ${level} ${body}`;
 }
 
 function json(now: Date, level: LogLevel, about: string, message: string): string {
   const fields: Record<string, unknown> = { time: now.toISOString(), pid: process.pid, level: level.toLowerCase() };
-  if (about !== '') fields.connection = about;
-  return JSON.stringify({ ...fields, message });
+  if (about !== '') fields.connection = oneLine(about);
+  return JSON.stringify({ ...fields, message: oneLine(message) });
 }

@@ -1,0 +1,180 @@
+/** session_state = follow: what RESET and SET mean to a client with startup parameters, and ways around the scan of texts. */
+import * as wire from '@sluice/wire';
+import { afterEach, describe, expect, inject, test } from 'vitest';
+import { Clients } from './support/clients.ts';
+import { cell, type Message, RawClient } from './support/raw.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = inject('postgres');
+let sluice: Sluice;
+let clients: Clients;
+
+/** Two servers in turn, both open. */
+async function begin(settings = ''): Promise<void> {
+  sluice = await startSluice(server, {
+    settings: `default_pool_size = 2\nserver_round_robin = 1\nsession_state = follow\nadmin_users = ${server.user}\n${settings}`,
+  });
+  clients = new Clients({ ...server, port: sluice.port });
+  const pair = [await clients.pg(), await clients.pg()];
+  await Promise.all(pair.map((client) => client.query('select pg_sleep(0.1)')));
+  await clients.end();
+}
+afterEach(async () => {
+  await clients.end();
+  await sluice.stop();
+});
+
+const enter = async (params: Record<string, string> = {}) =>
+  (await RawClient.login({ ...server, port: sluice.port }, params)).raw;
+const ask = async (raw: RawClient, sql: string): Promise<Message[]> => {
+  raw.send(wire.query(sql));
+  return raw.until('Z');
+};
+const show = async (raw: RawClient, name: string) => cell(await ask(raw, `show ${name}`));
+const reported = (messages: readonly Message[]) =>
+  messages
+    .filter(({ type }) => type === 'S')
+    .map(({ body }) => body.toString('latin1').replace('\0', '=').slice(0, -1));
+
+describe('a client with startup parameters', () => {
+  test.each([
+    ['statement_timeout', '300ms', "set statement_timeout = '0'", '0'],
+    ['work_mem', '9MB', "begin; set work_mem = '4MB'; commit", '4MB'],
+    ['role', 'pg_monitor', 'set role none', 'none'],
+  ])('may set %s to what the server itself begins with', async (name, first, sql, expected) => {
+    await begin();
+    const raw = await enter({ options: `-c ${name}=${first}` });
+    expect(await show(raw, name)).toBe(first);
+    await ask(raw, sql);
+    for (let i = 0; i < 4; i++) expect(await show(raw, name)).toBe(expected);
+  });
+
+  test.each(['reset %', 'set % to default', 'reset all', 'discard all', 'begin; reset %; commit'])(
+    'goes back to them by "%s"',
+    async (how) => {
+      await begin();
+      const first = { statement_timeout: '7s', 'app.tenant': 'red', timezone: 'Asia/Tokyo', datestyle: 'German, DMY' };
+      const options = `-c statement_timeout=7s -c app.tenant=red`;
+      const raw = await enter({ options, timezone: 'Asia/Tokyo', datestyle: 'German, DMY' });
+      const other = { statement_timeout: '9s', 'app.tenant': 'blue', timezone: 'Europe/Paris', datestyle: 'SQL, MDY' };
+      for (const [name, value] of Object.entries(other)) await ask(raw, `set ${name} = ${wire.sqlLiteral(value)}`);
+      for (const [name, value] of Object.entries(other)) expect(await show(raw, name)).toBe(value);
+      const all = /all/.test(how);
+      const answers: Message[] = [];
+      for (const name of Object.keys(all ? { once: 1 } : other))
+        answers.push(...(await ask(raw, how.replace('%', name))));
+      for (let i = 0; i < 3; i++)
+        for (const [name, value] of Object.entries(first)) {
+          const answer = await ask(raw, `show ${name}`);
+          answers.push(...answer);
+          expect(cell(answer)).toBe(value);
+        }
+      // Whoever listens to what is reported has learnt the same.
+      const told = reported(answers);
+      expect(told.filter((line) => line.startsWith('TimeZone=')).at(-1)).toBe('TimeZone=Asia/Tokyo');
+      expect(told.filter((line) => line.startsWith('DateStyle=')).at(-1)).toBe('DateStyle=German, DMY');
+    },
+  );
+
+  test('gets its encoding back after DISCARD ALL', async () => {
+    await begin();
+    const raw = await enter({ client_encoding: 'LATIN1' });
+    await ask(raw, 'discard all');
+    const row = (await ask(raw, 'select chr(233)')).find(({ type }) => type === 'D')!;
+    expect([...wire.parseDataRow(row.body, 0, row.body.length)[0]!]).toEqual([0xe9]);
+  });
+
+  test('that rolls a RESET back keeps what it had set', async () => {
+    await begin();
+    const raw = await enter({ timezone: 'Asia/Tokyo', options: '-c work_mem=9MB' });
+    await ask(raw, "set timezone = 'Europe/Paris'; set work_mem = '7MB'");
+    await ask(raw, 'begin; reset all; rollback');
+    for (let i = 0; i < 3; i++) {
+      expect(await show(raw, 'timezone')).toBe('Europe/Paris');
+      expect(await show(raw, 'work_mem')).toBe('7MB');
+    }
+  });
+
+  test.each([
+    ['session', 0, 'RESET ALL'],
+    ['session', 0, 'DISCARD ALL'],
+    ['transaction', 1, 'RESET ALL'],
+    ['transaction', 1, 'DISCARD ALL'],
+  ])('has them in %s mode with server_reset_query_always = %i, server_reset_query = %s', async (mode, always, sql) => {
+    await begin(`pool_mode = ${mode}\nserver_reset_query = ${sql}\nserver_reset_query_always = ${always}`);
+    for (let i = 0; i < 4; i++) {
+      const raw = await enter({ options: '-c statement_timeout=5s -c app.tenant=t1' });
+      for (let k = 0; k < 2; k++) {
+        expect(await show(raw, 'statement_timeout')).toBe('5s');
+        expect(await show(raw, 'app.tenant')).toBe('t1');
+      }
+      raw.send(wire.terminate());
+      raw.end();
+    }
+  });
+});
+
+test('a setting that its role may not change is set all the same where another role had set it, and taken back', async () => {
+  await begin();
+  const [a, b] = [await enter(), await enter()];
+  for (const raw of [a, b]) await ask(raw, 'set role pg_monitor');
+  await ask(a, 'begin; reset role; set log_min_duration_statement = 1000000; set role pg_monitor; commit');
+  for (let i = 0; i < 6; i++) {
+    expect(await show(a, 'log_min_duration_statement')).toBe('1000s');
+    expect(await show(b, 'log_min_duration_statement')).toBe('-1');
+    for (const raw of [a, b]) expect(cell(await ask(raw, 'select current_user'))).toBe('pg_monitor');
+  }
+});
+
+describe('however it is said', () => {
+  const oid = async (name: string) => Number(cell(await ask(await enter(), `select '${name}'::regprocedure::oid`)));
+
+  test.each([
+    ['behind a comment that ends with a carriage return', "--x\rset work_mem = '6MB'"],
+    ['by a name in Unicode escapes', `select U&"set\\005fconfig"('work_mem', '6MB', false)`],
+    ['by EXPLAIN ANALYZE EXECUTE', 'explain analyze execute p'],
+  ])('a setting follows: %s', async (_what, sql) => {
+    await begin();
+    const [raw, other] = [await enter(), await enter()];
+    await ask(raw, "prepare p as select set_config('work_mem', '6MB', false)");
+    await ask(raw, sql);
+    for (let i = 0; i < 4; i++) {
+      expect(await show(raw, 'work_mem')).toBe('6MB');
+      expect(await show(other, 'work_mem')).toBe('4MB');
+    }
+  });
+
+  test('a setting follows, and a lock pins, by a function call of the protocol', async () => {
+    await begin();
+    const [raw, other] = [await enter(), await enter()];
+    raw.send(wire.functionCall(await oid('set_config(text, text, boolean)'), ['work_mem', '6MB', 'false']));
+    await raw.until('Z');
+    for (let i = 0; i < 4; i++) {
+      expect(await show(raw, 'work_mem')).toBe('6MB');
+      expect(await show(other, 'work_mem')).toBe('4MB');
+    }
+    raw.send(wire.functionCall(await oid('pg_advisory_lock(bigint)'), ['7']));
+    await raw.until('Z');
+    const console = await clients.pg({ database: 'pgbouncer' });
+    expect((await console.query('show pins')).rows).toHaveLength(1);
+  });
+
+  test('a temporary table pins its server where search_path begins with pg_temp', async () => {
+    await begin();
+    const raw = await enter();
+    await ask(raw, 'set search_path = pg_temp, public');
+    await ask(raw, 'create table made_somewhere (n int)');
+    for (let i = 0; i < 4; i++) expect(cell(await ask(raw, 'select count(*) from made_somewhere'))).toBe('0');
+  });
+
+  test.each(['follow', 'refuse'])(
+    'nothing of a function call is left for others (session_state = %s)',
+    async (state) => {
+      await begin(`session_state = ${state}\ndefault_pool_size = 1`);
+      const [raw, other] = [await enter(), await enter()];
+      raw.send(wire.functionCall(await oid('set_config(text, text, boolean)'), ['work_mem', '6MB', 'false']));
+      await raw.until('Z');
+      expect(await show(other, 'work_mem')).toBe('4MB');
+    },
+  );
+});
