@@ -3,17 +3,20 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import { afterCommand, Dirt, forgetsStatements, isTelling, suspectsIn } from './dirt.ts';
+import { afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
 import { forgetStatements, isBusy, isQueued, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
 
-/** A statement of the connect hook that has to be repeated after RESET ALL. */
-interface Setup {
-  text: unknown;
-  values: unknown;
+/** A statement of the connect hook, to be said again when what it did has been undone. */
+export interface Setup {
+  readonly text: unknown;
+  readonly values: unknown;
+  /** Bits of Dirt. */
+  readonly does: number;
 }
 
-const SETS = /^\s*(?:set|listen)\b/i;
+const SETS = /^\s*set\b/i;
+const LISTENS = /^\s*listen\b/i;
 
 export interface ServerError extends Error {
   code?: string;
@@ -53,7 +56,8 @@ export class Conn {
   readonly #setup: Setup[] = [];
   /** Statements of the connect hook that are still under way: what their tags tell is no dirt. */
   #settingUp = 0;
-  #ready: (() => void)[] = [];
+  readonly #ready: (() => void)[] = [];
+  readonly #turns: (() => void)[] = [];
 
   constructor(client: RawClient, entry: Entry<Conn>, host: string, now: number) {
     this.client = client;
@@ -73,14 +77,17 @@ export class Conn {
     connection.on('commandComplete', (message: { text: string }) => {
       if (isTelling(message.text) && this.internal === 0 && this.#settingUp === 0) this.#told(message.text);
     });
-    connection.on('readyForQuery', (message: { status: 'I' | 'T' | 'E' }) => {
+    // Before pg's own listeners, which tell the holder, who may release at once.
+    connection.prependListener('readyForQuery', (message: { status: 'I' | 'T' | 'E' }) => {
       this.transaction = message.status;
       this.lastAt = now();
       if (this.#settingUp > 0) this.#settingUp--;
-      if (this.#ready.length > 0 && !isBusy(this.client)) this.#wake();
     });
-    // Before pg's own listener, which tells the holder, who may release at once.
     connection.prependListener('errorMessage', onError);
+    connection.on('readyForQuery', () => {
+      if (this.#turns.length > 0) call(this.#turns);
+      if (this.#ready.length > 0 && !isBusy(this.client)) call(this.#ready);
+    });
   }
 
   /** Notes a query that the holder sends. */
@@ -94,7 +101,8 @@ export class Conn {
       return;
     }
     this.#settingUp++;
-    if (suspects !== 0 || SETS.test(text)) this.#setup.push({ text: config, values });
+    const does = suspects | (SETS.test(text) ? Dirt.Settings : 0) | (LISTENS.test(text) ? Dirt.Listen : 0);
+    if (does !== 0) this.#setup.push({ text: config, values: Array.isArray(values) ? values : undefined, does });
   }
 
   /** Calls back when no query is under way: at once, or at a later ReadyForQuery. */
@@ -103,20 +111,27 @@ export class Conn {
     else callback();
   }
 
+  /** Calls back when the query under way has ended, at once if there is none; others may be queued behind it. */
+  whenTurnEnds(callback: () => void): void {
+    if (this.client.readyForQuery === false) this.#turns.push(callback);
+    else callback();
+  }
+
   /** The session is as it was after the connect hook. */
   cleaned(all: boolean): void {
-    if (all || this.dirt & Dirt.Prepared) forgetStatements(this.client);
+    if (all || this.dirt & Dirt.Prepared) forgetStatements(this.client, 'all');
     this.dirt = 0;
   }
 
   /** A command of the holder's has completed. Others may wait behind it, so its text is not the last one. */
   #told(tag: string): void {
     const { client } = this;
-    if (forgetsStatements(tag)) forgetStatements(client);
-    this.dirt = afterCommand(this.dirt, tag, textOf(client._activeQuery), !isQueued(client), this.#setup.length > 0);
+    const text = textOf(client._activeQuery);
+    forgetStatements(client, forgotten(tag, text));
+    this.dirt = afterCommand(this.dirt, tag, text, !isQueued(client), this.#setup.length > 0);
   }
 
-  /** What the connect hook had set, to be sent again after RESET ALL. */
+  /** What the connect hook has done that a reset may undo. */
   get setup(): readonly Setup[] {
     return this.#setup;
   }
@@ -135,12 +150,10 @@ export class Conn {
     this.trace = null;
     this.leakReported = false;
   }
+}
 
-  #wake(): void {
-    const ready = this.#ready;
-    this.#ready = [];
-    for (const callback of ready) callback();
-  }
+function call(callbacks: (() => void)[]): void {
+  for (const callback of callbacks.splice(0)) callback();
 }
 
 /** The SQL of whatever was given to `query`; '' when it can't be told. */

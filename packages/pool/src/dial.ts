@@ -20,13 +20,13 @@ export interface Dialled {
   host: string;
 }
 
-type Done = (error: unknown, dialled: Dialled | null) => void;
+export type DialDone = (error: unknown, dialled: Dialled | null) => void;
 
 /**
  * The client exists as soon as `onClient` hears of it, which without several hosts and hooks is before this returns. Once it
  * is not `wanted` any more, no further host is tried.
  */
-export function dial(at: DialOptions, onClient: (client: RawClient) => void, wanted: () => boolean, done: Done): void {
+export function dial(at: DialOptions, onClient: (client: RawClient) => void, wanted: () => boolean, done: DialDone): void {
   const { hosts, options } = at;
   if (!hosts.plain) {
     dialHosts(at, onClient, wanted).then(
@@ -57,7 +57,7 @@ function dialOne(
   config: unknown,
   host: string,
   onClient: (client: RawClient) => void,
-  done: Done,
+  done: DialDone,
   reported?: Record<string, string>,
 ): void {
   const client = new at.Client(config);

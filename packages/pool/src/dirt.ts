@@ -7,8 +7,8 @@
  */
 
 export const Dirt = {
+  /** Settings, the role and the session's user among them. */
   Settings: 1,
-  Role: 2,
   Listen: 4,
   Temp: 8,
   Locks: 16,
@@ -18,32 +18,30 @@ export const Dirt = {
 
 export const ALL_DIRT = 127;
 /** All that no command tag tells. */
-const UNTOLD = Dirt.Settings | Dirt.Role | Dirt.Listen | Dirt.Temp | Dirt.Locks | Dirt.Cursors;
+const UNTOLD = Dirt.Settings | Dirt.Listen | Dirt.Temp | Dirt.Locks | Dirt.Cursors;
 
 /** A longer text is not looked at: all of it is undone, which costs less than reading would. */
 const LOOK_AT = 65_536;
-const WORTH_A_LOOK =
-  /\b(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?|(?:pg_)?temp|temporary|hold|role|authorization)\b|^\s*do\b/i;
-const BLOCK_THAT_SETS = /^\s*do\b[\s\S]*\b(?:set|listen)\b/i;
-const LOCKS = /\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(/i;
-const SET_CONFIG = /\bset_config\s*\(/i;
-const TEMP = /\b(?:(?:pg_)?temp|temporary)\b/i;
-const HOLD = /\bwith\s+hold\b/i;
-const ROLE =
-  /\bset\s+(?:session\s+)?(?:role|(?:session\s+)?authorization)\b|\bset_config\s*\(\s*'(?:role|session_authorization)'/i;
+// Names alone, wherever they stand: comments, quotes and spaces may be around them, and a reset too many is a round trip.
+const WORTH_A_LOOK = /set_config|pg_settings|advisory_lock|\b(?:pg_)?temp(?:orary)?\b|\bhold\b|u&["']/i;
+const LOCKS = /advisory_lock/i;
+const SETTINGS = /set_config|pg_settings/i;
+const TEMP = /\b(?:pg_)?temp(?:orary)?\b/i;
+const HOLD = /\bhold\b/i;
+/** Names in Unicode escapes may be any. */
+const ESCAPED = /u&["']/i;
 const ONLY_LOCAL = /^\s*set\s+(?:local|transaction)\b[^;]*;?\s*$/i;
 
 /** Bits that a text may leave and that no command tag would tell. */
 export function suspectsIn(text: string): number {
   if (text.length > LOOK_AT) return UNTOLD;
   if (!WORTH_A_LOOK.test(text)) return 0;
+  if (ESCAPED.test(text)) return UNTOLD;
   let bits = 0;
   if (LOCKS.test(text)) bits |= Dirt.Locks;
-  if (SET_CONFIG.test(text)) bits |= Dirt.Settings;
+  if (SETTINGS.test(text)) bits |= Dirt.Settings;
   if (TEMP.test(text)) bits |= Dirt.Temp;
   if (HOLD.test(text)) bits |= Dirt.Cursors;
-  if (ROLE.test(text)) bits |= Dirt.Role;
-  if (BLOCK_THAT_SETS.test(text)) bits |= Dirt.Settings | Dirt.Listen;
   return bits;
 }
 
@@ -61,6 +59,8 @@ export function afterCommand(dirt: number, tag: string, text: string, alone: boo
       return dirt | Dirt.Listen;
     case 'PREPARE':
       return dirt | Dirt.Prepared;
+    case 'DO':
+      return dirt | Dirt.Settings | Dirt.Listen;
     case 'RESET':
     case 'UNLISTEN':
       return dirt | undone;
@@ -75,9 +75,11 @@ const TELLING: ReadonlySet<string> = new Set([
   'SET',
   'LISTEN',
   'PREPARE',
+  'DO',
   'RESET',
   'UNLISTEN',
   'DISCARD ALL',
+  'DEALLOCATE',
   'DEALLOCATE ALL',
 ]);
 
@@ -86,9 +88,13 @@ export function isTelling(tag: string): boolean {
   return TELLING.has(tag);
 }
 
-/** Does the server know none of the prepared statements after this tag? */
-export function forgetsStatements(tag: string): boolean {
-  return tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL';
+const DEALLOCATES = /\bdeallocate\s+(?:prepare\s+)?(?:"([^"]+)"|([a-z_][\w$]*))/gi;
+
+/** Which prepared statements the server has forgotten after this tag of this text: 'all', or names. */
+export function forgotten(tag: string, text: string): 'all' | string[] {
+  if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') return 'all';
+  if (tag !== 'DEALLOCATE') return [];
+  return [...text.matchAll(DEALLOCATES)].map(([, quoted, plain]) => quoted ?? plain!.toLowerCase());
 }
 
 /** One simple-query text for it all; '' when there is nothing to undo. `open`: a transaction is still open. */
@@ -96,8 +102,8 @@ export function undo(dirt: number, open: boolean): string {
   const parts: string[] = [];
   if (open) parts.push('ROLLBACK');
   if (dirt & Dirt.Cursors) parts.push('CLOSE ALL');
-  if (dirt & Dirt.Role) parts.push('SET SESSION AUTHORIZATION DEFAULT', 'RESET ROLE');
-  if (dirt & Dirt.Settings) parts.push('RESET ALL');
+  // RESET ALL leaves out who one is.
+  if (dirt & Dirt.Settings) parts.push('SET SESSION AUTHORIZATION DEFAULT', 'RESET ROLE', 'RESET ALL');
   if (dirt & Dirt.Prepared) parts.push('DEALLOCATE ALL');
   if (dirt & Dirt.Listen) parts.push('UNLISTEN *');
   if (dirt & Dirt.Locks) parts.push('SELECT pg_advisory_unlock_all()');

@@ -2,10 +2,21 @@
 
 import type { ServerError } from './conn.ts';
 import type { PoolOptions } from './contract.ts';
+import { messageOf } from './errors.ts';
 import type { RawClient } from './raw-client.ts';
 
 /** Shutdown by an administrator, crash, starting up, database dropped, idle session ended. */
 const FATAL_STATES: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03']);
+
+function asked(override: PoolOptions['evictOn'], error: ServerError, client: RawClient): boolean | undefined {
+  try {
+    return override?.(error, client as never);
+  } catch (thrown) {
+    // pg is in the middle of telling the query's sender.
+    process.emitWarning(`evictOn threw, and the default was taken: ${messageOf(thrown)}`);
+    return undefined;
+  }
+}
 
 /** Must the connection not be used again after this error? `wantsPrimary`: a read-only server is the wrong one. */
 export function spoilt(
@@ -14,7 +25,7 @@ export function spoilt(
   client: RawClient,
   wantsPrimary: boolean,
 ): boolean {
-  const verdict = override?.(error, client as never);
+  const verdict = asked(override, error, client);
   if (verdict !== undefined) return verdict;
   const code = error.code ?? '';
   if (error.severity === 'FATAL' || error.severity === 'PANIC') return true;

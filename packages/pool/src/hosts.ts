@@ -70,7 +70,8 @@ export class Hosts {
 
   #stringFor(host: Host): string {
     const url = new URL(this.#connectionString!);
-    url.hostname = host.host;
+    if (host.host.startsWith('/')) url.searchParams.set('host', host.host);
+    else url.hostname = host.host.includes(':') ? `[${host.host}]` : host.host;
     if (host.port !== undefined) url.port = String(host.port);
     url.searchParams.delete('target_session_attrs');
     return url.href;

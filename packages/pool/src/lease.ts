@@ -9,6 +9,7 @@ import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { callbackOf, isSubmittable } from './queries.ts';
+import { isBusy } from './raw-client.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
@@ -74,11 +75,16 @@ export class Lease implements AsyncDisposable, Disposable {
     const engine = this.#engine;
     const conn = this.#conn;
     // What the connect hook had set would have to be said again after it, and that is the reset's own work.
-    const sql = engine.settings.reset === 'lazy' && conn.setup.length === 0 ? undo(conn.dirt, false) : '';
+    const { client, dirt, setup } = conn;
+    // While something is under way nobody knows yet what there is to undo.
+    const known = engine.settings.reset === 'lazy' && setup.length === 0 && !isBusy(client);
+    const sql = known ? undo(dirt, false) : '';
     if (sql === '') return (await this.query(command)).command;
     const results: unknown = await this.query(`${command}; ${sql}`);
-    conn.cleaned(false);
-    engine.tally.resets++;
+    if (!isBusy(client)) {
+      conn.cleaned(false);
+      engine.tally.resets++;
+    }
     return (results as pg.QueryResult[])[0]!.command;
   }
 

@@ -16,7 +16,8 @@ export function poolQuery(engine: Engine, text: unknown, values: unknown, callba
   }
   obtain(engine, options, (error, conn) => {
     if (conn === null) {
-      callback(error);
+      // Not from inside of the pool: what it throws is the application's, and others wait for what comes next here.
+      process.nextTick(callback, error);
       return;
     }
     const { generation } = conn;

@@ -15,7 +15,7 @@ import { checkOptions } from './options.ts';
 import { poolQuery } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
-import { enterImplied, newScope, runIn } from './scope.ts';
+import { bound, enterImplied, newScope, runIn } from './scope.ts';
 import { type PoolStatistics, statsOf } from './stats.ts';
 import { type Transaction, type TransactionOptions, transact } from './transaction.ts';
 
@@ -81,11 +81,12 @@ export class Pool extends Base implements AsyncDisposable {
     this.log('connect');
     if (engine.settings.deadlocks === 'all') enterImplied(engine);
     if (callback === undefined) return obtainAsync(engine, this.Promise, undefined, asClient);
+    const call = bound(callback);
     obtain(engine, undefined, (error, conn) => {
-      if (conn === null) process.nextTick(callback, error as Error, undefined, NOTHING);
+      if (conn === null) process.nextTick(call, error as Error, undefined, NOTHING);
       else {
         const client = asClient(engine, conn);
-        process.nextTick(callback, undefined, client, client.release);
+        process.nextTick(call, undefined, client, client.release);
       }
     });
     return undefined;
@@ -126,7 +127,7 @@ export class Pool extends Base implements AsyncDisposable {
     const engine = this.#engine;
     this.log('query');
     if (typeof callback === 'function') {
-      poolQuery(engine, text, values, callback as (error: unknown) => void);
+      poolQuery(engine, text, values, bound(callback as (error: unknown) => void));
       return undefined;
     }
     return new this.Promise((resolve, reject) => {

@@ -5,12 +5,13 @@
 import { type CloseReason, type Entry, EntryState, type PoolPort } from '@sluice/core';
 import { listened, publish } from './channels.ts';
 import { Conn, type ServerError } from './conn.ts';
-import { dial } from './dial.ts';
+import { type DialDone, dial } from './dial.ts';
 import { ALL_DIRT, undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { spoilt } from './evict.ts';
-import { destroy, isSpent, type RawClient } from './raw-client.ts';
+import { destroy, forgetStatements, isSpent, type RawClient } from './raw-client.ts';
 import { HookError } from './refusals.ts';
+import { outside } from './scope.ts';
 
 type Callback = (error: unknown) => void;
 
@@ -29,21 +30,19 @@ export class ClientPort implements PoolPort<Conn> {
   open(entry: Entry<Conn>): void {
     const engine = this.#engine;
     const started = engine.clock.now;
-    dial(
-      engine.dialOptions,
-      (client) => {
-        this.dialling.set(entry, client);
-        client.on('error', () => {});
-      },
-      () => entry.state === EntryState.Opening,
-      (error, dialled) => {
-        engine.clock.refresh();
-        this.dialling.delete(entry);
-        if (dialled === null) this.#failed(entry, error);
-        else if (entry.state !== EntryState.Opening) this.#goodbye(entry, dialled.client);
-        else this.#connected(entry, dialled.client, dialled.host, started);
-      },
-    );
+    const onClient = (client: RawClient) => {
+      this.dialling.set(entry, client);
+      client.on('error', () => {});
+    };
+    const wanted = () => entry.state === EntryState.Opening;
+    const done: DialDone = (error, dialled) => {
+      engine.clock.refresh();
+      this.dialling.delete(entry);
+      if (dialled === null) this.#failed(entry, error);
+      else if (!wanted()) this.#goodbye(entry, dialled.client);
+      else this.#connected(entry, dialled.client, dialled.host, started);
+    };
+    outside(() => dial(engine.dialOptions, onClient, wanted, done));
   }
 
   #connected(entry: Entry<Conn>, client: RawClient, host: string, started: number): void {
@@ -160,32 +159,28 @@ export class ClientPort implements PoolPort<Conn> {
 
   #undo(conn: Conn, sql: string, done: Callback): void {
     const { settings, tally } = this.#engine;
+    const { dirt } = conn;
     tally.resets++;
     this.#command(conn, sql, settings.resetTimeoutMs, (error) => {
       if (error) {
         done(error);
         return;
       }
-      const again = sql.includes('RESET') || sql.includes('UNLISTEN') ? conn.setup : [];
-      conn.cleaned(settings.reset === 'full');
-      this.#repeat(conn, again, done);
+      const full = settings.reset === 'full';
+      const undone = full ? ALL_DIRT : dirt;
+      conn.cleaned(full);
+      this.#repeat(conn, undone).then(() => done(null), done);
     });
   }
 
-  /** What the connect hook had set was reset too: it is sent again. */
-  #repeat(conn: Conn, setup: Conn['setup'], done: Callback): void {
-    if (setup.length === 0) {
-      done(null);
-      return;
-    }
+  /** What was undone and the connect hook had done is done again, in its order. */
+  async #repeat(conn: Conn, undone: number): Promise<void> {
     conn.internal++;
-    const sent = setup.map(({ text, values }) => Promise.resolve(conn.client.query(text, values)));
-    Promise.all(sent)
-      .then(
-        () => done(null),
-        (error) => done(error),
-      )
-      .finally(() => conn.internal--);
+    try {
+      for (const { text, values, does } of conn.setup) if (does & undone) await conn.client.query(text, values);
+    } finally {
+      conn.internal--;
+    }
   }
 
   #afterRelease(conn: Conn, done: Callback): void {
@@ -272,6 +267,8 @@ export class ClientPort implements PoolPort<Conn> {
   #judge(conn: Conn, error: ServerError): void {
     const engine = this.#engine;
     engine.tally.queryErrors++;
+    const unknown = error.code === '26000' ? /"(.+)"/.exec(error.message)?.[1] : undefined;
+    if (unknown !== undefined) forgetStatements(conn.client, [unknown]);
     if (!spoilt(error, engine.options.evictOn, conn.client, engine.wantsPrimary)) return;
     engine.tally.evictions++;
     conn.broken ??= error;

@@ -8,7 +8,8 @@ import type { Conn } from './conn.ts';
 import type { QueryLimits } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
-import { destroy, type RawClient } from './raw-client.ts';
+import { dequeue, destroy, holdQueue, lastSent, type RawClient, releaseQueue, runsAlone } from './raw-client.ts';
+import { bound, isInScope } from './scope.ts';
 
 type Callback = (error: unknown, result?: unknown) => void;
 type Method = (this: RawClient, ...args: unknown[]) => unknown;
@@ -38,6 +39,7 @@ export class Queries {
       conn.note(args[0], args[1], engine.clock.now);
       engine.tally.queries++;
       const query = own ?? prototype.query!;
+      if (isInScope()) bindCallback(args);
       if (conn.internal > 0) return query.apply(client, args);
       const limits = limitsOf(args[0]);
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
@@ -76,7 +78,7 @@ export class Queries {
       const stop = (why: QueryCancelled) => {
         if (flight.over || cause !== null) return;
         cause = why;
-        if (dequeue(client, flight.query)) end(why, undefined);
+        if (dequeue(client, flight.query) || !runsAlone(client, flight.query)) end(why, undefined);
         else landing = this.cancel(conn);
       };
       const end: Callback = (error, value) => {
@@ -93,7 +95,7 @@ export class Queries {
       signal?.addEventListener('abort', onAbort, { once: true });
       try {
         query.call(client, config, values, end);
-        flight.query = (client._queryQueue?.at(-1) ?? client._activeQuery) as object | undefined;
+        flight.query = lastSent(client);
       } catch (error) {
         end(error);
       }
@@ -102,7 +104,7 @@ export class Queries {
 
   /**
    * Stops what runs on the connection. Resolves when the request can't reach anything any more and the session is ready;
-   * a request that does not land in time costs the connection.
+   * what is queued behind waits for that. A request that does not land in time costs the connection.
    */
   cancel(conn: Conn): Promise<void> {
     const engine = this.#engine;
@@ -113,6 +115,7 @@ export class Queries {
       return Promise.resolve();
     }
     conn.cancels++;
+    holdQueue(conn.client);
     return new Promise((resolve) => {
       let over = false;
       const landed = (error: unknown) => {
@@ -123,10 +126,12 @@ export class Queries {
         if (error) this.#giveUp(conn, new Error(`cancel failed: ${messageOf(error)}`, { cause: error }));
         conn.cancels--;
         resolve();
-        if (conn.cancels === 0) engine.cancelsLanded(conn);
+        if (conn.cancels > 0) return;
+        releaseQueue(conn.client);
+        engine.cancelsLanded(conn);
       };
       const timer = setTimeout(() => landed(new Error('the query did not stop in time')), cancelTimeoutMs);
-      sendCancel(conn.client, cancelTimeoutMs).then(() => conn.whenReady(() => landed(null)), landed);
+      sendCancel(conn.client, cancelTimeoutMs).then(() => conn.whenTurnEnds(() => landed(null)), landed);
     });
   }
 
@@ -136,26 +141,15 @@ export class Queries {
   }
 }
 
-/** Takes a query that was not sent yet out of the client's queue. */
-function dequeue(client: RawClient, query: object | undefined): boolean {
-  const at = query === undefined ? -1 : (client._queryQueue?.indexOf(query) ?? -1);
-  if (at < 0) return false;
-  client._queryQueue!.splice(at, 1);
-  return true;
-}
-
 function limitsOf(config: unknown): QueryLimits | null {
   if (typeof config !== 'object' || config === null) return null;
   const { signal, timeoutMillis } = config as QueryLimits;
   return signal === undefined && timeoutMillis === undefined ? null : { signal, timeoutMillis };
 }
 
-/** The config without what pg does not know. */
+/** The config, for pg to write into; its fields may be accessors of a class. */
 function bare(config: unknown): unknown {
-  if (typeof config !== 'object' || config === null) return config;
-  const { signal, timeoutMillis, deadline, priority, tenant, ...rest } = config as QueryLimits &
-    Record<string, unknown>;
-  return rest;
+  return typeof config !== 'object' || config === null ? config : Object.create(config);
 }
 
 export function isSubmittable(config: unknown): boolean {
@@ -165,6 +159,11 @@ export function isSubmittable(config: unknown): boolean {
 export function callbackOf(args: readonly unknown[]): Callback | null {
   const last = typeof args[1] === 'function' ? args[1] : args[2];
   return typeof last === 'function' ? (last as Callback) : null;
+}
+
+/** The callback of a query runs in the scope of whoever sent it, not of whoever had the connection dialled. */
+function bindCallback(args: unknown[]): void {
+  for (const at of [1, 2]) if (typeof args[at] === 'function') args[at] = bound(args[at] as Callback);
 }
 
 function refuse(args: unknown[]): unknown {

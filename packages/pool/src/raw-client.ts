@@ -37,6 +37,8 @@ export interface RawClient extends EventEmitter {
   _activeQuery?: unknown;
   _queryQueue?: unknown[];
   _sentQueryQueue?: unknown[];
+  _pulseQueryQueue?: (() => void) | undefined;
+  pipeline?: boolean;
   _poolUseCount?: number;
 }
 
@@ -55,10 +57,41 @@ export function isQueued(client: RawClient): boolean {
   return sent !== undefined && sent.length > 0;
 }
 
-/** The server knows none of the statements any more that pg has prepared by name. */
-export function forgetStatements(client: RawClient): void {
+/** The query that was handed to the client last. */
+export function lastSent(client: RawClient): object | undefined {
+  const query = client._queryQueue?.at(-1) ?? client._sentQueryQueue?.at(-1) ?? client._activeQuery;
+  return (query ?? undefined) as object | undefined;
+}
+
+/** Takes a query that was not sent yet out of the client's queue. */
+export function dequeue(client: RawClient, query: object | undefined): boolean {
+  const at = query === undefined ? -1 : (client._queryQueue?.indexOf(query) ?? -1);
+  if (at < 0) return false;
+  client._queryQueue!.splice(at, 1);
+  return true;
+}
+
+/** Would a cancel request reach this query and no other? In pipeline mode others may be at the server before and behind it. */
+export function runsAlone(client: RawClient, query: object | undefined): boolean {
+  if (client.pipeline !== true) return true;
+  return client._activeQuery === query && (client._sentQueryQueue ?? []).length === 0;
+}
+
+/** Nothing more is sent until `releaseQueue`. */
+export function holdQueue(client: RawClient): void {
+  if (typeof client._pulseQueryQueue === 'function') client._pulseQueryQueue = () => {};
+}
+
+export function releaseQueue(client: RawClient): void {
+  if (!Object.hasOwn(client, '_pulseQueryQueue')) return;
+  delete client._pulseQueryQueue;
+  (client as { _pulseQueryQueue?: () => void })._pulseQueryQueue?.();
+}
+
+/** The server does not know these statements any more that pg has prepared by name. */
+export function forgetStatements(client: RawClient, names: 'all' | readonly string[]): void {
   const known = client.connection?.parsedStatements;
-  if (known !== undefined) for (const name of Object.keys(known)) delete known[name];
+  if (known !== undefined) for (const name of names === 'all' ? Object.keys(known) : names) delete known[name];
 }
 
 /** Has it been ended, or lost its connection? */

@@ -32,7 +32,9 @@ export class Scope {
   }
 }
 
-const contexts = new AsyncLocalStorage<Scope>();
+const contexts = new AsyncLocalStorage<Scope | undefined>();
+/** There are scopes in this process: before that nothing is paid for them. */
+let used = false;
 
 /** Is there a scope of any pool around the present code? */
 export function isInScope(): boolean {
@@ -46,7 +48,7 @@ export function currentScope(owner: object): Scope | null {
   return scope;
 }
 
-/** The transaction around the present code that a new one would nest in, or null. */
+/** The open transaction around the present code that a new one would nest in, or null. */
 export function currentTransaction(owner: object): object | null {
   let scope = currentScope(owner);
   while (scope?.implied === true) scope = scope.parent;
@@ -61,11 +63,24 @@ export function newScope(owner: object, implied = false): Scope {
 }
 
 export function runIn<R>(scope: Scope, fn: () => R): R {
+  used = true;
   return contexts.run(scope, fn);
+}
+
+/** Runs `fn` in no scope: what is made by it (a connection's socket) outlives whoever asked, and calls back in the scope of its making. */
+export function outside<R>(fn: () => R): R {
+  return used ? contexts.run(undefined, fn) : fn();
+}
+
+/** The callback, to be run in the scope of the present code, whoever calls it. */
+export function bound<A extends unknown[], R>(callback: (...args: A) => R): (...args: A) => R {
+  const scope = contexts.getStore();
+  return (...args) => (used ? contexts.run(scope, callback, ...args) : callback(...args));
 }
 
 /** Makes everything that follows in this asynchronous flow part of a new scope. For `deadlockDetection: 'all'` only. */
 export function enterImplied(owner: object): void {
+  used = true;
   contexts.enterWith(newScope(owner, true));
 }
 

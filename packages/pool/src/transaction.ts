@@ -39,14 +39,16 @@ export class Transaction {
   readonly #lease: Lease;
   readonly #depth: number;
   readonly #engine: Engine;
+  readonly #outer: Transaction | null;
   #over = false;
   /** Nested transactions share the connection, so they run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(lease: Lease, depth: number, engine: Engine) {
+  constructor(lease: Lease, engine: Engine, outer: Transaction | null = null) {
     this.#lease = lease;
     this.#engine = engine;
-    this.#depth = depth;
+    this.#outer = outer;
+    this.#depth = outer === null ? 0 : outer.#depth + 1;
   }
 
   get query(): QueryMethod {
@@ -62,6 +64,9 @@ export class Transaction {
 
   /** A savepoint: undone alone when `fn` fails, kept until the outer transaction commits when it does not. */
   transaction<R>(fn: (tx: Transaction) => Promise<R>): Promise<R> {
+    // Asked for from inside of one that is nested in it, it would wait for that, which waits for it.
+    const inner = currentTransaction(this.#engine) as Transaction | null;
+    if (inner !== null && inner !== this && inner.#isIn(this)) return inner.transaction(fn);
     const run = this.#last.then(() => this.#nested(fn));
     this.#last = run.catch(() => {});
     return run;
@@ -72,10 +77,10 @@ export class Transaction {
     const name = `sluice_${this.#depth + 1}`;
     const lease = this.#lease;
     await lease.query(`SAVEPOINT ${name}`);
-    const inner = new Transaction(lease, this.#depth + 1, this.#engine);
+    const inner = new Transaction(lease, this.#engine, this);
+    const scope = newScope(this.#engine);
+    scope.transaction = inner;
     try {
-      const scope = newScope(this.#engine);
-      scope.transaction = inner;
       const result = await runIn(scope, () => fn(inner));
       await inner.#last;
       await lease.query(`RELEASE SAVEPOINT ${name}`);
@@ -85,7 +90,13 @@ export class Transaction {
       throw error;
     } finally {
       inner.end();
+      scope.transaction = null;
     }
+  }
+
+  #isIn(outer: Transaction): boolean {
+    for (let at = this.#outer; at !== null; at = at.#outer) if (at === outer) return true;
+    return false;
   }
 
   /** Waits for nested ones that nobody awaited. */
@@ -132,19 +143,21 @@ async function once<R>(
 ): Promise<R> {
   const scope = newScope(engine);
   const lease = await runIn(scope, () => acquire(options));
-  const tx = new Transaction(lease, 0, engine);
+  const tx = new Transaction(lease, engine);
   scope.transaction = tx;
   try {
     await lease.query(beginText(options));
     const result = await runIn(scope, () => fn(tx));
     await tx.settled();
+    tx.end();
     if ((await lease.end('COMMIT')) === 'ROLLBACK') throw new TransactionAborted();
     return result;
   } catch (error) {
+    tx.end();
     if (lease.live) await lease.end('ROLLBACK').catch(() => {});
     throw error;
   } finally {
-    tx.end();
+    scope.transaction = null;
     if (lease.live) lease.release();
   }
 }
