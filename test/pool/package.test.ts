@@ -48,6 +48,17 @@ test('it is imported', () => {
   expect(run('app.mjs', `import { Pool } from '@sluice/pool'; import pg from 'pg';${body}`)).toEqual(FINE);
 });
 
+test('what is required and what is imported is one', () => {
+  const text = `import { createRequire } from 'node:module';
+import * as imported from '@sluice/pool';
+import { sluicePool } from '@sluice/pool/fastify';
+const require = createRequire(import.meta.url);
+const required = require('@sluice/pool');
+const same = Object.keys(required).filter((name) => required[name] === imported[name]).length;
+console.log(same === Object.keys(required).length, same > 10, sluicePool === require('@sluice/pool/fastify').sluicePool);`;
+  expect(run('both.mjs', text)).toEqual({ status: 0, said: 'true true true' });
+});
+
 test('its parts know of the same pools, required too', () => {
   const text = `const { Pool } = require('@sluice/pool'); const { observePools } = require('@sluice/pool/otel');
 console.log(typeof Pool, typeof observePools);`;

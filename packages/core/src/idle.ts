@@ -1,7 +1,7 @@
 /** Which of a pool's idle entries comes next, and which must be checked before. Decides by the policy; owns nothing. */
 import type { Entry } from './entry.ts';
 import type { Pool } from './pool.ts';
-import { EntryState } from './states.ts';
+import { type CloseReason, EntryState } from './states.ts';
 
 /** The idle entry to hand out next; closes those past their life on the way. Null: none, or it needs a check. */
 export function fitIdle<T>(pool: Pool<T>): Entry<T> | null {
@@ -27,4 +27,9 @@ function nextIdle<T>(pool: Pool<T>): Entry<T> | null {
   if (pool.justChecked?.state === EntryState.Idle) return pool.justChecked;
   const idle = pool.lists[EntryState.Idle]!;
   return pool.policy.order === 'lifo' ? idle.tail : idle.head;
+}
+
+/** Closes every idle entry. */
+export function closeIdle<T>(pool: Pool<T>, reason: CloseReason): void {
+  for (const entry of [...pool.lists[EntryState.Idle]!]) pool.close(entry, reason);
 }

@@ -6,7 +6,7 @@
 import { Adder } from './adder.ts';
 import { Entry } from './entry.ts';
 import { InvariantError } from './errors.ts';
-import { fitIdle, startCheck } from './idle.ts';
+import { closeIdle, fitIdle, startCheck } from './idle.ts';
 import { assertHeld, whyRefuse, whyRetire } from './life.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
@@ -109,6 +109,7 @@ export class Pool<T> {
     if (!waiter.waiting) return false;
     this.queue.remove(waiter);
     this.stats.refused[reason]++;
+    if (this.mode === 'draining') this.serve();
     return true;
   }
 
@@ -257,7 +258,6 @@ export class Pool<T> {
   drain(): void {
     if (this.mode === 'closed') return;
     this.mode = 'draining';
-    for (const entry of [...this.lists[EntryState.Idle]!]) this.close(entry, 'drained');
     this.serve();
   }
 
@@ -295,6 +295,7 @@ export class Pool<T> {
       while (this.#again) {
         this.#again = false;
         this.#serveQueue();
+        if (this.mode === 'draining' && this.queue.length === 0) closeIdle(this, 'drained');
         this.adder.grow();
       }
     } finally {

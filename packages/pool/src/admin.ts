@@ -4,8 +4,8 @@
  */
 import { EntryState } from '@sluice/core';
 import { abandonQuery } from './cancel.ts';
-import type { Engine } from './engine.ts';
-import { BadOption } from './errors.ts';
+import type { Engine, PoolWatcher } from './engine.ts';
+import { BadOption, PoolClosed } from './errors.ts';
 import { Lease } from './lease.ts';
 import { checkTogether } from './options.ts';
 import { downOrRefused, exhausted } from './report.ts';
@@ -20,6 +20,7 @@ export function drain(engine: Engine): Promise<void> {
       resolve();
     };
     engine.core.drain();
+    for (const watcher of [...engine.watchers]) watcher.ended();
     engine.wake();
   });
 }
@@ -79,6 +80,8 @@ export function checkIdle(engine: Engine): Promise<{ alive: number; dead: number
 export function takeIdle(engine: Engine): Lease[] {
   const leases: Lease[] = [];
   const { core } = engine;
+  // There is no time for a check: as at any hand-out within checkAfterMillis of the last use.
+  for (const entry of core.lists[EntryState.Idle]!) entry.provenAt = engine.clock.refresh();
   while (core.count(EntryState.Idle) > 0 && core.queue.length === 0 && core.mode === 'running') {
     const conn = engine.takeFree();
     if (conn === null) break;
@@ -96,20 +99,23 @@ export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
   const goal = Math.max(1, core.policy.minSize);
   const ready = () => core.size - core.count(EntryState.Opening) - core.count(EntryState.Closing) >= goal;
   engine.clock.refresh();
-  const { minSize } = core.policy;
   return new Promise((resolve, reject) => {
     const finish = (error: unknown) => {
       clearTimeout(timer);
-      engine.events.off('connect', look);
-      engine.onDialFailed.delete(failed);
-      if (minSize === 0 && core.policy.minSize === 1) core.setPolicy({ ...core.policy, minSize: 0 });
+      engine.watchers.delete(watcher);
+      const asked = engine.options.min ?? 0;
+      if (engine.watchers.size === 0 && core.policy.minSize > asked) core.setPolicy({ ...core.policy, minSize: asked });
       if (error) reject(error);
       else resolve();
     };
-    // 'connect' is emitted just before the connection counts as open.
-    const look = () => queueMicrotask(() => ready() && finish(null));
-    const failed = (error: unknown) => {
-      if (String((error as { code?: unknown }).code ?? '').startsWith('28')) finish(downOrRefused(engine, error, 0));
+    const watcher: PoolWatcher = {
+      opened: () => {
+        if (ready()) finish(null);
+      },
+      dialFailed: (error) => {
+        if (String((error as { code?: unknown }).code ?? '').startsWith('28')) finish(downOrRefused(engine, error, 0));
+      },
+      ended: () => finish(new PoolClosed(engine.name)),
     };
     const timer = setTimeout(() => {
       const { lastError } = core.adder;
@@ -117,12 +123,12 @@ export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
         lastError === null ? exhausted(engine, 'timeout', timeoutMs) : downOrRefused(engine, lastError, timeoutMs),
       );
     }, timeoutMs);
-    engine.events.on('connect', look);
-    engine.onDialFailed.add(failed);
+    engine.watchers.add(watcher);
     if (ready()) finish(null);
+    else if (engine.ending) watcher.ended();
     else {
       // Without a minimum there is nobody to dial for: one connection is wanted while we wait.
-      if (minSize === 0) core.setPolicy({ ...core.policy, minSize: 1 });
+      if (core.policy.minSize === 0) core.setPolicy({ ...core.policy, minSize: 1 });
       engine.tick();
     }
   });

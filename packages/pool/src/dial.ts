@@ -3,6 +3,7 @@
  * nothing left open. Owns the order of the hooks and the time limit; knows nothing of entries and waiters.
  */
 import type { PoolOptions } from './contract.ts';
+import { withCredentials } from './credentials.ts';
 import { messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
 import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
@@ -26,7 +27,12 @@ export type DialDone = (error: unknown, dialled: Dialled | null) => void;
  * The client exists as soon as `onClient` hears of it, which without several hosts and hooks is before this returns. Once it
  * is not `wanted` any more, no further host is tried.
  */
-export function dial(at: DialOptions, onClient: (client: RawClient) => void, wanted: () => boolean, done: DialDone): void {
+export function dial(
+  at: DialOptions,
+  onClient: (client: RawClient) => void,
+  wanted: () => boolean,
+  done: DialDone,
+): void {
   const { hosts, options } = at;
   if (!hosts.plain) {
     dialHosts(at, onClient, wanted).then(
@@ -35,7 +41,7 @@ export function dial(at: DialOptions, onClient: (client: RawClient) => void, wan
     );
     return;
   }
-  if (options.beforeConnect === undefined) {
+  if (options.beforeConnect === undefined && !asksPassword(options)) {
     dialOne(at, options, '', onClient, done);
     return;
   }
@@ -45,10 +51,19 @@ export function dial(at: DialOptions, onClient: (client: RawClient) => void, wan
   );
 }
 
+/** pg does not call a password function beside a connection string. */
+function asksPassword({ password, connectionString }: PoolOptions): boolean {
+  return typeof password === 'function' && connectionString !== undefined;
+}
+
 /** A copy of the options with the overlay and what beforeConnect makes of them. */
 async function configure(options: PoolOptions, overlay: Record<string, unknown>): Promise<unknown> {
   // The password does not enumerate, so that it is not printed; a copy has to name it.
-  const config = { ...options, password: options.password, ...overlay };
+  const config: Record<string, unknown> = { ...options, password: options.password, ...overlay };
+  if (asksPassword(options)) {
+    const password = await (options.password as () => string | Promise<string>)();
+    config.connectionString = withCredentials(config.connectionString as string, undefined, password);
+  }
   return (await options.beforeConnect?.(config as never)) ?? config;
 }
 

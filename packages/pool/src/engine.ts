@@ -3,7 +3,7 @@
  * Owns hand-out and return; the public faces (pool.ts, lease.ts, transaction.ts) are thin over it.
  */
 
-import type { EventEmitter } from 'node:events';
+import { type EventEmitter, setMaxListeners } from 'node:events';
 import {
   Pool as Core,
   type Entry,
@@ -39,6 +39,13 @@ import { capture } from './trace.ts';
 /** Ended tickets kept for reuse: as many requests as may wait without an allocation. */
 const SPARE_TICKETS = 8_192;
 
+/** Hears what becomes of dials. */
+export interface PoolWatcher {
+  opened(): void;
+  dialFailed(error: unknown): void;
+  ended(): void;
+}
+
 const itself = (_engine: Engine, conn: Conn): Conn => conn;
 
 export class Engine {
@@ -60,8 +67,8 @@ export class Engine {
   readonly hasHandoutHooks: boolean;
   /** Called when the last connection of an ending pool is gone. */
   onEmpty: (() => void) | null = null;
-  /** Told of every failed dial. */
-  readonly onDialFailed = new Set<(error: unknown) => void>();
+  /** Who waits for the pool to be warm. */
+  readonly watchers = new Set<PoolWatcher>();
   /** Tickets that have ended, for the next requests. */
   readonly #spare: Ticket[] = [];
   readonly #owner = {
@@ -132,7 +139,7 @@ export class Engine {
     const patience = this.settings.connectionTimeoutMs;
     ticket.patienceMs = patience;
     ticket.deadline = patience > 0 ? now + patience : Number.POSITIVE_INFINITY;
-    if (options !== undefined) this.#apply(ticket, options, now);
+    if (options !== undefined) ticket.apply(options, now);
     if (this.settings.leakMs > 0 || isInScope()) ticket.trace = capture();
     const entry = this.core.acquire(ticket) ?? ticket.entry;
     if (entry !== null) {
@@ -154,36 +161,21 @@ export class Engine {
     return null;
   }
 
-  #apply(ticket: Ticket, options: AcquireOptions, now: number): void {
-    const { timeoutMillis, deadline } = options;
-    if (timeoutMillis !== undefined) {
-      ticket.patienceMs = timeoutMillis;
-      ticket.deadline = timeoutMillis > 0 ? now + timeoutMillis : Number.POSITIVE_INFINITY;
-    }
-    if (deadline !== undefined) {
-      const left = Number(deadline) - Date.now();
-      if (now + left < ticket.deadline) {
-        ticket.deadline = now + left;
-        ticket.patienceMs = Math.max(0, Math.round(left));
-      }
-    }
-    ticket.priority = options.priority ?? 0;
-    ticket.tenant = options.tenant ?? '';
-  }
-
   #queued(ticket: Ticket, signal: AbortSignal | undefined): void {
     this.wake(ticket.deadline);
     const { nextDialAt } = this.core.adder;
     if (nextDialAt > this.clock.now) this.wake(nextDialAt);
     if (signal !== undefined) {
       ticket.signal = signal;
+      setMaxListeners(0, signal); // one a request that waits
       ticket.onAbort = () => {
         this.clock.refresh();
         if (!this.core.cancel(ticket)) return;
         this.deadlocks.ended(ticket);
         this.#fail(ticket, new AcquireAborted(signal.reason));
       };
-      signal.addEventListener('abort', ticket.onAbort, { once: true });
+      if (signal.aborted) ticket.onAbort();
+      else signal.addEventListener('abort', ticket.onAbort, { once: true });
     }
     if (this.settings.deadlocks !== false) this.deadlocks.began(ticket);
   }
@@ -314,6 +306,7 @@ export class Engine {
     if (entry.state === EntryState.Closing) core.closed(entry);
     else if (entry.state === EntryState.Opening && error === null) {
       core.opened(entry);
+      for (const watcher of [...this.watchers]) watcher.opened();
       this.nowIdle(entry);
       this.wake(entry.expiresAt);
     } else if (entry.state === EntryState.Opening) {
@@ -340,7 +333,7 @@ export class Engine {
       this.deadlocks.ended(ticket);
       this.#fail(ticket, dialError(this, error, Math.round(this.clock.now - ticket.since)));
     }
-    for (const listener of [...this.onDialFailed]) listener(error);
+    for (const watcher of [...this.watchers]) watcher.dialFailed(error);
     this.events.emit('reconnectFailed', error);
   }
 
@@ -367,8 +360,9 @@ export class Engine {
 
   /** Makes sure of a tick at `at`, or at the next deadline of all. */
   wake(at: number = this.nextWake()): void {
-    if (at < this.alarm.at) this.alarm.noLaterThan(at, this.clock.now);
-    if (this.onEmpty !== null && this.core.size === 0 && this.core.queue.length === 0) this.onEmpty();
+    const over = this.ending && this.core.size === 0 && this.core.queue.length === 0;
+    if (at < this.alarm.at && !over) this.alarm.noLaterThan(at, this.clock.now);
+    if (over) this.onEmpty?.();
   }
 
   nextWake(): number {

@@ -6,20 +6,29 @@ import type pg from 'pg';
 import type { Conn } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
+import { AcquireAborted } from './errors.ts';
 import { Lease } from './lease.ts';
 import { leaseClient } from './lease-client.ts';
+import { hooksTookTooLong } from './report.ts';
+import { bound } from './scope.ts';
 import { type Shape, Ticket } from './ticket.ts';
 
 export type Settle = (error: unknown, conn: Conn | null) => void;
 
 /** Calls `settle` at once when a connection is free and no hook stands between. */
 export function obtain(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
+  if (engine.hasHandoutHooks) obtainWithHooks(engine, untilWhen(engine, options), bound(settle));
+  else obtainOne(engine, options, settle);
+}
+
+/** Calls `settle` with a connection that no hook has seen. */
+function obtainOne(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
   const got = engine.request(options);
-  if (!(got instanceof Ticket)) finish(engine, got, options, settle);
+  if (!(got instanceof Ticket)) settle(null, got);
   else if (!got.waiting) settle(got.error, null);
   else {
     got.shape = itself;
-    got.resolve = (conn) => finish(engine, conn as Conn, options, settle);
+    got.resolve = (conn) => settle(null, conn as Conn);
     got.reject = (error) => settle(error, null);
   }
 }
@@ -59,25 +68,57 @@ export function obtainAsync<T>(
   return promise as Promise<T>;
 }
 
-function finish(engine: Engine, conn: Conn, options: AcquireOptions | undefined, settle: Settle): void {
-  if (!engine.hasHandoutHooks) {
-    settle(null, conn);
-    return;
-  }
-  const { generation } = conn;
-  runHooks(engine, conn).then(
-    (fit) => {
-      if (fit) settle(null, conn);
-      else {
-        engine.release(conn, generation, true);
-        obtain(engine, options, settle);
-      }
-    },
-    (error) => {
-      if (conn.generation === generation) engine.release(conn, generation, error);
+/** The request with one deadline for all that happens on its behalf. */
+function untilWhen(engine: Engine, options: AcquireOptions | undefined): AcquireOptions {
+  const patience = options?.timeoutMillis ?? engine.settings.connectionTimeoutMs;
+  const end = patience > 0 ? Date.now() + patience : Number.POSITIVE_INFINITY;
+  const deadline = Math.min(end, Number(options?.deadline ?? Number.POSITIVE_INFINITY));
+  const { deadline: _, ...rest } = options ?? {};
+  return deadline === Number.POSITIVE_INFINITY ? rest : { ...rest, timeoutMillis: patience, deadline };
+}
+
+function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle): void {
+  obtainOne(engine, options, (error, conn) => {
+    if (conn === null) {
       settle(error, null);
-    },
-  );
+      return;
+    }
+    const { generation } = conn;
+    inTime(engine, runHooks(engine, conn), options).then(
+      (fit) => {
+        if (fit) {
+          settle(null, conn);
+          return;
+        }
+        engine.release(conn, generation, true);
+        const late = Number(options.deadline ?? Number.POSITIVE_INFINITY) <= Date.now();
+        if (late) settle(hooksTookTooLong(engine, 'no connection was fit for it'), null);
+        else obtainWithHooks(engine, options, settle);
+      },
+      (failure) => {
+        if (conn.generation === generation) engine.release(conn, generation, failure);
+        settle(failure, null);
+      },
+    );
+  });
+}
+
+/** What the hooks say, unless the request is over before. */
+function inTime(engine: Engine, hooks: Promise<boolean>, { deadline, signal }: AcquireOptions): Promise<boolean> {
+  if (deadline === undefined && signal === undefined) return hooks;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(new AcquireAborted(signal!.reason));
+    const left = deadline === undefined ? 0 : Math.max(1, Number(deadline) - Date.now());
+    const tooLate = () => reject(hooksTookTooLong(engine, 'it has not ended'));
+    const timer = deadline === undefined ? undefined : setTimeout(tooLate, left);
+    const ended = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    if (signal?.aborted === true) onAbort();
+    else signal?.addEventListener('abort', onAbort, { once: true });
+    hooks.finally(ended).then(resolve, reject);
+  });
 }
 
 async function runHooks(engine: Engine, conn: Conn): Promise<boolean> {

@@ -14,15 +14,27 @@ import { isBusy } from './raw-client.ts';
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
   <T extends pg.Submittable>(queryStream: T): T;
-  <R extends unknown[] = unknown[]>(
-    config: pg.QueryArrayConfig & QueryLimits,
-    values?: unknown[],
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own defaults, here and below
+  <R extends any[] = any[], I = any[]>(
+    config: pg.QueryArrayConfig<I> & QueryLimits,
+    values?: pg.QueryConfigValues<I>,
   ): Promise<pg.QueryArrayResult<R>>;
-  // biome-ignore lint/suspicious/noExplicitAny: pg's own default for a row
-  <R extends pg.QueryResultRow = any>(
-    textOrConfig: string | (pg.QueryConfig & QueryLimits),
-    values?: unknown[],
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own defaults
+  <R extends pg.QueryResultRow = any, I = any[]>(
+    textOrConfig: string | (pg.QueryConfig<I> & QueryLimits),
+    values?: pg.QueryConfigValues<I>,
   ): Promise<pg.QueryResult<R>>;
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own defaults
+  <R extends pg.QueryResultRow = any, I = any[]>(
+    textOrConfig: string | (pg.QueryConfig<I> & QueryLimits),
+    callback: (error: Error, result: pg.QueryResult<R>) => void,
+  ): void;
+  // biome-ignore lint/suspicious/noExplicitAny: pg's own defaults
+  <R extends pg.QueryResultRow = any, I = any[]>(
+    text: string,
+    values: pg.QueryConfigValues<I>,
+    callback: (error: Error, result: pg.QueryResult<R>) => void,
+  ): void;
 }
 
 export class Lease implements AsyncDisposable, Disposable {

@@ -3,7 +3,7 @@
  * by name, with what is allowed; nothing is quietly repaired. Knows no connection.
  */
 import { DEFAULT_POLICY, type PoolPolicy } from '@sluice/core';
-import type { PoolOptions } from './contract.ts';
+import type { AcquireOptions, PoolOptions } from './contract.ts';
 import { BadOption } from './errors.ts';
 import { CLIENT_OPTIONS, type OptionRow, POOL_OPTIONS } from './option-table.ts';
 
@@ -40,6 +40,8 @@ let poolNumber = 0;
 /** Throws BadOption for anything that is not allowed. */
 export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   const given = (options ?? {}) as Record<string, unknown>;
+  if (typeof given.connect === 'function' && typeof given.query === 'function')
+    throw new BadOption('options', 'a pool or a client was given where the options of a new pool are expected');
   const compat = given.compat === 'pg-pool';
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
@@ -50,6 +52,22 @@ export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   if (!compat) checkSizes(options ?? {});
   checkTogether(options ?? {});
   return options ?? {};
+}
+
+/** What is wrong with how a connection is asked for; null: nothing. */
+export function checkRequest(options: AcquireOptions | undefined): BadOption | null {
+  if (options === undefined) return null;
+  const { timeoutMillis, deadline, priority } = options;
+  if (timeoutMillis !== undefined && !(timeoutMillis >= 0))
+    return new BadOption(
+      'timeoutMillis',
+      `timeoutMillis is ${timeoutMillis}: it must be milliseconds, 0 (no bound) or more`,
+    );
+  if (deadline !== undefined && Number.isNaN(Number(deadline)))
+    return new BadOption('deadline', 'deadline is no point in time: give a Date or epoch milliseconds');
+  if (priority !== undefined && !Number.isFinite(priority))
+    return new BadOption('priority', `priority is ${priority}: it must be a number, higher is served first`);
+  return null;
 }
 
 function checkValue(name: string, value: unknown, row: OptionRow, compat: boolean): void {

@@ -3,6 +3,7 @@ import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { AcquireAborted, QueryCancelled } from './errors.ts';
 import { obtain } from './handout.ts';
+import { checkRequest } from './options.ts';
 
 type Callback = (error: unknown, result?: unknown) => void;
 
@@ -10,6 +11,11 @@ type Callback = (error: unknown, result?: unknown) => void;
 export function poolQuery(engine: Engine, text: unknown, values: unknown, callback: Callback): void {
   const options = askedIn(text);
   const signal = options?.signal;
+  const wrong = checkRequest(options);
+  if (wrong !== null) {
+    process.nextTick(callback, wrong);
+    return;
+  }
   if (signal?.aborted === true) {
     process.nextTick(callback, new AcquireAborted(signal.reason));
     return;

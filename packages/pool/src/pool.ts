@@ -7,11 +7,13 @@ import { EntryState } from '@sluice/core';
 import pg from 'pg';
 import { checkIdle, cut, drain, evictAll, resize, takeIdle, warmUp } from './admin.ts';
 import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
+import { withCredentials } from './credentials.ts';
 import { Engine } from './engine.ts';
 import { AcquireAborted, type Holder, PoolClosed } from './errors.ts';
 import { asClient, asLease, obtain, obtainAsync } from './handout.ts';
+import { Hosts } from './hosts.ts';
 import type { Lease } from './lease.ts';
-import { checkOptions } from './options.ts';
+import { checkOptions, checkRequest } from './options.ts';
 import { poolQuery } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
@@ -45,7 +47,11 @@ export interface PoolEvents {
 
 export interface Pool {
   on<E extends keyof PoolEvents>(event: E, listener: (...args: PoolEvents[E]) => void): this;
+  // biome-ignore lint/suspicious/noExplicitAny: as EventEmitter has it, so that a Pool is a pg.Pool to the compiler too
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
   once<E extends keyof PoolEvents>(event: E, listener: (...args: PoolEvents[E]) => void): this;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  once(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface narrows the emitter's listeners, it adds no field
@@ -222,6 +228,8 @@ export class Pool extends Base implements AsyncDisposable {
   }
 
   #lease(options: AcquireOptions | undefined): Promise<Lease> {
+    const wrong = checkRequest(options);
+    if (wrong !== null) return this.Promise.reject(wrong);
     if (options?.signal?.aborted === true) return this.Promise.reject(new AcquireAborted(options.signal.reason));
     return obtainAsync(this.#engine, this.Promise, options, asLease);
   }
@@ -291,6 +299,12 @@ export class Pool extends Base implements AsyncDisposable {
   /** New credentials for every later dial; present connections are replaced as by `evict`. */
   setCredentials(credentials: { user?: string; password?: string | (() => string | Promise<string>) }): void {
     const { user, password } = credentials;
+    const { connectionString } = this.options;
+    if (connectionString !== undefined) {
+      const text = typeof password === 'string' ? password : undefined;
+      this.options.connectionString = withCredentials(connectionString, user, text);
+      this.#engine.dialOptions.hosts = new Hosts(this.options);
+    }
     if (user !== undefined) this.options.user = user;
     if (password !== undefined)
       Object.defineProperty(this.options, 'password', {

@@ -18,6 +18,16 @@ type Callback = (error: unknown) => void;
 /** A connection that is given up for lost has so long for its goodbye. */
 const LOST_MS = 200;
 
+/** The hooks' outcome, or an error when they take longer; 0: they may. */
+function limited(hooks: Promise<void>, ms: number): Promise<void> {
+  if (ms === 0) return hooks;
+  const message = `the connect hook did not end within dialTimeoutMillis (${Math.ceil(ms)} ms were left after the login)`;
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new HookError(new Error(message))), ms);
+    hooks.finally(() => clearTimeout(timer)).then(resolve, reject);
+  });
+}
+
 export class ClientPort implements PoolPort<Conn> {
   readonly #engine: Engine;
   /** Clients that are being dialled: known to the outside before they are connections. */
@@ -61,7 +71,7 @@ export class ClientPort implements PoolPort<Conn> {
       engine.clock.refresh();
       const failure = error ?? conn.broken;
       if (failure) {
-        client.end(() => engine.opened(entry, failure));
+        this.#farewell(client, () => engine.opened(entry, failure));
         return;
       }
       engine.tally.dialMs.note(engine.clock.now - started);
@@ -70,7 +80,11 @@ export class ClientPort implements PoolPort<Conn> {
       engine.opened(entry, null);
     };
     if (onConnect === undefined && afterConnect === undefined) ready(null);
-    else this.#setUp(conn, [onConnect, afterConnect]).then(() => ready(null), ready);
+    else {
+      const { timeoutMs } = engine.dialOptions;
+      const left = timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - (engine.clock.now - started));
+      limited(this.#setUp(conn, [onConnect, afterConnect]), left).then(() => ready(null), ready);
+    }
   }
 
   /** What a listener of 'connect' sends without waiting for it belongs to the clean state, as the hooks' does. */
@@ -101,9 +115,18 @@ export class ClientPort implements PoolPort<Conn> {
 
   /** A dial that finished after its entry was given up. */
   #goodbye(entry: Entry<Conn>, client: RawClient): void {
-    client.end(() => {
+    this.#farewell(client, () => {
       this.#engine.core.closed(entry);
       this.#engine.wake();
+    });
+  }
+
+  /** Ends a client that nobody has had, within the time for a goodbye. */
+  #farewell(client: RawClient, gone: () => void): void {
+    const timer = setTimeout(() => destroy(client), this.#engine.settings.closeTimeoutMs);
+    client.end(() => {
+      clearTimeout(timer);
+      gone();
     });
   }
 

@@ -62,6 +62,14 @@ export function exhausted(engine: Engine, reason: PoolExhausted['reason'], patie
   return new PoolExhausted(reason, text.trimEnd(), numbers, holders, failure ?? undefined);
 }
 
+/** The time of a request was over while its verify or prepare hook was at work. */
+export function hooksTookTooLong(engine: Engine, what: string): PoolExhausted {
+  const text =
+    `timeout exceeded when trying to connect: the verify or prepare hook of pool "${engine.name}" took the request's whole time (${what}). ` +
+    'Make the hook faster, give it a limit of its own, or raise connectionTimeoutMillis.';
+  return new PoolExhausted('timeout', text, numbersOf(engine), holdersOf(engine));
+}
+
 function headline(engine: Engine, reason: PoolExhausted['reason'], patienceMs: number): string {
   const pool = `pool "${engine.name}"`;
   switch (reason) {

@@ -4,6 +4,7 @@
  */
 import { type Entry, Waiter, type WaiterOwner } from '@sluice/core';
 import type { Conn } from './conn.ts';
+import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import type { Scope } from './scope.ts';
 
@@ -30,6 +31,24 @@ export class Ticket extends Waiter<Conn> {
   constructor(owner: WaiterOwner<Conn>, shape: Shape) {
     super(owner);
     this.shape = shape;
+  }
+
+  /** What the caller asks beyond the pool's own patience. */
+  apply(options: AcquireOptions, now: number): void {
+    const { timeoutMillis, deadline } = options;
+    if (timeoutMillis !== undefined) {
+      this.patienceMs = timeoutMillis;
+      this.deadline = timeoutMillis > 0 ? now + timeoutMillis : Number.POSITIVE_INFINITY;
+    }
+    if (deadline !== undefined) {
+      const left = Number(deadline) - Date.now();
+      if (now + left < this.deadline) {
+        this.deadline = now + left;
+        this.patienceMs = Math.max(0, Math.round(left));
+      }
+    }
+    this.priority = options.priority ?? 0;
+    this.tenant = options.tenant ?? '';
   }
 
   /** Forgets everything of the last request but its priority and tenant, which are always set. */
