@@ -93,3 +93,56 @@ describe('a time limit on queries', () => {
     expect(error.code).toBe('SLUICE_QUERY_CANCELLED');
   });
 });
+
+describe('what waits behind a query of the same holder that is cancelled', () => {
+  test('is not hit by the request, and runs', async () => {
+    const pool = makePool({ max: 1 });
+    const lease = await pool.acquire();
+    for (let i = 0; i < 40; i++) {
+      const gone = new AbortController();
+      const first = lease.query({ text: 'SELECT pg_sleep(0.005)', signal: gone.signal }).catch(() => {});
+      const second = lease.query('SELECT pg_sleep(0.01), $1::int AS n', [i]);
+      setTimeout(() => gone.abort(), 3 + (i % 5));
+      await first;
+      expect((await second).rows[0].n).toBe(i);
+    }
+    lease.release();
+  });
+
+  test('does not cost the connection, however long it takes', async () => {
+    const pool = makePool({ max: 1, cancelTimeoutMillis: 200 });
+    const lease = await pool.acquire();
+    const first = failure(lease.query({ text: 'SELECT pg_sleep(30)', timeoutMillis: 30 }));
+    const second = lease.query('SELECT pg_sleep(0.5), 7 AS n');
+    expect((await first).poolCode).toBe('SLUICE_QUERY_CANCELLED');
+    expect((await second).rows[0].n).toBe(7);
+    lease.release();
+  });
+
+  test('or before it in a pipeline is left alone: only the answer is thrown away', async () => {
+    const pool = makePool({ max: 1, pipeline: true });
+    const lease = await pool.acquire();
+    const gone = new AbortController();
+    const first = lease.query('SELECT pg_sleep(0.1), 1 AS n');
+    const second = failure(lease.query({ text: 'SELECT pg_sleep(0.1)', signal: gone.signal }));
+    const third = lease.query('SELECT 3 AS n');
+    setTimeout(() => gone.abort(), 20);
+    expect((await second).poolCode).toBe('SLUICE_QUERY_CANCELLED');
+    expect((await first).rows[0].n).toBe(1);
+    expect((await third).rows[0].n).toBe(3);
+    lease.release();
+  });
+});
+
+test('a limited query may be given as an object whose text is an accessor', async () => {
+  class Statement {
+    get text() {
+      return 'SELECT $1::int AS n';
+    }
+    get values() {
+      return [5];
+    }
+  }
+  const pool = makePool({ commandTimeoutMillis: 5_000 });
+  expect((await pool.query(new Statement())).rows).toEqual([{ n: 5 }]);
+});

@@ -55,6 +55,33 @@ describe('what a holder leaves behind', () => {
       `SELECT 1 /* ${'-'.repeat(70_000)} */; SELECT pg_advisory_lock(42)`,
       "SELECT count(*) > 0 AS left FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
     ],
+    [
+      'a role by parameters of set_config',
+      { text: 'SELECT set_config($1, $2, false)', values: ['role', 'pg_monitor'] },
+      "SELECT current_user = 'pg_monitor' AS left",
+    ],
+    ['a role in quotes', 'SET "role" = pg_monitor', "SELECT current_user = 'pg_monitor' AS left"],
+    ['a role behind comments', 'SET /* x */ ROLE pg_monitor', "SELECT current_user = 'pg_monitor' AS left"],
+    [
+      'a DO block behind a comment',
+      "/* traced */ DO $$ BEGIN SET work_mem = '65MB'; END $$",
+      "SELECT current_setting('work_mem') = '65MB' AS left",
+    ],
+    [
+      'an update of pg_settings',
+      "UPDATE pg_settings SET setting = '66560' WHERE name = 'work_mem'",
+      "SELECT current_setting('work_mem') = '65MB' AS left",
+    ],
+    [
+      'set_config in Unicode escapes',
+      `SELECT U&"set\\005fconfig"('work_mem', '65MB', false)`,
+      "SELECT current_setting('work_mem') = '65MB' AS left",
+    ],
+    [
+      'a lock whose name is followed by a comment',
+      'SELECT "pg_advisory_lock" /* x */ (42)',
+      "SELECT count(*) > 0 AS left FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+    ],
     ['SET ROLE', 'SET ROLE pg_monitor', "SELECT current_user = 'pg_monitor' AS left"],
     [
       'PREPARE',
@@ -63,7 +90,7 @@ describe('what a holder leaves behind', () => {
     ],
   ])('%s is undone', async (_, dirty, look) => {
     const pool = one();
-    await pool.query(dirty);
+    await pool.query(dirty as string);
     expect((await pool.query(look)).rows[0].left).toBe(false);
     expect(pool.stats().resets).toBe(1);
     expect(pool.stats().opened).toBe(1);
@@ -135,6 +162,28 @@ describe('what a holder leaves behind', () => {
     await Promise.all(sent);
     client.release();
     expect((await pool.query('SHOW work_mem')).rows[0].work_mem).not.toBe('65MB');
+  });
+
+  test('what a transaction sends without waiting for it is undone too', async () => {
+    const pool = one();
+    await pool.transaction(async (tx) => {
+      await tx.query('SELECT pg_advisory_lock(77)');
+      void tx.query("SET work_mem = '65MB'");
+      void tx.query('LISTEN unawaited');
+    });
+    expect((await pool.query('SHOW work_mem')).rows[0].work_mem).not.toBe('65MB');
+    expect((await pool.query('SELECT pg_listening_channels()')).rows).toEqual([]);
+  });
+
+  test('a named statement that the holder has deallocated is prepared again', async () => {
+    const pool = one();
+    const named = (name: string) => ({ name, text: 'SELECT 7 AS n' });
+    for (const sql of ['DEALLOCATE first', "DO $$ BEGIN EXECUTE 'DEALLOCATE first'; END $$"]) {
+      for (const name of ['first', 'second']) await pool.query(named(name));
+      await pool.query(sql);
+      await pool.query(named('first')).catch(() => {});
+      for (const name of ['first', 'second']) expect((await pool.query(named(name))).rows).toEqual([{ n: 7 }]);
+    }
   });
 
   test('a lock taken right behind a DISCARD ALL is let go of', async () => {

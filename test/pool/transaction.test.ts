@@ -130,3 +130,29 @@ describe('pool.transaction', () => {
     expect(() => kept.query('SELECT 1')).toThrow(/after its function had ended/);
   });
 });
+
+describe('who is in which transaction', () => {
+  test('the outer one asked from inside of a nested one nests in that', async () => {
+    const pool = makePool({ max: 1 });
+    await pool.transaction((tx) =>
+      tx.transaction(async (inner) => {
+        await inner.query(insert(1));
+        await tx.transaction((innermost) => innermost.query(insert(2)));
+      }),
+    );
+    expect(await rows(pool)).toEqual([1, 2]);
+  });
+
+  test('work that outlives its transaction begins one of its own', async () => {
+    const pool = makePool({ max: 2 });
+    let later: Promise<unknown> = Promise.resolve();
+    await pool.transaction(async (tx) => {
+      await tx.query(insert(1));
+      later = new Promise((resolve) => setTimeout(resolve, 50)).then(() =>
+        pool.transaction((own) => own.query(insert(2))),
+      );
+    });
+    await later;
+    expect(await rows(pool)).toEqual([1, 2]);
+  });
+});

@@ -214,7 +214,12 @@ export class ClientPort implements PoolPort<Conn> {
     }
     conn.internal++;
     new Promise((resolve) => resolve(hook(conn.client as never)))
-      .then((verdict) => done(verdict === false ? new Error('the afterRelease hook said false') : null), done)
+      .then((verdict) => {
+        if (verdict === false) throw new Error('the afterRelease hook said false');
+        if (conn.transaction !== 'I') throw new Error('the afterRelease hook left a transaction open');
+        done(null);
+      })
+      .catch(done)
       .finally(() => conn.internal--);
   }
 

@@ -58,7 +58,7 @@ export function currentTransaction(owner: object): object | null {
 export function newScope(owner: object, implied = false): Scope {
   let parent = contexts.getStore() ?? null;
   // Also keeps a flow that starts others for ever from building a chain of them.
-  while (parent?.implied === true && parent.held === 0) parent = parent.parent;
+  while (parent?.implied === true && parent.held <= 0) parent = parent.parent;
   return new Scope(owner, parent, implied);
 }
 
@@ -89,8 +89,9 @@ export function beginHold(scope: Scope): void {
   queueMicrotask(() => scope.held++);
 }
 
+/** At once: what its flow asks for next is not asked while it holds. It may come before the hold has begun. */
 export function endHold(scope: Scope): void {
-  queueMicrotask(() => scope.held--);
+  scope.held--;
 }
 
 /** A request of this scope begins to wait. */
