@@ -1,6 +1,14 @@
 /** Who gets in, and who does not: every login method with every kind of secret, towards clients and towards servers. */
 import { createHash } from 'node:crypto';
-import { formatScramSecret, md5Secret, parseSecret, passwordMessage, scramSecret, startupMessage } from '@sluice/wire';
+import {
+  formatScramSecret,
+  md5Secret,
+  parseSecret,
+  passwordMessage,
+  scramSecret,
+  sslRequest,
+  startupMessage,
+} from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
@@ -137,6 +145,21 @@ describe('other combinations', () => {
     );
     await sluice.stop();
   });
+});
+
+test('who leaves before a login, as health checks do, is no error', async () => {
+  const sluice = await startSluice(server);
+  for (const first of ['', 'SSLRequest']) {
+    const raw = await RawClient.connect(sluice.host, sluice.port);
+    if (first !== '') {
+      raw.send(sslRequest());
+      await raw.byte();
+    }
+    raw.end();
+  }
+  await sluice.waitFor(/(?:closing because: client unexpected eof[^]*){2}/);
+  expect(sluice.output()).not.toContain('pooler error');
+  await sluice.stop();
 });
 
 test('who says goodbye before anything else is let go without a word, as by PostgreSQL', async () => {

@@ -77,8 +77,8 @@ export interface LoginDesk {
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
   cancel(processId: number, key: Uint8Array, done: () => void): void;
-  /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log. */
-  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void;
+  /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log; null: the client left. */
+  failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void;
 }
 
 export class LoginRefused extends Error {
@@ -122,7 +122,8 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     desk.enter(request, greeting, conn, reader.detach());
   } catch (error) {
     // The log first: who reads it when the client has its error finds the reason there.
-    desk.failed(line.conn, request, reasonOf(error as Error), performance.now() - began);
+    const left = error instanceof ConnectionEnded;
+    desk.failed(line.conn, request, left ? null : reasonOf(error as Error), performance.now() - began);
     settle(line, error as Error);
   } finally {
     clearTimeout(timer);

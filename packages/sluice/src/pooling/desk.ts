@@ -311,7 +311,7 @@ export class PoolerDesk implements LoginDesk {
     this.#pooler.cancel(processId, key, done);
   }
 
-  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void {
+  failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void {
     const pooler = this.#pooler;
     this.#leaves(conn);
     const login = this.#logins.get(conn);
@@ -319,8 +319,10 @@ export class PoolerDesk implements LoginDesk {
     this.#logins.delete(conn);
     const about = describeVisitor(request, conn);
     const { logDisconnections, logPoolerErrors } = pooler.config.global;
-    if (logDisconnections) pooler.log.info(`closing because: ${reason} (age=${Math.floor(ageMs / 1000)}s)`, about);
-    if (logPoolerErrors) pooler.log.warn(`pooler error: ${reason}`, about);
+    const why = reason ?? 'client unexpected eof';
+    if (logDisconnections) pooler.log.info(`closing because: ${why} (age=${Math.floor(ageMs / 1000)}s)`, about);
+    // Who leaves before, as health checks do, was told nothing.
+    if (logPoolerErrors && reason !== null) pooler.log.warn(`pooler error: ${reason}`, about);
   }
 
   /** Startup parameters that are neither followed nor ignored are refused by name. */
