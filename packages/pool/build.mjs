@@ -1,8 +1,6 @@
-// The package as it is published: one CommonJS bundle with an entry a module, so that they share what they know; ES modules that
-// hand out what is in it, so that a program that requires and imports has one pool class and not two; and the types again for
-// TypeScript projects that are CommonJS.
+// The CommonJS form of the package, beside the ES modules that the compiler makes: one bundle with an entry a module that can
+// be required, so that they share what they know, and the types again for TypeScript projects that are CommonJS.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
@@ -11,7 +9,6 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const DIST = join(HERE, 'dist');
 const CORE = join(HERE, '..', 'core', 'dist');
 const OUT = join(DIST, 'cjs');
-const ESM = join(DIST, 'esm');
 const ENTRIES = ['index', 'prometheus', 'otel', 'fastify', 'express'];
 
 const made = (dir, ending) =>
@@ -46,14 +43,8 @@ function types() {
     writeFileSync(join(OUT, 'core', path.slice(CORE.length + 1)), readFileSync(path, 'utf8'));
 }
 
-/** What an entry of the bundle has, by name, as an ES module. */
-function reexport(name) {
-  const names = Object.keys(createRequire(import.meta.url)(join(OUT, `${name}.js`))).filter((key) => key !== 'default');
-  return `import cjs from '../cjs/${name}.js';\n\nexport const { ${names.join(', ')} } = cjs;\n`;
-}
-
 if (!upToDate()) {
-  for (const dir of [OUT, ESM]) rmSync(dir, { recursive: true, force: true });
+  rmSync(OUT, { recursive: true, force: true });
   await build({
     input: Object.fromEntries(ENTRIES.map((name) => [name, join(DIST, `${name}.js`)])),
     // Everything but our own files stays outside: the application's own pg must be the one that is used.
@@ -70,6 +61,4 @@ if (!upToDate()) {
   });
   types();
   writeFileSync(join(OUT, 'package.json'), '{ "type": "commonjs" }\n');
-  mkdirSync(ESM);
-  for (const name of ENTRIES) writeFileSync(join(ESM, `${name}.js`), reexport(name));
 }

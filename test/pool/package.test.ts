@@ -48,15 +48,21 @@ test('it is imported', () => {
   expect(run('app.mjs', `import { Pool } from '@sluice/pool'; import pg from 'pg';${body}`)).toEqual(FINE);
 });
 
-test('what is required and what is imported is one', () => {
+test('what is required and what is imported know each other', () => {
   const text = `import { createRequire } from 'node:module';
 import * as imported from '@sluice/pool';
 import { sluicePool } from '@sluice/pool/fastify';
 const require = createRequire(import.meta.url);
 const required = require('@sluice/pool');
-const same = Object.keys(required).filter((name) => required[name] === imported[name]).length;
-console.log(same === Object.keys(required).length, same > 10, sluicePool === require('@sluice/pool/fastify').sluicePool);`;
-  expect(run('both.mjs', text)).toEqual({ status: 0, said: 'true true true' });
+const pool = new required.Pool({ host: '127.0.0.1', port: 1 });
+const error = await pool.query('select 1').catch((error) => error);
+const app = { decorate: (name, value) => (app[name] = value), decorateRequest() {}, addHook() {}, get() {} };
+await sluicePool(app, { pool });
+class Other extends imported.Pool {}
+console.log(pool instanceof imported.Pool, pool instanceof Other, error instanceof imported.DatabaseDown, error instanceof imported.PoolError,
+  error instanceof imported.PoolClosed, app.pool === pool);
+await pool.end();`;
+  expect(run('both.mjs', text)).toEqual({ status: 0, said: 'true false true true false true' });
 });
 
 test('its parts know of the same pools, required too', () => {

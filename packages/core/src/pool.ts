@@ -317,11 +317,13 @@ export class Pool<T> {
   #handOver(entry: Entry<T>, waiter: Waiter<T>): void {
     this.queue.remove(waiter);
     this.#link(entry);
-    this.stats.noteWait(this.env.now() - waiter.since);
     this.queue.served(waiter);
     // Who is asking at this moment gets it as the answer: its owner is called only when it has been told to wait.
     if (waiter === this.#asking) this.#given = entry;
-    else waiter.owner.served(entry, waiter);
+    else {
+      this.stats.noteWait(this.env.now() - waiter.since);
+      waiter.owner.served(entry, waiter);
+    }
   }
 
   /** Has an idle entry checked now (keepalive, an operator, a thaw). False when it is not idle. */

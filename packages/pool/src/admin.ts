@@ -9,6 +9,7 @@ import { BadOption, PoolClosed } from './errors.ts';
 import { Lease } from './lease.ts';
 import { checkTogether } from './options.ts';
 import { downOrRefused, exhausted } from './report.ts';
+import { after } from './timers.ts';
 
 /** Refuses new requests, serves those that wait, and resolves when the last connection is closed. */
 export function drain(engine: Engine): Promise<void> {
@@ -47,7 +48,10 @@ export function resize(engine: Engine, min: number, max: number): void {
   if (min > max) throw new BadOption('min', `resize: min is ${min}, more than max, which is ${max}`);
   checkTogether({ ...engine.options, min, max });
   engine.clock.refresh();
-  engine.core.setPolicy({ ...engine.core.policy, minSize: min, maxSize: max });
+  engine.minAsked = min;
+  const minSize = engine.watchers.size > 0 ? Math.max(1, min) : min;
+  engine.core.setPolicy({ ...engine.core.policy, minSize, maxSize: max });
+  for (const watcher of [...engine.watchers]) watcher.opened();
   engine.tick();
 }
 
@@ -81,7 +85,10 @@ export function takeIdle(engine: Engine): Lease[] {
   const leases: Lease[] = [];
   const { core } = engine;
   // There is no time for a check: as at any hand-out within checkAfterMillis of the last use.
-  for (const entry of core.lists[EntryState.Idle]!) entry.provenAt = engine.clock.refresh();
+  const now = engine.clock.refresh();
+  for (const entry of [...core.lists[EntryState.Idle]!])
+    if (entry.expiresAt <= now) core.close(entry, 'lifetime over');
+    else entry.provenAt = now;
   while (core.count(EntryState.Idle) > 0 && core.queue.length === 0 && core.mode === 'running') {
     const conn = engine.takeFree();
     if (conn === null) break;
@@ -96,15 +103,16 @@ export function takeIdle(engine: Engine): Lease[] {
  */
 export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
   const { core } = engine;
-  const goal = Math.max(1, core.policy.minSize);
-  const ready = () => core.size - core.count(EntryState.Opening) - core.count(EntryState.Closing) >= goal;
+  const ready = () =>
+    core.size - core.count(EntryState.Opening) - core.count(EntryState.Closing) >= Math.max(1, engine.minAsked);
   engine.clock.refresh();
   return new Promise((resolve, reject) => {
     const finish = (error: unknown) => {
       clearTimeout(timer);
       engine.watchers.delete(watcher);
-      const asked = engine.options.min ?? 0;
-      if (engine.watchers.size === 0 && core.policy.minSize > asked) core.setPolicy({ ...core.policy, minSize: asked });
+      const { minAsked } = engine;
+      if (engine.watchers.size === 0 && core.policy.minSize !== minAsked)
+        core.setPolicy({ ...core.policy, minSize: minAsked });
       if (error) reject(error);
       else resolve();
     };
@@ -117,12 +125,12 @@ export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
       },
       ended: () => finish(new PoolClosed(engine.name)),
     };
-    const timer = setTimeout(() => {
+    const timer = after(timeoutMs, () => {
       const { lastError } = core.adder;
       finish(
         lastError === null ? exhausted(engine, 'timeout', timeoutMs) : downOrRefused(engine, lastError, timeoutMs),
       );
-    }, timeoutMs);
+    });
     engine.watchers.add(watcher);
     if (ready()) finish(null);
     else if (engine.ending) watcher.ended();

@@ -1,7 +1,6 @@
 /** One timer for the pool's next deadline, however many there are. Owns the timer; what is due is the callback's affair. */
 
-/** setTimeout's longest delay; a later deadline is reached in steps. */
-const LONGEST_MS = 2_147_483_647;
+import { LONGEST_MS } from './timers.ts';
 
 export class Alarm {
   /** Clock milliseconds for which it is set; Infinity: not set. */
@@ -20,6 +19,7 @@ export class Alarm {
     if (at >= this.at) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.at = at;
+    // A later deadline is reached in steps.
     const delay = Math.min(LONGEST_MS, Math.max(1, Math.ceil(at - now)));
     this.#timer = setTimeout(() => {
       this.#timer = null;

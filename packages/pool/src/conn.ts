@@ -4,19 +4,16 @@
  */
 import type { Entry } from '@sluice/core';
 import { afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
-import { forgetStatements, isBusy, isQueued, type RawClient } from './raw-client.ts';
+import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
 
 /** A statement of the connect hook, to be said again when what it did has been undone. */
 export interface Setup {
   readonly text: unknown;
   readonly values: unknown;
-  /** Bits of Dirt. */
-  readonly does: number;
+  /** Bits of Dirt, as far as they are known by now. */
+  does: number;
 }
-
-const SETS = /^\s*set\b/i;
-const LISTENS = /^\s*listen\b/i;
 
 export interface ServerError extends Error {
   code?: string;
@@ -39,10 +36,18 @@ export class Conn {
   lastAt: number;
   /** Set when the connection failed or must not be used again. */
   broken: Error | null = null;
-  /** Depth of the pool's own use: hooks, checks, resets. Above 0 any query is let through. */
+  /** Queries of the pool's own that are under way: checks, resets. What their tags tell is no dirt. */
   internal = 0;
+  /** Hooks at work with a connection that nobody holds: queries are let through. */
+  hooks = 0;
   /** The connect hook is running: its settings are part of the clean state. */
   settingUp = false;
+  /** The pool itself is sending a query, this moment. */
+  asking = false;
+  /** The verify or prepare hook is at work on behalf of its next holder. */
+  preparing = false;
+  /** Milliseconds of the present hold that are not its holder's: the process was frozen, or a hook was at work. */
+  sleptMs = 0;
   /** Cancel requests that may still land. */
   cancels = 0;
   // The present holder.
@@ -54,8 +59,8 @@ export class Conn {
   trace: Error | null = null;
   leakReported = false;
   readonly #setup: Setup[] = [];
-  /** Statements of the connect hook that are still under way: what their tags tell is no dirt. */
-  #settingUp = 0;
+  /** The entries of queries that the connect hook has sent, some of which may still be under way. */
+  readonly #ofTheHook = new WeakMap<object, Setup>();
   readonly #ready: (() => void)[] = [];
   readonly #turns: (() => void)[] = [];
 
@@ -75,13 +80,12 @@ export class Conn {
     const connection = this.client.connection;
     if (connection === undefined || typeof connection.on !== 'function') return;
     connection.on('commandComplete', (message: { text: string }) => {
-      if (isTelling(message.text) && this.internal === 0 && this.#settingUp === 0) this.#told(message.text);
+      if (isTelling(message.text) && this.internal === 0) this.#told(message.text);
     });
     // Before pg's own listeners, which tell the holder, who may release at once.
     connection.prependListener('readyForQuery', (message: { status: 'I' | 'T' | 'E' }) => {
       this.transaction = message.status;
       this.lastAt = now();
-      if (this.#settingUp > 0) this.#settingUp--;
     });
     connection.prependListener('errorMessage', onError);
     connection.on('readyForQuery', () => {
@@ -91,30 +95,64 @@ export class Conn {
   }
 
   /** Notes a query that the holder sends. */
-  note(config: unknown, values: unknown, now: number): void {
-    const text = textOf(config);
-    this.lastSql = text;
+  note(config: unknown, now: number): void {
+    this.lastSql = textOf(config) || this.#namedIn(config);
     this.lastAt = now;
-    const suspects = text === '' ? 0 : suspectsIn(text);
-    if (!this.settingUp) {
-      if (this.internal === 0) this.dirt |= suspects;
-      return;
-    }
-    this.#settingUp++;
-    const does = suspects | (SETS.test(text) ? Dirt.Settings : 0) | (LISTENS.test(text) ? Dirt.Listen : 0);
-    if (does !== 0) this.#setup.push({ text: config, values: Array.isArray(values) ? values : undefined, does });
+    if (this.hooks === 0 && this.lastSql !== '') this.dirt |= suspectsIn(this.lastSql);
   }
 
-  /** Calls back when no query is under way: at once, or at a later ReadyForQuery. */
+  /** Sends a query of a hook, and notes it where it is the connect hook's. */
+  noted(args: readonly unknown[], now: number, send: () => unknown): unknown {
+    const [config, values] = args;
+    this.note(config, now);
+    if (!this.settingUp) return send();
+    const entry: Setup = {
+      text: config,
+      values: Array.isArray(values) ? values : undefined,
+      does: suspectsIn(this.lastSql),
+    };
+    const before = lastSent(this.client);
+    const result = send();
+    const query = lastSent(this.client);
+    if (query !== undefined && query !== before) {
+      this.#ofTheHook.set(query, entry);
+      this.#setup.push(entry);
+    }
+    return result;
+  }
+
+  /** Sends a query of the pool's own. */
+  ask(...args: unknown[]): unknown {
+    this.asking = true;
+    try {
+      return this.client.query(...args);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  /** pg lets a statement be run by its name alone once it was prepared. */
+  #namedIn(config: unknown): string {
+    const name = (config as { name?: unknown } | null)?.name;
+    return typeof name === 'string' ? (this.client.connection?.parsedStatements?.[name] ?? '') : '';
+  }
+
+  /** Calls back when no query is under way: at once, at a later ReadyForQuery, or when the connection is gone. */
   whenReady(callback: () => void): void {
-    if (isBusy(this.client)) this.#ready.push(callback);
+    if (this.broken === null && isBusy(this.client)) this.#ready.push(callback);
     else callback();
   }
 
   /** Calls back when the query under way has ended, at once if there is none; others may be queued behind it. */
   whenTurnEnds(callback: () => void): void {
-    if (this.client.readyForQuery === false) this.#turns.push(callback);
+    if (this.broken === null && this.client.readyForQuery === false) this.#turns.push(callback);
     else callback();
+  }
+
+  /** Nothing will be ready on this connection any more. */
+  gone(): void {
+    call(this.#turns);
+    call(this.#ready);
   }
 
   /** The session is as it was after the connect hook. */
@@ -126,12 +164,23 @@ export class Conn {
   /** A command of the holder's has completed. Others may wait behind it, so its text is not the last one. */
   #told(tag: string): void {
     const { client } = this;
-    const text = textOf(client._activeQuery);
+    const query = client._activeQuery as object | null | undefined;
+    const text = textOf(query);
+    const entry = query ? this.#ofTheHook.get(query) : undefined;
+    if (entry !== undefined) {
+      entry.does = afterCommand(entry.does, tag, text, false, false);
+      return;
+    }
     forgetStatements(client, forgotten(tag, text));
-    this.dirt = afterCommand(this.dirt, tag, text, !isQueued(client), this.#setup.length > 0);
+    this.dirt = afterCommand(this.dirt, tag, text, !isQueued(client), this.hooked);
   }
 
-  /** What the connect hook has done that a reset may undo. */
+  /** Has the connect hook done anything that a reset may undo? */
+  get hooked(): boolean {
+    return this.#setup.some(({ does }) => does !== 0);
+  }
+
+  /** What the connect hook has said. */
   get setup(): readonly Setup[] {
     return this.#setup;
   }
@@ -139,6 +188,9 @@ export class Conn {
   /** Where its new holder is. */
   heldIn(scope: Scope | null): void {
     this.scope = scope;
+    this.asLease = false;
+    this.preparing = false;
+    this.sleptMs = 0;
     if (scope?.implied === true) beginHold(scope);
   }
 

@@ -7,6 +7,7 @@ import { withCredentials } from './credentials.ts';
 import { messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
 import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
+import { after } from './timers.ts';
 
 export interface DialOptions {
   options: PoolOptions;
@@ -113,8 +114,10 @@ async function dialHosts(
     const name = hosts.nameOf(index);
     try {
       const reported: Record<string, string> = {};
+      const until = performance.now() + at.timeoutMs;
       const dialled = await dialHost(at, index, onClient, reported);
-      const verdict = await judge(at, dialled.client, reported);
+      const left = at.timeoutMs > 0 ? Math.max(1, until - performance.now()) : Number.POSITIVE_INFINITY;
+      const verdict = await judge(at, dialled.client, reported, left);
       if (verdict === 'yes') {
         if (second !== null) quietly(second.dialled.client);
         hosts.succeeded(index);
@@ -158,10 +161,20 @@ async function dialHost(
   });
 }
 
-function judge(at: DialOptions, client: RawClient, reported: Record<string, string>): Promise<'yes' | 'no' | 'second'> {
+function judge(
+  at: DialOptions,
+  client: RawClient,
+  reported: Record<string, string>,
+  leftMs: number,
+): Promise<'yes' | 'no' | 'second'> {
   if (at.hosts.attrs === 'any') return Promise.resolve('yes');
   return new Promise((resolve, reject) => {
+    const timer = after(leftMs, () => {
+      destroy(client);
+      reject(new Error(`it did not say within ${at.timeoutMs} ms whether it is ${at.hosts.attrs}`));
+    });
     askRole(client, reported, (error, role) => {
+      clearTimeout(timer);
       if (error === null || error === undefined) resolve(suits(role, at.hosts.attrs));
       else {
         quietly(client);

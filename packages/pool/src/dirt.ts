@@ -30,7 +30,7 @@ const TEMP = /\b(?:pg_)?temp(?:orary)?\b/i;
 const HOLD = /\bhold\b/i;
 /** Names in Unicode escapes may be any. */
 const ESCAPED = /u&["']/i;
-const ONLY_LOCAL = /^\s*set\s+(?:local|transaction)\b[^;]*;?\s*$/i;
+const ONLY_LOCAL = /^\s*set\s+(?:local|transaction)\s[^;]*;?\s*$/i;
 
 /** Bits that a text may leave and that no command tag would tell. */
 export function suspectsIn(text: string): number {
@@ -108,5 +108,6 @@ export function undo(dirt: number, open: boolean): string {
   if (dirt & Dirt.Listen) parts.push('UNLISTEN *');
   if (dirt & Dirt.Locks) parts.push('SELECT pg_advisory_unlock_all()');
   if (dirt & Dirt.Temp) parts.push('DISCARD TEMP');
+  if (dirt === ALL_DIRT) parts.push('DISCARD SEQUENCES');
   return parts.join('; ');
 }

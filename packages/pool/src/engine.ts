@@ -62,6 +62,8 @@ export class Engine {
   readonly keepalive: Keepalive;
   readonly deadlocks: Deadlocks;
   readonly tally = new Tally();
+  /** The minimum that was asked for; the policy's is 1 at least while somebody waits for the pool to be warm. */
+  minAsked: number;
   readonly dialOptions: DialOptions;
   /** Does anything of the application's run between getting a connection and giving it out? */
   readonly hasHandoutHooks: boolean;
@@ -96,6 +98,7 @@ export class Engine {
       env: { now: () => this.clock.now, random: this.settings.random },
       queue: this.#makeQueue(),
     });
+    this.minAsked = this.core.policy.minSize;
     this.clock.onJump = (ms) => this.#jumped(ms);
     if (this.core.policy.minSize > 0) {
       // After the constructor, so that listeners of 'connect' are there.
@@ -174,8 +177,11 @@ export class Engine {
         this.deadlocks.ended(ticket);
         this.#fail(ticket, new AcquireAborted(signal.reason));
       };
-      if (signal.aborted) ticket.onAbort();
-      else signal.addEventListener('abort', ticket.onAbort, { once: true });
+      if (signal.aborted) {
+        ticket.onAbort();
+        return;
+      }
+      signal.addEventListener('abort', ticket.onAbort, { once: true });
     }
     if (this.settings.deadlocks !== false) this.deadlocks.began(ticket);
   }
@@ -295,7 +301,10 @@ export class Engine {
 
   /** After anything that may have made the entry idle. */
   nowIdle(entry: Entry<Conn>): void {
-    if (this.settings.allowExitOnIdle && entry.state === EntryState.Idle) entry.value!.client.unref?.();
+    if (entry.state !== EntryState.Idle) return;
+    const unwanted = this.settings.nullPool && this.core.queue.length === 0 && this.watchers.size === 0;
+    if (unwanted) this.core.close(entry, 'resized');
+    else if (this.settings.allowExitOnIdle) entry.value!.client.unref?.();
   }
 
   // Answers of the port.
@@ -324,8 +333,9 @@ export class Engine {
   #dialFailed(entry: Entry<Conn>, error: unknown): void {
     const { core, settings } = this;
     const leaving: Ticket[] = [];
+    const isLast = core.size - core.count(EntryState.Closing) === 1;
     for (const waiter of settings.compat || settings.whenDown === 'fail' ? [...core.queue] : []) {
-      const concerned = settings.compat ? leaving.length === 0 && waiter.since <= entry.createdAt : this.#isLast();
+      const concerned = settings.compat ? leaving.length === 0 && waiter.since <= entry.createdAt : isLast;
       if (concerned && core.cancel(waiter, 'open failed')) leaving.push(waiter as Ticket);
     }
     core.openFailed(entry, error);
@@ -335,11 +345,6 @@ export class Engine {
     }
     for (const watcher of [...this.watchers]) watcher.dialFailed(error);
     this.events.emit('reconnectFailed', error);
-  }
-
-  /** Is there no connection but the one that is just failing? */
-  #isLast(): boolean {
-    return this.core.size - this.core.count(EntryState.Closing) === 1;
   }
 
   idleFailed(error: Error, client: RawClient): void {
@@ -388,6 +393,7 @@ export class Engine {
     this.tally.clockJumps++;
     for (const entry of this.core.lists[EntryState.Idle]!) entry.provenAt = Number.NEGATIVE_INFINITY;
     for (const waiter of this.core.queue) waiter.deadline += ms;
+    for (const entry of this.core.lists[EntryState.Linked]!) entry.value!.sleptMs += ms;
     if (listened('clockJump')) publish('clockJump', { pool: this.name, ms });
     this.events.emit('clockJump', ms);
   }

@@ -42,6 +42,9 @@ export interface Holder {
   stack: string;
 }
 
+/** The code of each class here; '' is all of them. */
+const CODES = new WeakMap<object, PoolErrorCode | ''>();
+
 export class PoolError extends Error {
   /** The stable code of the class. */
   readonly poolCode: PoolErrorCode;
@@ -171,6 +174,31 @@ export class BadOption extends PoolError {
     this.option = option;
   }
 }
+
+/**
+ * By the code: a program that imports and requires this package has it twice, and either half knows the other's errors.
+ * For subclasses of the application's own, as usual.
+ */
+Object.defineProperty(PoolError, Symbol.hasInstance, {
+  value: function (this: object, value: unknown): boolean {
+    const code = CODES.get(this);
+    if (code === undefined) return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
+    const own = (value as { poolCode?: unknown } | null | undefined)?.poolCode;
+    return code === '' ? (POOL_ERROR_CODES as readonly unknown[]).includes(own) : own === code;
+  },
+});
+CODES.set(PoolError, '')
+  .set(PoolExhausted, 'SLUICE_POOL_EXHAUSTED')
+  .set(DatabaseDown, 'SLUICE_DATABASE_DOWN')
+  .set(AuthenticationFailed, 'SLUICE_AUTHENTICATION_FAILED')
+  .set(AcquireAborted, 'SLUICE_ACQUIRE_ABORTED')
+  .set(PoolClosed, 'SLUICE_POOL_CLOSED')
+  .set(StaleHandle, 'SLUICE_STALE_HANDLE')
+  .set(PoolDeadlock, 'SLUICE_DEADLOCK')
+  .set(QueryCancelled, 'SLUICE_QUERY_CANCELLED')
+  .set(NoSuitableHost, 'SLUICE_NO_SUITABLE_HOST')
+  .set(TransactionAborted, 'SLUICE_TRANSACTION_ABORTED')
+  .set(BadOption, 'SLUICE_BAD_OPTION');
 
 /** Copies what people match on in driver errors: code, errno, syscall, address, port, severity. */
 function adoptCause(error: PoolError, cause: unknown): void {

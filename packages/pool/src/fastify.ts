@@ -36,12 +36,16 @@ export async function sluicePool(app: unknown, options: FastifyPoolOptions): Pro
   const { healthPath = '/health', healthTimeoutMillis, drainTimeoutMillis = 10_000 } = options;
   const connections = new WeakMap<object, RequestConnection>();
   fastify.decorate('pool', pool);
+  const connectionOf = (request: object) => {
+    let connection = connections.get(request);
+    if (connection === undefined) connections.set(request, (connection = new RequestConnection(pool)));
+    return connection;
+  };
   fastify.decorateRequest('db', function (this: object): Promise<Lease> {
-    let connection = connections.get(this);
-    if (connection === undefined) connections.set(this, (connection = new RequestConnection(pool)));
-    return connection.acquire();
+    return connectionOf(this).acquire();
   });
-  const giveBack = async (request: object) => connections.get(request)?.end();
+  // Also of a request that has asked for nothing yet: its client is gone, and its handler may ask later.
+  const giveBack = async (request: object) => connectionOf(request).end();
   fastify.addHook('onResponse', giveBack);
   fastify.addHook('onTimeout', giveBack);
   fastify.addHook('onRequestAbort', giveBack);

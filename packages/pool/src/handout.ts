@@ -12,6 +12,7 @@ import { leaseClient } from './lease-client.ts';
 import { hooksTookTooLong } from './report.ts';
 import { bound } from './scope.ts';
 import { type Shape, Ticket } from './ticket.ts';
+import { after } from './timers.ts';
 
 export type Settle = (error: unknown, conn: Conn | null) => void;
 
@@ -84,13 +85,22 @@ function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle
       return;
     }
     const { generation } = conn;
+    conn.preparing = true;
+    const ended = () => {
+      conn.preparing = false;
+      conn.sleptMs = engine.clock.refresh() - conn.entry.stateSince;
+      if (engine.settings.leakMs > 0) engine.wake(engine.clock.now + engine.settings.leakMs);
+    };
     inTime(engine, runHooks(engine, conn), options).then(
       (fit) => {
-        if (fit) {
+        // It may have been taken away meanwhile (drain, reclaim): then it is as good as unfit.
+        const held = conn.generation === generation;
+        if (held) ended();
+        if (fit && held) {
           settle(null, conn);
           return;
         }
-        engine.release(conn, generation, true);
+        if (held) engine.release(conn, generation, true);
         const late = Number(options.deadline ?? Number.POSITIVE_INFINITY) <= Date.now();
         if (late) settle(hooksTookTooLong(engine, 'no connection was fit for it'), null);
         else obtainWithHooks(engine, options, settle);
@@ -110,7 +120,7 @@ function inTime(engine: Engine, hooks: Promise<boolean>, { deadline, signal }: A
     const onAbort = () => reject(new AcquireAborted(signal!.reason));
     const left = deadline === undefined ? 0 : Math.max(1, Number(deadline) - Date.now());
     const tooLate = () => reject(hooksTookTooLong(engine, 'it has not ended'));
-    const timer = deadline === undefined ? undefined : setTimeout(tooLate, left);
+    const timer = deadline === undefined ? undefined : after(left, tooLate);
     const ended = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);

@@ -39,7 +39,8 @@ export class Leaks {
     let at = Number.POSITIVE_INFINITY;
     if (leakMs > 0)
       for (const entry of this.#engine.core.lists[EntryState.Linked]!)
-        if (entry.value!.leakReported === false) at = Math.min(at, entry.stateSince + leakMs);
+        if (!entry.value!.leakReported && !entry.value!.preparing)
+          at = Math.min(at, entry.stateSince + entry.value!.sleptMs + leakMs);
     return at;
   }
 
@@ -48,7 +49,8 @@ export class Leaks {
     if (settings.leakMs === 0) return;
     for (const entry of [...core.lists[EntryState.Linked]!]) {
       const conn = entry.value!;
-      if (!conn.leakReported && clock.now - entry.stateSince >= settings.leakMs) this.#report('held', conn);
+      if (!conn.leakReported && !conn.preparing && clock.now - entry.stateSince - conn.sleptMs >= settings.leakMs)
+        this.#report('held', conn);
     }
   }
 

@@ -51,7 +51,7 @@ export class Lease implements AsyncDisposable, Disposable {
     engine.leaks.track(this, conn);
   }
 
-  /** False once it was released, reclaimed or lost. */
+  /** False once it was released or reclaimed. */
   get live(): boolean {
     return this.#conn.generation === this.#generation;
   }
@@ -87,9 +87,9 @@ export class Lease implements AsyncDisposable, Disposable {
     const engine = this.#engine;
     const conn = this.#conn;
     // What the connect hook had set would have to be said again after it, and that is the reset's own work.
-    const { client, dirt, setup } = conn;
+    const { client, dirt } = conn;
     // While something is under way nobody knows yet what there is to undo.
-    const known = engine.settings.reset === 'lazy' && setup.length === 0 && !isBusy(client);
+    const known = engine.settings.reset === 'lazy' && !conn.hooked && !isBusy(client);
     const sql = known ? undo(dirt, false) : '';
     if (sql === '') return (await this.query(command)).command;
     const results: unknown = await this.query(`${command}; ${sql}`);
@@ -128,6 +128,6 @@ export class Lease implements AsyncDisposable, Disposable {
 
   #stale(what: string): StaleHandle {
     this.#engine.tally.staleHandles++;
-    return new StaleHandle(`${what} on a lease that was released, reclaimed or lost`);
+    return new StaleHandle(`${what} on a lease that was released or reclaimed`);
   }
 }

@@ -3,6 +3,8 @@
  * options.ts reads the table, docs and checks come out of it.
  */
 
+import { LONGEST_MS } from './timers.ts';
+
 export type OptionKind =
   | 'milliseconds'
   | 'seconds'
@@ -27,8 +29,6 @@ export interface OptionRow {
   doc: string;
 }
 
-/** setTimeout's longest delay: a longer one would fire at once. */
-const LONGEST_MS = 2_147_483_647;
 const ms = (min: number, doc: string, infinite = false): OptionRow => ({
   kind: 'milliseconds',
   min,

@@ -19,6 +19,7 @@ import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
 import { bound, enterImplied, newScope, runIn } from './scope.ts';
 import { type PoolStatistics, statsOf } from './stats.ts';
+import { after } from './timers.ts';
 import { type Transaction, type TransactionOptions, transact } from './transaction.ts';
 
 type ConnectCallback = (
@@ -32,6 +33,7 @@ type ConnectCallback = (
 const Base = pg.Pool as unknown as new (options: PoolOptions) => EventEmitter;
 
 const NOTHING = () => {};
+const MARK: unique symbol = Symbol.for('@sluice/pool') as never;
 
 export interface PoolEvents {
   connect: [client: pg.PoolClient];
@@ -56,6 +58,7 @@ export interface Pool {
 
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface narrows the emitter's listeners, it adds no field
 export class Pool extends Base implements AsyncDisposable {
+  readonly [MARK] = true;
   /** What the pool was made with, defaults filled in as pg-pool does. The password does not enumerate. */
   declare options: pg.PoolOptions & PoolOptions;
   /** The class of the clients. */
@@ -273,10 +276,10 @@ export class Pool extends Base implements AsyncDisposable {
 
   /** Changes `min` and `max` while running. Throws BadOption. */
   resize(bounds: { min?: number; max?: number }): void {
-    const { policy } = this.#engine.core;
-    resize(this.#engine, bounds.min ?? policy.minSize, bounds.max ?? policy.maxSize);
-    this.options.max = policy.maxSize;
-    this.options.min = policy.minSize;
+    const engine = this.#engine;
+    resize(engine, bounds.min ?? engine.minAsked, bounds.max ?? engine.core.policy.maxSize);
+    this.options.max = engine.core.policy.maxSize;
+    this.options.min = engine.minAsked;
   }
 
   /** Replaces every connection that exists now: idle ones at once, those in use when they come back. */
@@ -320,7 +323,7 @@ export class Pool extends Base implements AsyncDisposable {
   async drain(options: { timeoutMillis?: number } = {}): Promise<void> {
     const { timeoutMillis } = options;
     const gone = this.#ending ?? this.#end();
-    const timer = timeoutMillis === undefined ? undefined : setTimeout(() => cut(this.#engine), timeoutMillis);
+    const timer = timeoutMillis === undefined ? undefined : after(timeoutMillis, () => cut(this.#engine));
     await gone;
     clearTimeout(timer);
   }
@@ -340,6 +343,14 @@ export class Pool extends Base implements AsyncDisposable {
     return holdersOf(this.#engine);
   }
 }
+
+/** A program that imports and requires this package has the class twice; pools of either are pools to both. */
+Object.defineProperty(Pool, Symbol.hasInstance, {
+  value: function (this: object, value: unknown): boolean {
+    if (this !== Pool) return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
+    return typeof value === 'object' && value !== null && MARK in value;
+  },
+});
 
 /** How to ask for the connection, and how long the statement may take. */
 export type QueryExtras = Omit<AcquireOptions, 'timeoutMillis'> & QueryLimits;

@@ -3,6 +3,7 @@
  * on the wire between two holders; who gets a connection, and when to dial, is the core's.
  */
 import { type CloseReason, type Entry, EntryState, type PoolPort } from '@sluice/core';
+import { abandonQuery } from './cancel.ts';
 import { listened, publish } from './channels.ts';
 import { Conn, type ServerError } from './conn.ts';
 import { type DialDone, dial } from './dial.ts';
@@ -74,6 +75,8 @@ export class ClientPort implements PoolPort<Conn> {
         this.#farewell(client, () => engine.opened(entry, failure));
         return;
       }
+      // Given up while its hook was at work: it is being closed, and nobody is told of it.
+      if (entry.state !== EntryState.Opening) return;
       engine.tally.dialMs.note(engine.clock.now - started);
       this.#announce(conn);
       if (listened('open')) publish('open', { pool: engine.name, client, dialMs: engine.clock.now - started });
@@ -89,15 +92,15 @@ export class ClientPort implements PoolPort<Conn> {
 
   /** What a listener of 'connect' sends without waiting for it belongs to the clean state, as the hooks' does. */
   #announce(conn: Conn): void {
-    conn.internal++;
+    conn.hooks++;
     conn.settingUp = true;
     this.#engine.events.emit('connect', conn.client);
     conn.settingUp = false;
-    conn.internal--;
+    conn.hooks--;
   }
 
   async #setUp(conn: Conn, hooks: readonly (((client: never) => unknown) | undefined)[]): Promise<void> {
-    conn.internal++;
+    conn.hooks++;
     conn.settingUp = true;
     try {
       for (const hook of hooks) await hook?.(conn.client as never);
@@ -105,7 +108,7 @@ export class ClientPort implements PoolPort<Conn> {
       throw new HookError(error);
     } finally {
       conn.settingUp = false;
-      conn.internal--;
+      conn.hooks--;
     }
   }
 
@@ -200,7 +203,7 @@ export class ClientPort implements PoolPort<Conn> {
   async #repeat(conn: Conn, undone: number): Promise<void> {
     conn.internal++;
     try {
-      for (const { text, values, does } of conn.setup) if (does & undone) await conn.client.query(text, values);
+      for (const { text, values, does } of conn.setup) if (does & undone) await conn.ask(text, values);
     } finally {
       conn.internal--;
     }
@@ -212,7 +215,7 @@ export class ClientPort implements PoolPort<Conn> {
       done(null);
       return;
     }
-    conn.internal++;
+    conn.hooks++;
     new Promise((resolve) => resolve(hook(conn.client as never)))
       .then((verdict) => {
         if (verdict === false) throw new Error('the afterRelease hook said false');
@@ -220,7 +223,7 @@ export class ClientPort implements PoolPort<Conn> {
         done(null);
       })
       .catch(done)
-      .finally(() => conn.internal--);
+      .finally(() => conn.hooks--);
   }
 
   /** One query of the pool's own, limited in time. */
@@ -238,7 +241,7 @@ export class ClientPort implements PoolPort<Conn> {
     const timer = setTimeout(() => finish(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     if (this.#engine.settings.allowExitOnIdle) timer.unref();
     try {
-      conn.client.query(text, (error: unknown) => finish(error ?? null));
+      conn.ask(text, (error: unknown) => finish(error ?? null));
     } catch (error) {
       finish(error);
     }
@@ -273,6 +276,7 @@ export class ClientPort implements PoolPort<Conn> {
       destroy(client);
       gone();
     }, this.#patience(reason));
+    if (reason === 'reset failed') abandonQuery(client, engine.settings.cancelTimeoutMs);
     client.end(gone);
     // It did not answer: nobody is there to say goodbye to.
     if (reason === 'check failed') destroy(client);
@@ -310,6 +314,7 @@ export class ClientPort implements PoolPort<Conn> {
     const first = conn.broken === null;
     conn.broken ??= error;
     engine.clock.refresh();
+    conn.gone();
     if (entry.state >= EntryState.Closing || entry.state === EntryState.Opening) return;
     if (entry.state === EntryState.Linked) {
       // Its holder hears by its query; the place is free once it has given the handle back.

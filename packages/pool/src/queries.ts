@@ -10,6 +10,7 @@ import type { Engine } from './engine.ts';
 import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
 import { dequeue, destroy, holdQueue, lastSent, type RawClient, releaseQueue, runsAlone } from './raw-client.ts';
 import { bound, isInScope } from './scope.ts';
+import { after } from './timers.ts';
 
 type Callback = (error: unknown, result?: unknown) => void;
 type Method = (this: RawClient, ...args: unknown[]) => unknown;
@@ -35,12 +36,13 @@ export class Queries {
     const own = Object.hasOwn(client, 'query') ? (client.query as Method) : null;
     if (own === null && typeof prototype.query !== 'function') return;
     client.query = (...args: unknown[]): unknown => {
-      if (conn.generation < 0 && conn.internal === 0 && !engine.settings.compat) return refuse(args);
-      conn.note(args[0], args[1], engine.clock.now);
-      engine.tally.queries++;
       const query = own ?? prototype.query!;
+      if (conn.asking) return query.apply(client, args);
+      if (conn.generation < 0 && conn.hooks === 0 && !engine.settings.compat) return refuse(args);
+      engine.tally.queries++;
       if (isInScope()) bindCallback(args);
-      if (conn.internal > 0) return query.apply(client, args);
+      if (conn.hooks > 0) return conn.noted(args, engine.clock.now, () => query.apply(client, args));
+      conn.note(args[0], engine.clock.now);
       const limits = limitsOf(args[0]);
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
       if ((limits === null && timeoutMs === 0) || isSubmittable(args[0])) return query.apply(client, args);
@@ -49,7 +51,7 @@ export class Queries {
   }
 
   #limited(conn: Conn, query: Method, args: unknown[], signal: AbortSignal | undefined, timeoutMs: number): unknown {
-    const callback = callbackOf(args);
+    const callback = callbackOf(args) ?? (args[0] as { callback?: Callback } | null)?.callback ?? null;
     const values = typeof args[1] === 'function' ? undefined : args[1];
     const result = this.#race(conn, query, bare(args[0]), values, signal, timeoutMs);
     if (callback === null) return result;
@@ -91,7 +93,7 @@ export class Queries {
         else landing.then(settle, settle);
       };
       const onAbort = () => stop(abortedBy(signal!));
-      const timer = timeoutMs > 0 ? setTimeout(() => stop(timedOut(timeoutMs, conn.lastSql)), timeoutMs) : undefined;
+      const timer = timeoutMs > 0 ? after(timeoutMs, () => stop(timedOut(timeoutMs, conn.lastSql))) : undefined;
       signal?.addEventListener('abort', onAbort, { once: true });
       try {
         query.call(client, config, values, end);
@@ -147,9 +149,16 @@ function limitsOf(config: unknown): QueryLimits | null {
   return signal === undefined && timeoutMillis === undefined ? null : { signal, timeoutMillis };
 }
 
-/** The config, for pg to write into; its fields may be accessors of a class. */
+const CONFIG_FIELDS = ['text', 'values', 'name', 'rowMode', 'types', 'binary', 'rows', 'queryMode', 'portal'];
+
+/** A config that pg may write into, without a callback. Its fields may be accessors of a class. */
 function bare(config: unknown): unknown {
-  return typeof config !== 'object' || config === null ? config : Object.create(config);
+  if (typeof config !== 'object' || config === null) return config;
+  const given = config as Record<string, unknown>;
+  const copy: Record<string, unknown> = { ...given };
+  for (const name of CONFIG_FIELDS) if (name in given) copy[name] = given[name];
+  delete copy.callback;
+  return copy;
 }
 
 export function isSubmittable(config: unknown): boolean {

@@ -77,14 +77,22 @@ export function runsAlone(client: RawClient, query: object | undefined): boolean
   return client._activeQuery === query && (client._sentQueryQueue ?? []).length === 0;
 }
 
+/** What stood on a client of its own before its queue was held. */
+const held = new WeakMap<RawClient, (() => void) | undefined>();
+
 /** Nothing more is sent until `releaseQueue`. */
 export function holdQueue(client: RawClient): void {
-  if (typeof client._pulseQueryQueue === 'function') client._pulseQueryQueue = () => {};
+  if (typeof client._pulseQueryQueue !== 'function' || held.has(client)) return;
+  held.set(client, Object.hasOwn(client, '_pulseQueryQueue') ? client._pulseQueryQueue : undefined);
+  client._pulseQueryQueue = () => {};
 }
 
 export function releaseQueue(client: RawClient): void {
-  if (!Object.hasOwn(client, '_pulseQueryQueue')) return;
-  delete client._pulseQueryQueue;
+  if (!held.has(client)) return;
+  const own = held.get(client);
+  held.delete(client);
+  if (own === undefined) delete client._pulseQueryQueue;
+  else client._pulseQueryQueue = own;
   (client as { _pulseQueryQueue?: () => void })._pulseQueryQueue?.();
 }
 

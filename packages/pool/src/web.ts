@@ -54,7 +54,13 @@ export class RequestConnection {
   /** The same lease each time. The wait ends when the request does. */
   acquire(options: Omit<AcquireOptions, 'signal'> = {}): Promise<Lease> {
     if (this.#ended) return Promise.reject(new Error('the request has ended; its connection was given back'));
-    this.#lease ??= this.#pool.acquire({ ...options, signal: this.#gone.signal });
+    if (this.#lease === null) {
+      this.#lease = this.#pool.acquire({ ...options, signal: this.#gone.signal });
+      // Who asks again after a failure gets another try.
+      this.#lease.catch(() => {
+        this.#lease = null;
+      });
+    }
     return this.#lease;
   }
 
