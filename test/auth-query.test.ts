@@ -62,6 +62,25 @@ describe('users that only the database knows', () => {
     expect((await login(sluice, 'aq_md5', 'right')).message ?? 'in').toMatch(/in|md5/);
   });
 
+  test.each(['pgbouncer', 'follow'])(
+    'are asked for as at login, whatever a client of the same user has set (session_state = %s)',
+    async (state) => {
+      await admin.query(`create schema if not exists evil; create or replace view evil.pg_authid as
+        select rolname, '${'md5'.padEnd(35, '0')}'::text as rolpassword, true as rolcanlogin from pg_catalog.pg_authid`);
+      const sluice = await start({
+        settings: `session_state = ${state}\ndefault_pool_size = 1\ntrack_extra_parameters = search_path
+auth_query = SELECT rolname, rolpassword FROM pg_authid WHERE rolname=$1`,
+      });
+      const { host, port } = sluice;
+      const client = new pg.Client({ host, port, user: ASKER, password: 'asker-pw', database: 'postgres' });
+      await client.connect();
+      await client.query("set search_path = evil, pg_catalog; set client_encoding = 'LATIN1'");
+      expect(await login(sluice, 'aq_scram', 'right')).toEqual({ user: 'aq_scram' });
+      await client.end();
+      await admin.query('drop schema evil cascade');
+    },
+  );
+
   test('a changed password holds at once, and an expired one lets nobody in', async () => {
     const sluice = await start();
     await admin.query(`set password_encryption = 'scram-sha-256'`);

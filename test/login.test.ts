@@ -157,7 +157,7 @@ test('who leaves before a login, as health checks do, is no error', async () => 
     }
     raw.end();
   }
-  await sluice.waitFor(/(?:closing because: client unexpected eof[^]*){2}/);
+  await sluice.waitFor(/(?:closing because: client unexpected eof[\s\S]*){2}/);
   expect(sluice.output()).not.toContain('pooler error');
   await sluice.stop();
 });

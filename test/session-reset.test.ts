@@ -2,7 +2,7 @@
 import * as wire from '@sluice/wire';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
-import { cell, type Message, RawClient } from './support/raw.ts';
+import { cell, errorOf, type Message, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -96,6 +96,45 @@ describe('a client with startup parameters', () => {
   });
 
   test.each([
+    ['overridden in its text', 'reset all; set statement_timeout = 0'],
+    ['overridden in its transaction', 'begin; reset statement_timeout; set statement_timeout = 0; commit'],
+    ['rolled back', 'begin; reset statement_timeout; rollback'],
+    ['of a transaction that fails', 'begin; reset all; select 1/0', 'rollback'],
+    ['refused', 'begin; discard all', 'rollback'],
+  ])('does not go back by a RESET that is %s', async (_what, ...texts) => {
+    await begin();
+    const raw = await enter({ options: '-c statement_timeout=5s -c role=pg_monitor', timezone: 'Asia/Tokyo' });
+    await ask(raw, "set statement_timeout = 0; set role none; set timezone = 'Europe/Paris'");
+    for (const sql of texts) await ask(raw, sql);
+    for (let i = 0; i < 3; i++) {
+      expect(await show(raw, 'statement_timeout')).toBe('0');
+      expect(await show(raw, 'role')).toBe('none');
+      expect(await show(raw, 'timezone')).toBe(texts[0]!.startsWith('reset all;') ? 'Asia/Tokyo' : 'Europe/Paris');
+    }
+  });
+
+  test('that are ignored is not given them by its first SET', async () => {
+    await begin('ignore_startup_parameters = extra_float_digits, no_such_thing');
+    const raw = await enter({ extra_float_digits: '0', no_such_thing: '1' });
+    await ask(raw, "set work_mem = '1MB'");
+    for (let i = 0; i < 3; i++) {
+      expect(await show(raw, 'extra_float_digits')).toBe('1');
+      expect(await show(raw, 'work_mem')).toBe('1MB');
+    }
+  });
+
+  test('is refused when the rules change while it logs in', async () => {
+    await begin();
+    const operator = await clients.pg({ database: 'pgbouncer' });
+    const raw = await RawClient.connect(sluice.host, sluice.port);
+    const params = { user: server.user, database: server.database, options: '-c role=pg_monitor' };
+    raw.send(wire.startupMessage({ major: 3, minor: 0, params }));
+    await new Promise((resolve) => raw.socket.once('data', resolve));
+    await operator.query("set session_state = 'refuse'");
+    await expect(raw.authenticate(server.password)).rejects.toThrow(/unsupported startup parameter/);
+  });
+
+  test.each([
     ['session', 0, 'RESET ALL'],
     ['session', 0, 'DISCARD ALL'],
     ['transaction', 1, 'RESET ALL'],
@@ -159,11 +198,15 @@ describe('however it is said', () => {
     expect((await console.query('show pins')).rows).toHaveLength(1);
   });
 
-  test('a temporary table pins its server where search_path begins with pg_temp', async () => {
+  test.each([
+    'set search_path = pg_temp, public',
+    "select set_config('search_path', 'pg_temp,public', false)",
+    'begin; set local search_path = pg_temp; create table made_somewhere (n int); commit',
+  ])('a temporary table pins its server where search_path begins with pg_temp: %s', async (sql) => {
     await begin();
     const raw = await enter();
-    await ask(raw, 'set search_path = pg_temp, public');
-    await ask(raw, 'create table made_somewhere (n int)');
+    await ask(raw, sql);
+    await ask(raw, 'create table if not exists made_somewhere (n int)');
     for (let i = 0; i < 4; i++) expect(cell(await ask(raw, 'select count(*) from made_somewhere'))).toBe('0');
   });
 
@@ -178,3 +221,26 @@ describe('however it is said', () => {
     },
   );
 });
+
+test.each(['pgbouncer', 'refuse'])('a pin ends when session_state becomes %s', async (state) => {
+  await begin('default_pool_size = 1');
+  const [raw, operator] = [await enter(), await clients.pg({ database: 'pgbouncer' })];
+  await ask(raw, 'create temp table pinning (n int)');
+  await operator.query(`set session_state = '${state}'`);
+  await ask(raw, 'select 1');
+  expect(cell(await ask(await enter(), "select to_regclass('pinning') is null"))).toBe('t');
+});
+
+test.each(['pgbouncer', 'follow', 'refuse'])(
+  'who sends the beginning of a message and stops has a server no longer than query_timeout (session_state = %s)',
+  async (state) => {
+    await begin(`session_state = ${state}\ndefault_pool_size = 1\nquery_timeout = 1`);
+    for (const message of [wire.query("select 'some text'"), wire.parse('', "select 'some text'")])
+      for (const length of [5, 9, 20]) {
+        const raw = await enter();
+        raw.send(message.subarray(0, length));
+        expect(errorOf(await raw.until('nothing')).message).toBe('query timeout');
+      }
+    expect(cell(await ask(await enter(), 'select 1'))).toBe('1');
+  },
+);

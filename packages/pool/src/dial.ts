@@ -98,7 +98,8 @@ function dialOne(
     destroy(client);
     settle(late);
   };
-  client.connect((error) => settle(error ? (late ?? error) : null));
+  // pg calls back in the middle of becoming ready: what is sent there would have to queue.
+  client.connect((error) => process.nextTick(settle, error ? (late ?? error) : null));
 }
 
 async function dialHosts(

@@ -222,6 +222,8 @@ export class Daemon implements ConsoleHost {
   #apply(config: Config, keepTls?: TlsContexts): void {
     const { tls, access, secrets } = this.#load(config, keepTls);
     const { pooler } = this;
+    // What can fail comes first.
+    this.#options.reconfigured?.(config);
     const serversChanged = tls.serverFingerprint !== pooler.context.tls.serverFingerprint;
     // New connections get the new contexts, those that are there go on with theirs. When anything changed towards servers,
     // they are replaced as they come free, so that none keeps weaker settings (PgBouncer does the same).
@@ -231,7 +233,6 @@ export class Daemon implements ConsoleHost {
     pooler.secrets = secrets;
     for (const listener of this.listeners) this.#tune(listener);
     if (serversChanged) this.operator.reconnect('');
-    this.#options.reconfigured?.(config);
   }
 
   /** Throws a TlsSetupError, an AccessError or an error that names auth_file. */

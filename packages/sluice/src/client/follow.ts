@@ -9,6 +9,7 @@ import type { Server } from '../server/server.ts';
 import { SessionSettings } from '../server/session-settings.ts';
 import type { Classifier } from '../sql/classifier.ts';
 import { ALL_NAMES, both, Keeps, type Suspicion } from '../sql/suspicion.ts';
+import { Keeping } from './home.ts';
 import { type Finding, Inventory, SESSION_BYTES } from './inventory.ts';
 
 /** Something that only this server has, and the statement that made it. */
@@ -63,6 +64,13 @@ export class Follow {
     return this.#suspicion !== null;
   }
 
+  /** By the rules as they are now (RELOAD): is what it keeps neither allowed nor watched? */
+  mustGo(keeping: Keeping): boolean {
+    if (keeping === Keeping.Follow) return false;
+    if (keeping === Keeping.Refuse) return this.suspects || this.pins.length > 0;
+    return this.pins.some(({ keeps }) => keeping === Keeping.Nothing || (keeps & ~Keeps.Prepared) !== 0);
+  }
+
   /** A statement goes to the server that may change something. */
   note(suspicion: Suspicion, text: string, server: Server): void {
     const names = new Set([...suspicion.names].filter((name) => !isReported(server, name)));
@@ -88,6 +96,8 @@ export class Follow {
   ask(owner: Followed, server: Server, now: number, done: () => void): void {
     const suspicion = this.#suspicion!;
     const names = new Set([...server.settings.values.keys(), ...suspicion.names]);
+    for (const name of this.#base.values.keys())
+      if (isReported(server, name) && resets(suspicion, name)) names.add(name);
     this.#suspicion = null;
     this.asking = true;
     const answered = (found: readonly Finding[] | string) => {
@@ -96,10 +106,10 @@ export class Follow {
       else this.#understand(found, suspicion, server, now);
       this.#everythingDiscarded = false;
       owner.settings = server.settings.over(this.#unreported(server));
-      this.#restore(owner, server, suspicion);
+      if (typeof found !== 'string') this.#restore(owner, server, found);
       done();
     };
-    new Inventory(owner, answered).ask(server, names, suspicion);
+    new Inventory(owner, answered).ask(server, names, suspicion, this.#base.values);
   }
 
   #unreported(server: Server): SessionSettings {
@@ -107,11 +117,11 @@ export class Follow {
   }
 
   /** A RESET gives a reported setting the server's first value; the client's is what it asked for at its login. */
-  #restore(owner: Followed, server: Server, suspicion: Suspicion): void {
-    for (const [name, value] of this.#base.values) {
+  #restore(owner: Followed, server: Server, found: readonly Finding[]): void {
+    for (const { name, isReset } of found) {
       const index = server.parameters.names.indexOf(name);
-      if (!resets(suspicion, name) || !isReported(server, name)) continue;
-      if (owner.parameters.values[index] !== server.atLogin.values[index]) continue;
+      const value = this.#base.values.get(name);
+      if (!isReset || value === undefined || !isReported(server, name)) continue;
       owner.parameters = owner.parameters.with(index, value);
       const told = parameterStatus(server.parameters.names.names[index]!, value);
       owner.relay(told, 0, told.length);
@@ -130,12 +140,9 @@ export class Follow {
       const { kind, name, value } = finding;
       if (kind === 'setting') {
         if (isReported(server, name)) continue;
-        const own = this.#base.values.has(name);
-        const again = own && resets(suspicion, name);
-        // A custom setting has no first value on the server.
-        const first = isAsAtLogin(finding, server) || (again && value === '');
         // Where the client's first value is another than the server's, only a RESET means its own.
-        if (value === null || (first && (again || !own))) values.delete(name);
+        const first = this.#base.values.has(name) ? isResetIn(finding, suspicion) : isAsAtLogin(finding, server);
+        if (value === null || first) values.delete(name);
         else values.set(name, value);
       } else if (kind === 'prepared' && this.#canRepeat(value!, server)) prepared.set(name, value!);
       else {
@@ -170,6 +177,12 @@ function resets(suspicion: Suspicion, name: string): boolean {
 export function isReported(server: Server, name: string): boolean {
   const index = server.parameters.names.indexOf(name);
   return index >= 0 && server.parameters.values[index] !== null;
+}
+
+/** PostgreSQL tells it of its own settings, but for the role; of those and of custom ones the text has to do. */
+function isResetIn({ name, value, isReset }: Finding, suspicion: Suspicion): boolean {
+  if (isReset !== null) return isReset;
+  return name === 'role' ? suspicion.resets.has(name) && value === 'none' : value === '' && resets(suspicion, name);
 }
 
 function isAsAtLogin({ name, value, isDefault }: Finding, server: Server): boolean {

@@ -292,6 +292,8 @@ export class Intake {
     const verdict = watch(this.#session, server, buffer, at, end, size);
     if (verdict === 'pass') return -1;
     if (verdict === 'more') {
+      // Whoever takes his time has a server meanwhile: the timeouts count.
+      this.#session.exchangeBegins(server);
       this.#keep(buffer, at, end, size);
       return 0;
     }

@@ -15,13 +15,17 @@ const UNASKED: readonly number[] = [0x41, 0x4e, 0x53];
 /** A session may have settings, and PREPAREs, up to this; beyond it the server simply stays with its client. */
 export const SESSION_BYTES = 1_048_576;
 
-/** What was found: kind, name, value; `isDefault` where a setting has the value that a RESET would give it. */
+/**
+ * What was found: kind, name, value; of PostgreSQL's own settings `isDefault`, it has the value that a RESET would give it, and
+ * `isReset`, no SET is in force (null: not known).
+ */
 export interface Finding {
   readonly kind: 'setting' | 'prepared' | 'temporary' | 'cursor' | 'lock' | 'listen';
   readonly name: string;
   /** Null: no such setting. */
   readonly value: string | null;
   readonly isDefault: boolean;
+  readonly isReset: boolean | null;
 }
 
 const KINDS: Readonly<Record<string, Finding['kind']>> = {
@@ -61,8 +65,15 @@ const PARTS: readonly [number, string][] = [
 
 const TIMEOUT = 'statement_timeout';
 
-/** Asks for the timeout first, and then without it: until the end of the simple query, which is a transaction. */
-const UNHURRIED = `SELECT 's', ${hex(`'${TIMEOUT}'`)}, ${hex(`pg_catalog.current_setting('${TIMEOUT}')`)}, NULL; SET LOCAL ${TIMEOUT} = 0; `;
+/** How it stands with a setting: 'r', no SET is in force; 'd', one is, to the value of a RESET; 's', to another. */
+const STANDING = `CASE WHEN s.source <> 'session' THEN 'r' WHEN s.setting = s.reset_val THEN 'd' ELSE 's' END`;
+
+/**
+ * Asks for the timeout first, and then without it: until the end of the simple query, which is a transaction. How it stands is
+ * asked only where it matters, since that takes longer.
+ */
+const unhurried = (standing: boolean) =>
+  `SELECT 's', ${hex(`'${TIMEOUT}'`)}, ${hex(`pg_catalog.current_setting('${TIMEOUT}')`)}, ${standing ? `(SELECT ${STANDING} FROM pg_catalog.pg_settings AS s WHERE s.name = '${TIMEOUT}')` : 'NULL'}; SET LOCAL ${TIMEOUT} = 0; `;
 
 /** PostgreSQL must answer within this long, or its connection is given up. */
 const ANSWER_MS = 15_000;
@@ -75,7 +86,7 @@ function question(names: ReadonlySet<string>, { anySetting, keeps }: Suspicion):
     const given = `SELECT pg_catalog.unnest(ARRAY[${list}]::text[]) AS name`;
     const changed = `SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings WHERE source = 'session'`;
     parts.push(
-      `SELECT 's', ${hex('n.name')}, ${hex('pg_catalog.current_setting(n.name, true)')}, (SELECT (s.setting = s.reset_val)::text FROM pg_catalog.pg_settings AS s WHERE pg_catalog.lower(s.name) = n.name) FROM (${anySetting ? `${given} UNION ${changed}` : given}) AS n`,
+      `SELECT 's', ${hex('n.name')}, ${hex('pg_catalog.current_setting(n.name, true)')}, (SELECT ${STANDING} FROM pg_catalog.pg_settings AS s WHERE pg_catalog.lower(s.name) = n.name) FROM (${anySetting ? `${given} UNION ${changed}` : given}) AS n`,
     );
   }
   return parts.join(' UNION ALL ');
@@ -87,6 +98,7 @@ export class Inventory implements ServerHolder {
   #question = '';
   #attempts = 0;
   #unhurried = false;
+  #standing = false;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #error: string | null = null;
@@ -103,9 +115,14 @@ export class Inventory implements ServerHolder {
     this.#answered = answered;
   }
 
-  /** Takes the server from its holder until the answer is there. */
-  ask(server: Server, names: ReadonlySet<string>, suspicion: Suspicion): void {
+  /**
+   * Takes the server from its holder until the answer is there. `asked`: of these settings it must be known whether a SET is in
+   * force.
+   */
+  ask(server: Server, names: ReadonlySet<string>, suspicion: Suspicion, asked: ReadonlyMap<string, string>): void {
     server.holder = this;
+    server.holderIsClient = false;
+    this.#standing = asked.has(TIMEOUT);
     this.#question = question(names, suspicion);
     this.#unhurried = names.has(TIMEOUT);
     // Its client may be gone by then, and nobody else looks after the server.
@@ -115,7 +132,7 @@ export class Inventory implements ServerHolder {
 
   #send(server: Server): void {
     this.#attempts++;
-    const message = query(this.#unhurried ? UNHURRIED + this.#question : this.#question);
+    const message = query(this.#unhurried ? unhurried(this.#standing) + this.#question : this.#question);
     server.queue.sent(Reply.Query);
     server.conn.write(message, 0, message.length);
   }
@@ -160,6 +177,7 @@ export class Inventory implements ServerHolder {
       return;
     }
     clearTimeout(this.#timer);
+    server.holderIsClient = true;
     this.#passOn(bytes, UNASKED);
     this.#answered(this.#error ?? understood(findings(bytes), this.#unhurried));
   }
@@ -201,14 +219,15 @@ function findings(bytes: Buffer): Finding[] {
   const found: Finding[] = [];
   for (const [, at, end] of messages(bytes)) {
     if (bytes[at] !== 0x44) continue;
-    const [kind, name, value, isDefault] = parseDataRow(bytes, at + HEADER_BYTES, end).map((one) =>
+    const [kind, name, value, standing] = parseDataRow(bytes, at + HEADER_BYTES, end).map((one) =>
       one === null ? null : Buffer.from(one).toString('latin1'),
     );
     found.push({
       kind: KINDS[kind!]!,
       name: unhex(name!),
       value: value == null ? null : unhex(value),
-      isDefault: isDefault === 'true',
+      isDefault: standing === 'd' || standing === 'r',
+      isReset: standing == null ? null : standing === 'r',
     });
   }
   return found;
@@ -219,7 +238,7 @@ function understood(found: Finding[], unhurried: boolean): Finding[] {
   const [first, ...rest] = found;
   if (!unhurried || first === undefined) return found;
   const timeout = ({ name }: Finding) => name === TIMEOUT;
-  const isDefault = first.value === '0' && rest.find(timeout)?.isDefault === true;
+  const isDefault = first.isDefault || (first.value === '0' && rest.find(timeout)?.isDefault === true);
   return [{ ...first, isDefault }, ...rest.filter((finding) => !timeout(finding))];
 }
 

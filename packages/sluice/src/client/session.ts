@@ -14,7 +14,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import { ATTEMPTS, align, alignment, canonical, QUERY_CANCELED } from './align.ts';
 import { ANSWERS, CANCELED } from './answers.ts';
 import { Follow, type Pin } from './follow.ts';
-import { type ClientHome, type ClientRegistry, Keeping } from './home.ts';
+import type { ClientHome, ClientRegistry } from './home.ts';
 import { Intake, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
 import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { StatementNames } from './statement-names.ts';
@@ -301,8 +301,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       return;
     }
     this.#refusals = null;
-    if (this.#follow?.suspects && this.home.keeping === Keeping.Refuse) {
-      // Where nothing may be left of a transaction, whatever there is is thrown away.
+    if (this.#follow?.mustGo(this.home.keeping)) {
+      // Where nothing may be left of a transaction, or nobody looks any more, whatever there is is thrown away.
       this.#follow = null;
       server.discardOwed = true;
       this.#unlink('reset');

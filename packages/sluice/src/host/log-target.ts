@@ -27,9 +27,9 @@ export class LogTarget {
 
   /** Throws an error that names the file or the service that cannot be opened. */
   apply({ global }: Config): void {
-    this.log.options = { format: global.logFormat, verbose: Math.max(this.#flags.verbose, global.verbose) };
     this.#useFile(global.logfile);
     this.#useSyslog(global.syslog ? `${global.syslogIdent}\0${global.syslogFacility}` : '');
+    this.log.options = { format: global.logFormat, verbose: Math.max(this.#flags.verbose, global.verbose) };
     const sinks = [this.#file, this.#syslog].filter((sink) => sink !== null);
     // Quiet without any other place would be a log that nobody can read: PgBouncer does so, and so do we.
     this.log.sinks = this.#flags.quiet ? sinks : [STDERR, ...sinks];

@@ -3,11 +3,13 @@
  * pool, asks with the extended protocol (the user's name is a parameter, never part of the text), reads the row, gives the
  * server back. Nothing of the client's session is applied to that server. Where to ask is decided in lookups.ts.
  */
+
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import * as wire from '@sluice/wire';
+import { align, alignment } from '../client/align.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
-import { AS_AT_LOGIN, SessionSettings, settingChanges } from '../server/session-settings.ts';
+import { AS_AT_LOGIN, SessionSettings } from '../server/session-settings.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** A row holds a name and a secret of at most 64 KiB; what is larger is no answer. */
@@ -75,11 +77,13 @@ export class AuthQuestion implements ServerHolder, WaiterOwner<Server> {
     this.#generation = entry.generation;
     const server = entry.value!;
     server.holder = this;
-    // Whatever a client has left in force there (session_state = follow): the question is asked as at login.
-    const changes = settingChanges(server.settings, AS_AT_LOGIN);
-    if (changes === null) this.#ask(server);
+    // Whatever a client has left in force there: the question is asked as at login, and in UTF-8.
+    const settings = new SessionSettings(AS_AT_LOGIN.values, server.settings.prepared);
+    const parameters = server.atLogin.with(server.atLogin.names.indexOf('client_encoding'), 'UTF8');
+    const steps = alignment({ parameters, settings }, server);
+    if (steps.length === 0) this.#ask(server);
     else
-      server.runInternal(wire.query(changes), (error) => {
+      align(server, steps, (error) => {
         if (this.#entry === null) return;
         if (error !== null) server.close(`settings could not be reset: ${error.message}`);
         else this.#ask(server);

@@ -240,22 +240,28 @@ export class PoolerDesk implements LoginDesk {
       if (reason === 'timeout' && deadline === after(queryTimeoutMs)) refusal.message = 'query_timeout';
       throw new LoginRefused(refusal);
     }
+    // The rules may have changed since it was let in to log in.
+    const refusal = this.#refusedParameter(request);
+    if (refusal !== null) throw new LoginRefused(refusal);
     let { parameters } = welcome;
     if (pool.replication) return { reported: welcome.reported, parameters, ...identity() };
     const asked = new Map<string, string>();
     const beyond = new Map<string, string>();
     for (const [name, value] of request.params) {
       const index = parameters.names.indexOf(name);
-      if (this.#follows && !NOT_SETTINGS.has(name)) asked.set(name.toLowerCase(), value);
-      if (index >= 0 && (!this.#follows || parameters.values[index] !== null))
-        parameters = parameters.with(index, value);
-      else if (this.#follows && !NOT_SETTINGS.has(name) && !this.#isIgnored(request, name))
-        beyond.set(name.toLowerCase(), value);
+      const isReported = index >= 0 && (!this.#follows || parameters.values[index] !== null);
+      if (isReported) parameters = parameters.with(index, value);
+      if (!this.#follows || NOT_SETTINGS.has(name) || (!isReported && this.#isIgnored(request, name))) continue;
+      asked.set(name.toLowerCase(), value);
+      if (!isReported) beyond.set(name.toLowerCase(), value);
     }
     const settings = beyond.size === 0 ? AS_AT_LOGIN : new SessionSettings(beyond);
-    const base = asked.size === 0 ? AS_AT_LOGIN : new SessionSettings(asked);
     const { loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
-    if (applicationNameAddHost) parameters = withHost(parameters, conn);
+    if (applicationNameAddHost) {
+      parameters = withHost(parameters, conn);
+      asked.set('application_name', parameters.get('application_name')!);
+    }
+    const base = asked.size === 0 ? AS_AT_LOGIN : new SessionSettings(asked);
     return { reported: welcome.reported, parameters, settings, base, notice, ...identity() };
   }
 

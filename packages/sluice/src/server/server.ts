@@ -41,6 +41,8 @@ export class Server implements ConnHandler {
   readonly statements: ServerStatements;
   /** Set by the holder for the time of the link; only it and the pool's port write it. */
   holder: ServerHolder | null = null;
+  /** False while somebody asks the server in its client's place. */
+  holderIsClient = true;
   /** As of the last ReadyForQuery. */
   status: number = Tx.Idle;
   parameters: Parameters;
@@ -55,7 +57,6 @@ export class Server implements ConnHandler {
   readonly connectedAt: number;
   requestedAt = 0;
   closedBecause: string | null = null;
-  /** The connection is closed on both sides. */
   gone = false;
   #readingPaused = false;
   #internalDone: InternalDone | null = null;
@@ -90,9 +91,9 @@ export class Server implements ConnHandler {
     return this.queue.atRest && this.owedBody === 0 && this.#bodyLeft === 0 && this.#carried === 0 && !this.copyBoth;
   }
 
-  /** The message that the holder got last is not complete. */
+  /** The message that the client got last is not complete. */
   get cutShort(): boolean {
-    return this.#bodyLeft > 0 && this.#bodyPass;
+    return this.#bodyLeft > 0 && this.#bodyPass && this.holderIsClient;
   }
 
   /** Runs a statement of our own; the holder, if any, sees nothing of it. One at a time. */

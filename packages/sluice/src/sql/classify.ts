@@ -157,8 +157,9 @@ function keeping(keeps: number, what: string, instead: keyof typeof INSTEAD): Su
 }
 
 function variable(node: Node): Suspicion | null {
-  if (node.is_local === true) return null;
   const name = String(node.name ?? '').toLowerCase();
+  if (node.is_local === true)
+    return name === 'search_path' && beginsWithTemp(node.args) ? suspicion({ keeps: Keeps.Temporary }) : null;
   switch (node.kind) {
     case 'VAR_RESET_ALL':
       return suspicion({ anySetting: true, resets: new Set([ALL_NAMES]) });
@@ -175,9 +176,13 @@ function variable(node: Node): Suspicion | null {
 
 /** Where the schema of temporary objects comes first, any CREATE makes one. */
 function searchPath(args: unknown): Suspicion | null {
-  const set = settings(['search_path'], 'SET search_path');
-  const first = constantOf((args as readonly Node[] | undefined)?.[0])?.sval;
-  return first === 'pg_temp' && set !== null ? { ...set, unknowable: 'search_path = pg_temp' } : set;
+  const set = settings(['search_path'], 'SET search_path')!;
+  return beginsWithTemp(args) ? { ...set, unknowable: 'search_path = pg_temp' } : set;
+}
+
+function beginsWithTemp(args: unknown): boolean {
+  const first = constantOf((args as readonly Node[] | undefined)?.[0])?.sval ?? '';
+  return /^\s*"?pg_temp\b/.test(first);
 }
 
 /** `what` null: nothing is left that was not there before. */
@@ -194,8 +199,10 @@ function call(node: Node): Suspicion | null {
   return name === 'set_config' ? setConfig((node.args ?? []) as readonly Node[]) : null;
 }
 
-function setConfig([nameNode, , localNode]: readonly Node[]): Suspicion | null {
-  if (constantOf(localNode)?.boolval === true) return null;
+function setConfig([nameNode, valueNode, localNode]: readonly Node[]): Suspicion | null {
+  const temporary = constantOf(nameNode)?.sval?.toLowerCase() === 'search_path' && beginsWithTemp([valueNode]);
+  if (constantOf(localNode)?.boolval === true) return temporary ? suspicion({ keeps: Keeps.Temporary }) : null;
+  if (temporary) return searchPath([valueNode]);
   const name = constantOf(nameNode)?.sval;
   if (name !== undefined) return settings([name.toLowerCase()], `set_config('${name}')`);
   const what = 'set_config() with a computed name';
