@@ -183,17 +183,6 @@ test.each([
   }
 });
 
-test('constants that are read by settings of the same pipeline are nobody else’s', async () => {
-  await begin('default_pool_size = 1');
-  const [a, b] = [await raw(), await raw()];
-  const sql = "select to_char('01/02/2020'::date, 'YYYY-MM-DD')";
-  a.send(wire.query("set datestyle = 'ISO, DMY'"), wire.parse('s', sql), ...use('s'));
-  await a.until('Z');
-  expect(textOf(await a.until('Z'))).toBe('2020-02-01');
-  b.send(wire.parse('s', sql), ...use('s'));
-  expect(textOf(await b.until('Z'))).toBe('2020-01-02');
-});
-
 test('node-postgres with named statements, many clients on two servers', async () => {
   await begin('pool_mode = transaction\ndefault_pool_size = 2\nmax_prepared_statements = 3');
   const work = async (k: number) => {

@@ -202,6 +202,8 @@ describe('however it is said', () => {
     'set search_path = pg_temp, public',
     "select set_config('search_path', 'pg_temp,public', false)",
     'begin; set local search_path = pg_temp; create table made_somewhere (n int); commit',
+    `begin; set local search_path = "$user", pg_temp; create table made_somewhere (n int); commit`,
+    "begin; select set_config('search_path', 'PG_TEMP', true); create table made_somewhere (n int); commit",
   ])('a temporary table pins its server where search_path begins with pg_temp: %s', async (sql) => {
     await begin();
     const raw = await enter();
@@ -244,3 +246,10 @@ test.each(['pgbouncer', 'follow', 'refuse'])(
     expect(cell(await ask(await enter(), 'select 1'))).toBe('1');
   },
 );
+
+test('session_state = refuse has no temporary tables by way of search_path', async () => {
+  await begin('session_state = refuse');
+  const raw = await enter();
+  for (const sql of ['set local search_path = pg_temp', "select set_config('search_path', 'pg_temp', true)"])
+    expect(errorOf(await ask(raw, `begin; ${sql}; create table hidden (n int); commit`)).code).toBe('0A000');
+});

@@ -73,6 +73,49 @@ describe('what the connect hook says', () => {
     expect((await pool.query('SHOW application_name')).rows[0].application_name).toBe('hooked');
   });
 
+  test.each([
+    [['SET ROLE pg_monitor', 'RESET ROLE'], 'SELECT current_user <> session_user AS left'],
+    [['BEGIN', 'SET ROLE pg_monitor', 'ROLLBACK'], 'SELECT current_user <> session_user AS left'],
+    [
+      ["SET statement_timeout = '5s'", 'RESET statement_timeout'],
+      "SELECT current_setting('statement_timeout') <> '0' AS left",
+    ],
+  ])('and takes back is taken back each time: %j', async (sent, look) => {
+    const pool = makePool({
+      max: 1,
+      onConnect: async (client: pg.PoolClient) => {
+        for (const sql of sent) await client.query(sql);
+      },
+    });
+    for (let i = 0; i < 2; i++) {
+      expect((await pool.query(look)).rows[0].left).toBe(false);
+      await pool.query("SET work_mem = '65MB'");
+    }
+  });
+
+  test('with a callback, or in vain, is not said with it, or again', async () => {
+    let called = 0;
+    const pool = makePool({
+      max: 1,
+      onConnect: async (client: pg.PoolClient) => {
+        await client.query("SELECT set_config('nope', 'x', false)").catch(() => {});
+        await new Promise<void>((resolve) => {
+          client.query({
+            text: "SET application_name = 'hooked'",
+            callback: () => {
+              called++;
+              resolve();
+            },
+          } as never);
+        });
+      },
+    });
+    for (let i = 0; i < 3; i++) await pool.query("SET work_mem = '65MB'");
+    expect((await pool.query('SHOW application_name')).rows[0].application_name).toBe('hooked');
+    expect(called).toBe(1);
+    expect(pool.stats()).toMatchObject({ opened: 1, resets: 3 });
+  });
+
   test('and fails to say takes nothing from the first holder', async () => {
     const pool = makePool({ max: 1 });
     pool.on('connect', (client) => {
@@ -186,4 +229,37 @@ test('a host that logs in and then says nothing is given up, and the next one tr
   expect((await two.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
   for (const socket of sockets) socket.destroy();
   mute.close();
+});
+
+test('a server that ends the connection right behind its login is noticed', async () => {
+  let logins = 0;
+  const server = createServer((socket) => {
+    logins++;
+    socket.on('error', () => {});
+    const error = 'SFATAL\0C57P01\0Mgone\0\0';
+    const fatal = `E\0\0\0${String.fromCharCode(error.length + 4)}${error}`;
+    socket.once('data', () => socket.write(Buffer.from(`R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I${fatal}`, 'latin1')));
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const pool = makePool({ port: (server.address() as { port: number }).port, max: 1, connectionTimeoutMillis: 500 });
+  await failure(pool.query('SELECT 1'));
+  expect(pool.idleCount).toBe(0);
+  expect(logins).toBeGreaterThan(0);
+  await pool.drain({ timeoutMillis: 1 });
+  server.close();
+});
+
+test('a connection that is lost under its prepare hook is not handed out', async () => {
+  let times = 0;
+  const pool = makePool({
+    max: 1,
+    prepare: async (client: pg.PoolClient) => {
+      if (++times > 1) return true;
+      (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+      await pause(30);
+      return true;
+    },
+  });
+  expect((await pool.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+  expect(times).toBe(2);
 });

@@ -3,7 +3,8 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import { afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
+import { ALL_DIRT, afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
+import { bare, isSubmittable, textOf } from './query-config.ts';
 import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
 
@@ -44,6 +45,8 @@ export class Conn {
   settingUp = false;
   /** The pool itself is sending a query, this moment. */
   asking = false;
+  /** Listeners of 'connect' have heard of it. */
+  announced = false;
   /** The verify or prepare hook is at work on behalf of its next holder. */
   preparing = false;
   /** Milliseconds of the present hold that are not its holder's: the process was frozen, or a hook was at work. */
@@ -80,14 +83,22 @@ export class Conn {
     const connection = this.client.connection;
     if (connection === undefined || typeof connection.on !== 'function') return;
     connection.on('commandComplete', (message: { text: string }) => {
-      if (isTelling(message.text) && this.internal === 0) this.#told(message.text);
+      if (this.internal > 0) return;
+      const entry = this.#entryUnderWay();
+      // Its transactions are said again too: what they had rolled back must be.
+      if (entry !== undefined) entry.does = OF_TRANSACTIONS.test(message.text) ? ALL_DIRT : doneBy(entry, message.text);
+      else if (isTelling(message.text)) this.#told(message.text);
     });
     // Before pg's own listeners, which tell the holder, who may release at once.
     connection.prependListener('readyForQuery', (message: { status: 'I' | 'T' | 'E' }) => {
       this.transaction = message.status;
       this.lastAt = now();
     });
-    connection.prependListener('errorMessage', onError);
+    connection.prependListener('errorMessage', (error: ServerError) => {
+      const entry = this.#entryUnderWay();
+      if (entry !== undefined) entry.does = 0;
+      onError(error);
+    });
     connection.on('readyForQuery', () => {
       if (this.#turns.length > 0) call(this.#turns);
       if (this.#ready.length > 0 && !isBusy(this.client)) call(this.#ready);
@@ -106,11 +117,11 @@ export class Conn {
     const [config, values] = args;
     this.note(config, now);
     if (!this.settingUp) return send();
-    const entry: Setup = {
-      text: config,
-      values: Array.isArray(values) ? values : undefined,
-      does: suspectsIn(this.lastSql),
-    };
+    // Without its callback, which is called once; of an object with a life of its own the statement is kept.
+    const alive = isSubmittable(config);
+    const own = alive ? (config as { values?: unknown }).values : undefined;
+    const given = Array.isArray(values) ? values : own;
+    const entry: Setup = { text: alive ? this.lastSql : bare(config), values: given, does: suspectsIn(this.lastSql) };
     const before = lastSent(this.client);
     const result = send();
     const query = lastSent(this.client);
@@ -161,16 +172,16 @@ export class Conn {
     this.dirt = 0;
   }
 
+  /** That of the connect hook's query whose answer is coming. */
+  #entryUnderWay(): Setup | undefined {
+    const query = this.#setup.length === 0 ? null : (this.client._activeQuery as object | null | undefined);
+    return query ? this.#ofTheHook.get(query) : undefined;
+  }
+
   /** A command of the holder's has completed. Others may wait behind it, so its text is not the last one. */
   #told(tag: string): void {
     const { client } = this;
-    const query = client._activeQuery as object | null | undefined;
-    const text = textOf(query);
-    const entry = query ? this.#ofTheHook.get(query) : undefined;
-    if (entry !== undefined) {
-      entry.does = afterCommand(entry.does, tag, text, false, false);
-      return;
-    }
+    const text = textOf(client._activeQuery);
     forgetStatements(client, forgotten(tag, text));
     this.dirt = afterCommand(this.dirt, tag, text, !isQueued(client), this.hooked);
   }
@@ -204,15 +215,13 @@ export class Conn {
   }
 }
 
-function call(callbacks: (() => void)[]): void {
-  for (const callback of callbacks.splice(0)) callback();
+const OF_TRANSACTIONS = /^(?:BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)$/;
+
+/** What the connect hook's statement has done, now that it is known. A RESET of its own belongs to it. */
+function doneBy({ does, text }: Setup, tag: string): number {
+  return afterCommand(does, tag, textOf(text), false, true);
 }
 
-/** The SQL of whatever was given to `query`; '' when it can't be told. */
-export function textOf(config: unknown): string {
-  if (typeof config === 'string') return config;
-  if (typeof config !== 'object' || config === null) return '';
-  const { text, cursor } = config as { text?: unknown; cursor?: { text?: unknown } };
-  if (typeof text === 'string') return text;
-  return typeof cursor?.text === 'string' ? cursor.text : '';
+function call(callbacks: (() => void)[]): void {
+  for (const callback of callbacks.splice(0)) callback();
 }

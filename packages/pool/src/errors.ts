@@ -182,7 +182,8 @@ export class BadOption extends PoolError {
 Object.defineProperty(PoolError, Symbol.hasInstance, {
   value: function (this: object, value: unknown): boolean {
     const code = CODES.get(this);
-    if (code === undefined) return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
+    if (Function.prototype[Symbol.hasInstance].call(this as () => void, value)) return true;
+    if (code === undefined) return false;
     const own = (value as { poolCode?: unknown } | null | undefined)?.poolCode;
     return code === '' ? (POOL_ERROR_CODES as readonly unknown[]).includes(own) : own === code;
   },

@@ -9,6 +9,7 @@ import type { Engine } from './engine.ts';
 import { AcquireAborted } from './errors.ts';
 import { Lease } from './lease.ts';
 import { leaseClient } from './lease-client.ts';
+import { isSpent } from './raw-client.ts';
 import { hooksTookTooLong } from './report.ts';
 import { bound } from './scope.ts';
 import { type Shape, Ticket } from './ticket.ts';
@@ -96,7 +97,7 @@ function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle
         // It may have been taken away meanwhile (drain, reclaim): then it is as good as unfit.
         const held = conn.generation === generation;
         if (held) ended();
-        if (fit && held) {
+        if (fit && held && conn.broken === null && !isSpent(conn.client)) {
           settle(null, conn);
           return;
         }

@@ -7,7 +7,8 @@ import { EventEmitter } from 'node:events';
 import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
-import { callbackOf, isSubmittable } from './queries.ts';
+import { callbackOf } from './queries.ts';
+import { isSubmittable } from './query-config.ts';
 import type { RawClient } from './raw-client.ts';
 
 type Method = (...args: unknown[]) => unknown;

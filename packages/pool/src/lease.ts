@@ -8,7 +8,8 @@ import type { QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
-import { callbackOf, isSubmittable } from './queries.ts';
+import { callbackOf } from './queries.ts';
+import { isSubmittable } from './query-config.ts';
 import { isBusy } from './raw-client.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */

@@ -347,8 +347,8 @@ export class Pool extends Base implements AsyncDisposable {
 /** A program that imports and requires this package has the class twice; pools of either are pools to both. */
 Object.defineProperty(Pool, Symbol.hasInstance, {
   value: function (this: object, value: unknown): boolean {
-    if (this !== Pool) return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
-    return typeof value === 'object' && value !== null && MARK in value;
+    if (Function.prototype[Symbol.hasInstance].call(this as () => void, value)) return true;
+    return this === Pool && typeof value === 'object' && value !== null && MARK in value;
   },
 });
 

@@ -70,7 +70,8 @@ export class ClientPort implements PoolPort<Conn> {
     const { onConnect, afterConnect } = engine.options;
     const ready = (error: unknown) => {
       engine.clock.refresh();
-      const failure = error ?? conn.broken;
+      const ended = isSpent(client) ? new Error('the server ended the connection right after its login') : null;
+      const failure = error ?? conn.broken ?? ended;
       if (failure) {
         this.#farewell(client, () => engine.opened(entry, failure));
         return;
@@ -94,6 +95,7 @@ export class ClientPort implements PoolPort<Conn> {
   #announce(conn: Conn): void {
     conn.hooks++;
     conn.settingUp = true;
+    conn.announced = true;
     this.#engine.events.emit('connect', conn.client);
     conn.settingUp = false;
     conn.hooks--;
@@ -269,7 +271,7 @@ export class ClientPort implements PoolPort<Conn> {
       clearTimeout(timer);
       engine.clock.refresh();
       engine.core.closed(entry);
-      engine.events.emit('remove', client);
+      if (conn.announced) engine.events.emit('remove', client);
       engine.wake();
     };
     const timer = setTimeout(() => {

@@ -8,6 +8,7 @@ import type { Conn } from './conn.ts';
 import type { QueryLimits } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
+import { bare, isSubmittable } from './query-config.ts';
 import { dequeue, destroy, holdQueue, lastSent, type RawClient, releaseQueue, runsAlone } from './raw-client.ts';
 import { bound, isInScope } from './scope.ts';
 import { after } from './timers.ts';
@@ -147,22 +148,6 @@ function limitsOf(config: unknown): QueryLimits | null {
   if (typeof config !== 'object' || config === null) return null;
   const { signal, timeoutMillis } = config as QueryLimits;
   return signal === undefined && timeoutMillis === undefined ? null : { signal, timeoutMillis };
-}
-
-const CONFIG_FIELDS = ['text', 'values', 'name', 'rowMode', 'types', 'binary', 'rows', 'queryMode', 'portal'];
-
-/** A config that pg may write into, without a callback. Its fields may be accessors of a class. */
-function bare(config: unknown): unknown {
-  if (typeof config !== 'object' || config === null) return config;
-  const given = config as Record<string, unknown>;
-  const copy: Record<string, unknown> = { ...given };
-  for (const name of CONFIG_FIELDS) if (name in given) copy[name] = given[name];
-  delete copy.callback;
-  return copy;
-}
-
-export function isSubmittable(config: unknown): boolean {
-  return typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function';
 }
 
 export function callbackOf(args: readonly unknown[]): Callback | null {

@@ -78,9 +78,7 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   const name = buffer.toString('latin1', at + HEADER_BYTES, nameEnd);
   const { statements: store } = session.registry;
   session.home.traffic.clientParses++;
-  // With something unanswered before it nobody knows by which settings the server will read it: nobody shares it then.
-  const privately = server.queue.length > 0 ? String(session.identity.id) : '';
-  const statement = store.take(buffer.subarray(nameEnd + 1, at + size), session.parameters, privately);
+  const statement = store.take(buffer.subarray(nameEnd + 1, at + size), session.parameters);
   if (statement === null) return noRoom(session, server);
   if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
     const text = statement.key.slice(0, statement.key.indexOf('\0'));

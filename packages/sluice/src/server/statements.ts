@@ -118,12 +118,12 @@ export class StatementStore {
   }
 
   /**
-   * The statement with this tail, as it is read under these parameters (or by somebody's own), with one more name. The bytes are copied when it is new.
+   * The statement with this tail, as it is read under these parameters, with one more name. The bytes are copied when it is new.
    * Null: the texts that clients have names for leave no room for it.
    */
-  take(tail: Uint8Array, parameters: Parameters, privately = ''): Statement | null {
+  take(tail: Uint8Array, parameters: Parameters): Statement | null {
     let key = Buffer.from(tail.buffer, tail.byteOffset, tail.length).toString('latin1');
-    if (HAS_LITERALS.test(key)) key += privately === '' ? readingOf(parameters) : `\0\0${privately}`;
+    if (HAS_LITERALS.test(key)) key += readingOf(parameters);
     let statement = this.#byKey.get(key);
     if (statement === undefined) {
       if (!this.#makeRoom(tail.length)) return null;

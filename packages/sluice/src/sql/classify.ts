@@ -158,8 +158,7 @@ function keeping(keeps: number, what: string, instead: keyof typeof INSTEAD): Su
 
 function variable(node: Node): Suspicion | null {
   const name = String(node.name ?? '').toLowerCase();
-  if (node.is_local === true)
-    return name === 'search_path' && beginsWithTemp(node.args) ? suspicion({ keeps: Keeps.Temporary }) : null;
+  if (node.is_local === true) return name === 'search_path' && mayBeginWithTemp(node.args) ? temporaries() : null;
   switch (node.kind) {
     case 'VAR_RESET_ALL':
       return suspicion({ anySetting: true, resets: new Set([ALL_NAMES]) });
@@ -177,13 +176,15 @@ function variable(node: Node): Suspicion | null {
 /** Where the schema of temporary objects comes first, any CREATE makes one. */
 function searchPath(args: unknown): Suspicion | null {
   const set = settings(['search_path'], 'SET search_path')!;
-  return beginsWithTemp(args) ? { ...set, unknowable: 'search_path = pg_temp' } : set;
+  return mayBeginWithTemp(args) ? { ...set, unknowable: 'search_path = pg_temp' } : set;
 }
 
-function beginsWithTemp(args: unknown): boolean {
-  const first = constantOf((args as readonly Node[] | undefined)?.[0])?.sval ?? '';
-  return /^\s*"?pg_temp\b/.test(first);
+/** Whatever stands before pg_temp may not exist. What is computed may be anything. */
+function mayBeginWithTemp(args: unknown): boolean {
+  return ((args ?? []) as readonly Node[]).some((arg) => /\bpg_temp\b/i.test(constantOf(arg)?.sval ?? 'pg_temp'));
 }
+
+const temporaries = () => keeping(Keeps.Temporary, 'a search_path with pg_temp', 'temporary');
 
 /** `what` null: nothing is left that was not there before. */
 function settings(names: readonly string[], what: string | null): Suspicion | null {
@@ -199,9 +200,9 @@ function call(node: Node): Suspicion | null {
   return name === 'set_config' ? setConfig((node.args ?? []) as readonly Node[]) : null;
 }
 
-function setConfig([nameNode, valueNode, localNode]: readonly Node[]): Suspicion | null {
-  const temporary = constantOf(nameNode)?.sval?.toLowerCase() === 'search_path' && beginsWithTemp([valueNode]);
-  if (constantOf(localNode)?.boolval === true) return temporary ? suspicion({ keeps: Keeps.Temporary }) : null;
+function setConfig([nameNode, valueNode = {}, localNode]: readonly Node[]): Suspicion | null {
+  const temporary = constantOf(nameNode)?.sval?.toLowerCase() === 'search_path' && mayBeginWithTemp([valueNode]);
+  if (constantOf(localNode)?.boolval === true) return temporary ? temporaries() : null;
   if (temporary) return searchPath([valueNode]);
   const name = constantOf(nameNode)?.sval;
   if (name !== undefined) return settings([name.toLowerCase()], `set_config('${name}')`);
