@@ -151,6 +151,10 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
       a.send(wire.query('select count(*) from pg_prepared_statements'));
       expect(textOf(await a.until('Z'))).toBe(String(known));
     }
+    // As in PgBouncer, the servers stay when the names are not followed any more.
+    await admin.query('SET max_prepared_statements = 0');
+    a.send(wire.query('select count(*) from pg_prepared_statements'));
+    expect(textOf(await a.until('Z'))).toBe('2');
   });
 });
 

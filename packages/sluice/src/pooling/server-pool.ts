@@ -5,7 +5,7 @@
  */
 import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPort, Waiter } from '@sluice/core';
 import { type ErrorFields, query } from '@sluice/wire';
-import type { ClientHome, Keeping, PoolingMode } from '../client/home.ts';
+import { type ClientHome, Keeping, type PoolingMode } from '../client/home.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
 import { ServerRefused } from '../server/login.ts';
@@ -105,7 +105,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const { mode, keeping } = this.shape;
     this.shape = shape;
     this.pool.setPolicy(this.#policy());
-    if (shape.mode !== mode || shape.keeping !== keeping) this.pool.retireAll('retired');
+    const otherRules = shape.keeping !== keeping && Math.max(shape.keeping, keeping) >= Keeping.Follow;
+    if (shape.mode !== mode || otherRules) this.pool.retireAll('retired');
   }
 
   /** The minimum is kept for a forced user, and else only while somebody is connected, as in PgBouncer. */
