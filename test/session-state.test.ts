@@ -2,24 +2,17 @@
 import * as wire from '@sluice/wire';
 import type pg from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { Clients } from './support/clients.ts';
+import type { Clients } from './support/clients.ts';
 import { errorOf, RawClient, types } from './support/raw.ts';
-import { type Sluice, startSluice } from './support/sluice.ts';
+import type { Sluice } from './support/sluice.ts';
+import { startOnTwo } from './support/two-servers.ts';
 
 const server = inject('postgres');
 let sluice: Sluice;
 let clients: Clients;
 
-/** Two servers in turn: whatever a transaction leaves behind is missing in the next, unless it is carried along. */
 async function begin(settings = ''): Promise<void> {
-  sluice = await startSluice(server, {
-    settings: `default_pool_size = 2\nserver_round_robin = 1\nsession_state = follow\nadmin_users = ${server.user}\n${settings}`,
-  });
-  clients = new Clients({ ...server, port: sluice.port });
-  // Both servers are open before anything is counted.
-  const pair = [await clients.pg(), await clients.pg()];
-  await Promise.all(pair.map((client) => client.query('select pg_sleep(0.1)')));
-  await clients.end();
+  ({ sluice, clients } = await startOnTwo(server, settings));
 }
 afterEach(async () => {
   await clients.end();

@@ -2,10 +2,8 @@
 import type pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import type { Pool } from '../../packages/pool/src/index.ts';
-import { newScope } from '../../packages/pool/src/scope.ts';
-import { at, failure, makePool, outside, until } from './support.ts';
+import { at, depthOfScopes, failure, makePool, outside, pause, until } from './support.ts';
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const status = async (pool: Pool) => pool.use((lease) => (lease.client as any).getTransactionStatus());
 /** Errors thrown in callbacks, which end a process that does not listen. */
 async function uncaught(work: () => Promise<void>): Promise<string[]> {
@@ -264,9 +262,7 @@ describe('what the connect hook has done is done again, once and only if it was 
 test("with deadlockDetection: 'all' a flow that connects over and over keeps nothing", async () => {
   const pool = makePool({ max: 1, deadlockDetection: 'all' });
   for (let i = 0; i < 100; i++) (await pool.connect()).release();
-  let depth = 0;
-  for (let scope = newScope(pool).parent; scope !== null; scope = scope.parent) depth++;
-  expect(depth).toBeLessThan(2);
+  expect(depthOfScopes()).toBeLessThan(2);
 });
 
 describe('ending', () => {

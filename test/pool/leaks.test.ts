@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LeakReport, Pool } from '../../packages/pool/src/index.ts';
-import { newScope } from '../../packages/pool/src/scope.ts';
-import { failure, makePool, until } from './support.ts';
+import { depthOfScopes, failure, makePool, pause, until } from './support.ts';
 
 const nextLeak = (pool: Pool) => new Promise<LeakReport>((resolve) => pool.once('leak', resolve));
 
@@ -120,7 +119,6 @@ describe('holders that wait for the pool themselves', () => {
   });
 
   describe("with deadlockDetection: 'all'", () => {
-    const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
     const all = (max: number) => makePool({ max, deadlockDetection: 'all' });
 
     test('plain connect is seen too', async () => {
@@ -166,9 +164,7 @@ describe('holders that wait for the pool themselves', () => {
       }
       await Promise.all(jobs);
       expect(pool.stats().deadlocks).toBe(0);
-      let depth = 0;
-      for (let scope = newScope(pool).parent; scope !== null; scope = scope.parent) depth++;
-      expect(depth).toBe(0);
+      expect(depthOfScopes()).toBe(0);
     });
   });
 });

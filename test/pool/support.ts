@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { afterEach, inject } from 'vitest';
 import { Pool, type PoolOptions } from '../../packages/pool/src/index.ts';
+import { newScope } from '../../packages/pool/src/scope.ts';
 
 export const at = () => inject('postgres');
 
@@ -22,6 +23,15 @@ export async function outside(): Promise<pg.Client> {
   await client.connect();
   clients.push(client);
   return client;
+}
+
+export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** How many scopes the present code is in. */
+export function depthOfScopes(): number {
+  let depth = 0;
+  for (let scope = newScope({}).parent; scope !== null; scope = scope.parent) depth++;
+  return depth;
 }
 
 /** Resolves when the condition holds; the test's own time limit is the bound. */

@@ -2,9 +2,7 @@
 import { createServer, type Socket } from 'node:net';
 import type pg from 'pg';
 import { describe, expect, test } from 'vitest';
-import { failure, makePool, outside, until } from './support.ts';
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+import { failure, makePool, outside, pause, until } from './support.ts';
 
 describe('a connection that is taken away while its prepare hook is at work', () => {
   test.each([true, false])('the request is refused, whatever the hook says (%s)', async (verdict) => {

@@ -49,10 +49,16 @@ export function resize(engine: Engine, min: number, max: number): void {
   checkTogether({ ...engine.options, min, max });
   engine.clock.refresh();
   engine.minAsked = min;
-  const minSize = engine.watchers.size > 0 ? Math.max(1, min) : min;
-  engine.core.setPolicy({ ...engine.core.policy, minSize, maxSize: max });
+  applyBounds(engine, max);
   for (const watcher of [...engine.watchers]) watcher.opened();
   engine.tick();
+}
+
+/** Without a minimum there is nobody to dial for: one connection is wanted while somebody waits for the pool to be warm. */
+function applyBounds({ core, minAsked, watchers }: Engine, maxSize = core.policy.maxSize): void {
+  const minSize = watchers.size > 0 ? Math.max(1, minAsked) : minAsked;
+  if (core.policy.minSize !== minSize || core.policy.maxSize !== maxSize)
+    core.setPolicy({ ...core.policy, minSize, maxSize });
 }
 
 /** Every connection that exists now is replaced: idle ones close, the others when they come back. */
@@ -110,9 +116,7 @@ export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
     const finish = (error: unknown) => {
       clearTimeout(timer);
       engine.watchers.delete(watcher);
-      const { minAsked } = engine;
-      if (engine.watchers.size === 0 && core.policy.minSize !== minAsked)
-        core.setPolicy({ ...core.policy, minSize: minAsked });
+      applyBounds(engine);
       if (error) reject(error);
       else resolve();
     };
@@ -135,8 +139,7 @@ export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
     if (ready()) finish(null);
     else if (engine.ending) watcher.ended();
     else {
-      // Without a minimum there is nobody to dial for: one connection is wanted while we wait.
-      if (core.policy.minSize === 0) core.setPolicy({ ...core.policy, minSize: 1 });
+      applyBounds(engine);
       engine.tick();
     }
   });

@@ -13,7 +13,7 @@ import { isSpent } from './raw-client.ts';
 import { hooksTookTooLong } from './report.ts';
 import { bound } from './scope.ts';
 import { type Shape, Ticket } from './ticket.ts';
-import { after } from './timers.ts';
+import { within } from './timers.ts';
 
 export type Settle = (error: unknown, conn: Conn | null) => void;
 
@@ -116,19 +116,14 @@ function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle
 
 /** What the hooks say, unless the request is over before. */
 function inTime(engine: Engine, hooks: Promise<boolean>, { deadline, signal }: AcquireOptions): Promise<boolean> {
-  if (deadline === undefined && signal === undefined) return hooks;
+  const left = deadline === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Number(deadline) - Date.now());
+  const timed = within(hooks, left, () => hooksTookTooLong(engine, 'it has not ended'));
+  if (signal === undefined) return timed;
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(new AcquireAborted(signal!.reason));
-    const left = deadline === undefined ? 0 : Math.max(1, Number(deadline) - Date.now());
-    const tooLate = () => reject(hooksTookTooLong(engine, 'it has not ended'));
-    const timer = deadline === undefined ? undefined : after(left, tooLate);
-    const ended = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    };
-    if (signal?.aborted === true) onAbort();
-    else signal?.addEventListener('abort', onAbort, { once: true });
-    hooks.finally(ended).then(resolve, reject);
+    const onAbort = () => reject(new AcquireAborted(signal.reason));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    timed.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
   });
 }
 

@@ -7,7 +7,7 @@ import { EventEmitter } from 'node:events';
 import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
-import { callbackOf } from './queries.ts';
+import { refuseQuery } from './queries.ts';
 import { isSubmittable } from './query-config.ts';
 import type { RawClient } from './raw-client.ts';
 
@@ -86,10 +86,7 @@ class HandOut implements ProxyHandler<RawClient> {
     this.#engine.tally.staleHandles++;
     const error = new StaleHandle(`client.${String(key)} was called on a client that had been released`);
     if (key !== 'query' || isSubmittable(args[0])) throw error;
-    const callback = callbackOf(args);
-    if (callback === null) return Promise.reject(error);
-    process.nextTick(callback, error);
-    return undefined;
+    return refuseQuery(args, error);
   }
 }
 

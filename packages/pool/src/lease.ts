@@ -8,8 +8,7 @@ import type { QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
-import { callbackOf } from './queries.ts';
-import { isSubmittable } from './query-config.ts';
+import { refuseQuery } from './queries.ts';
 import { isBusy } from './raw-client.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
@@ -113,14 +112,7 @@ export class Lease implements AsyncDisposable, Disposable {
 
   readonly #query = (...args: unknown[]): unknown => {
     if (this.live) return this.#conn.client.query(...args);
-    const error = this.#stale('a query was sent');
-    const callback = callbackOf(args);
-    if (callback === null) {
-      if (isSubmittable(args[0])) throw error;
-      return Promise.reject(error);
-    }
-    process.nextTick(callback, error);
-    return undefined;
+    return refuseQuery(args, this.#stale('a query was sent'));
   };
 
   #assertLive(what: string): void {

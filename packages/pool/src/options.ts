@@ -4,7 +4,7 @@
  */
 import { DEFAULT_POLICY, type PoolPolicy } from '@sluice/core';
 import type { AcquireOptions, PoolOptions } from './contract.ts';
-import { BadOption } from './errors.ts';
+import { AcquireAborted, BadOption } from './errors.ts';
 import { CLIENT_OPTIONS, type OptionRow, POOL_OPTIONS } from './option-table.ts';
 
 /** Options with every default filled in. */
@@ -54,10 +54,10 @@ export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   return options ?? {};
 }
 
-/** What is wrong with how a connection is asked for; null: nothing. */
-export function checkRequest(options: AcquireOptions | undefined): BadOption | null {
+/** Why a request is refused before it is made: what it asks makes no sense, or its signal has fired. Null: nothing. */
+export function checkRequest(options: AcquireOptions | undefined): BadOption | AcquireAborted | null {
   if (options === undefined) return null;
-  const { timeoutMillis, deadline, priority } = options;
+  const { timeoutMillis, deadline, priority, signal } = options;
   if (timeoutMillis !== undefined && !(timeoutMillis >= 0))
     return new BadOption(
       'timeoutMillis',
@@ -67,7 +67,7 @@ export function checkRequest(options: AcquireOptions | undefined): BadOption | n
     return new BadOption('deadline', 'deadline is no point in time: give a Date or epoch milliseconds');
   if (priority !== undefined && !Number.isFinite(priority))
     return new BadOption('priority', `priority is ${priority}: it must be a number, higher is served first`);
-  return null;
+  return signal?.aborted === true ? new AcquireAborted(signal.reason) : null;
 }
 
 function checkValue(name: string, value: unknown, row: OptionRow, compat: boolean): void {

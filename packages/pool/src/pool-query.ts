@@ -1,7 +1,7 @@
 /** `pool.query`: one statement on any connection. Owns getting and giving back around it; the statement is pg's. */
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
-import { AcquireAborted, QueryCancelled } from './errors.ts';
+import { QueryCancelled } from './errors.ts';
 import { obtain } from './handout.ts';
 import { checkRequest } from './options.ts';
 
@@ -14,10 +14,6 @@ export function poolQuery(engine: Engine, text: unknown, values: unknown, callba
   const wrong = checkRequest(options);
   if (wrong !== null) {
     process.nextTick(callback, wrong);
-    return;
-  }
-  if (signal?.aborted === true) {
-    process.nextTick(callback, new AcquireAborted(signal.reason));
     return;
   }
   obtain(engine, options, (error, conn) => {

@@ -9,7 +9,7 @@ import { checkIdle, cut, drain, evictAll, resize, takeIdle, warmUp } from './adm
 import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
 import { withCredentials } from './credentials.ts';
 import { Engine } from './engine.ts';
-import { AcquireAborted, type Holder, PoolClosed } from './errors.ts';
+import { type Holder, PoolClosed } from './errors.ts';
 import { asClient, asLease, obtain, obtainAsync } from './handout.ts';
 import { Hosts } from './hosts.ts';
 import type { Lease } from './lease.ts';
@@ -233,7 +233,6 @@ export class Pool extends Base implements AsyncDisposable {
   #lease(options: AcquireOptions | undefined): Promise<Lease> {
     const wrong = checkRequest(options);
     if (wrong !== null) return this.Promise.reject(wrong);
-    if (options?.signal?.aborted === true) return this.Promise.reject(new AcquireAborted(options.signal.reason));
     return obtainAsync(this.#engine, this.Promise, options, asLease);
   }
 

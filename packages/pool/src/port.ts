@@ -13,21 +13,12 @@ import { spoilt } from './evict.ts';
 import { destroy, forgetStatements, isSpent, type RawClient } from './raw-client.ts';
 import { HookError } from './refusals.ts';
 import { outside } from './scope.ts';
+import { within } from './timers.ts';
 
 type Callback = (error: unknown) => void;
 
 /** A connection that is given up for lost has so long for its goodbye. */
 const LOST_MS = 200;
-
-/** The hooks' outcome, or an error when they take longer; 0: they may. */
-function limited(hooks: Promise<void>, ms: number): Promise<void> {
-  if (ms === 0) return hooks;
-  const message = `the connect hook did not end within dialTimeoutMillis (${Math.ceil(ms)} ms were left after the login)`;
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new HookError(new Error(message))), ms);
-    hooks.finally(() => clearTimeout(timer)).then(resolve, reject);
-  });
-}
 
 export class ClientPort implements PoolPort<Conn> {
   readonly #engine: Engine;
@@ -73,7 +64,7 @@ export class ClientPort implements PoolPort<Conn> {
       const ended = isSpent(client) ? new Error('the server ended the connection right after its login') : null;
       const failure = error ?? conn.broken ?? ended;
       if (failure) {
-        this.#farewell(client, () => engine.opened(entry, failure));
+        this.#farewell(client, engine.settings.closeTimeoutMs, () => engine.opened(entry, failure));
         return;
       }
       // Given up while its hook was at work: it is being closed, and nobody is told of it.
@@ -86,8 +77,10 @@ export class ClientPort implements PoolPort<Conn> {
     if (onConnect === undefined && afterConnect === undefined) ready(null);
     else {
       const { timeoutMs } = engine.dialOptions;
-      const left = timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - (engine.clock.now - started));
-      limited(this.#setUp(conn, [onConnect, afterConnect]), left).then(() => ready(null), ready);
+      const left = timeoutMs > 0 ? Math.max(1, timeoutMs - (engine.clock.now - started)) : Number.POSITIVE_INFINITY;
+      const why = `the connect hook did not end within dialTimeoutMillis (${Math.ceil(left)} ms were left after the login)`;
+      const setUp = this.#setUp(conn, [onConnect, afterConnect]);
+      within(setUp, left, () => new HookError(new Error(why))).then(() => ready(null), ready);
     }
   }
 
@@ -120,19 +113,26 @@ export class ClientPort implements PoolPort<Conn> {
 
   /** A dial that finished after its entry was given up. */
   #goodbye(entry: Entry<Conn>, client: RawClient): void {
-    this.#farewell(client, () => {
+    this.#farewell(client, this.#engine.settings.closeTimeoutMs, () => {
       this.#engine.core.closed(entry);
       this.#engine.wake();
     });
   }
 
-  /** Ends a client that nobody has had, within the time for a goodbye. */
-  #farewell(client: RawClient, gone: () => void): void {
-    const timer = setTimeout(() => destroy(client), this.#engine.settings.closeTimeoutMs);
-    client.end(() => {
+  /** Ends a client, by cutting it off when its goodbye takes longer; `gone` is called once. */
+  #farewell(client: RawClient, patienceMs: number, gone: () => void): void {
+    let over = false;
+    const once = () => {
+      if (over) return;
+      over = true;
       clearTimeout(timer);
       gone();
-    });
+    };
+    const timer = setTimeout(() => {
+      destroy(client);
+      once();
+    }, patienceMs);
+    client.end(once);
   }
 
   check(entry: Entry<Conn>): void {
@@ -264,22 +264,13 @@ export class ClientPort implements PoolPort<Conn> {
     if (engine.settings.allowExitOnIdle) client.ref?.();
     if (reason === 'max uses') engine.log('remove expended client');
     this.#beforeClose(conn, reason);
-    let over = false;
-    const gone = () => {
-      if (over) return;
-      over = true;
-      clearTimeout(timer);
+    if (reason === 'reset failed') abandonQuery(client, engine.settings.cancelTimeoutMs);
+    this.#farewell(client, this.#patience(reason), () => {
       engine.clock.refresh();
       engine.core.closed(entry);
       if (conn.announced) engine.events.emit('remove', client);
       engine.wake();
-    };
-    const timer = setTimeout(() => {
-      destroy(client);
-      gone();
-    }, this.#patience(reason));
-    if (reason === 'reset failed') abandonQuery(client, engine.settings.cancelTimeoutMs);
-    client.end(gone);
+    });
     // It did not answer: nobody is there to say goodbye to.
     if (reason === 'check failed') destroy(client);
   }

@@ -39,7 +39,8 @@ export class Queries {
     client.query = (...args: unknown[]): unknown => {
       const query = own ?? prototype.query!;
       if (conn.asking) return query.apply(client, args);
-      if (conn.generation < 0 && conn.hooks === 0 && !engine.settings.compat) return refuse(args);
+      if (conn.generation < 0 && conn.hooks === 0 && !engine.settings.compat)
+        return refuseQuery(args, new StaleHandle('a query was sent on a client that had been released'));
       engine.tally.queries++;
       if (isInScope()) bindCallback(args);
       if (conn.hooks > 0) return conn.noted(args, engine.clock.now, () => query.apply(client, args));
@@ -160,8 +161,8 @@ function bindCallback(args: unknown[]): void {
   for (const at of [1, 2]) if (typeof args[at] === 'function') args[at] = bound(args[at] as Callback);
 }
 
-function refuse(args: unknown[]): unknown {
-  const error = new StaleHandle('a query was sent on a client that had been released');
+/** Answers a query that is not sent, in the form in which it was asked. */
+export function refuseQuery(args: readonly unknown[], error: Error): unknown {
   const callback = callbackOf(args);
   if (callback !== null) {
     process.nextTick(callback, error);

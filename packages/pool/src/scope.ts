@@ -67,7 +67,7 @@ export function runIn<R>(scope: Scope, fn: () => R): R {
   return contexts.run(scope, fn);
 }
 
-/** Runs `fn` in no scope: what is made by it (a connection's socket) outlives whoever asked, and calls back in the scope of its making. */
+/** Runs `fn` in no scope: a connection's socket outlives whoever had it dialled, and calls back in the scope of its making. */
 export function outside<R>(fn: () => R): R {
   return used ? contexts.run(undefined, fn) : fn();
 }

@@ -7,3 +7,11 @@ export const LONGEST_MS = 2_147_483_647;
 export function after(ms: number, callback: () => void): NodeJS.Timeout | undefined {
   return ms > LONGEST_MS ? undefined : setTimeout(callback, ms);
 }
+
+/** What the work comes to, or this error when it takes longer. The work itself is not stopped. */
+export function within<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = after(ms, () => reject(late()));
+    work.finally(() => clearTimeout(timer)).then(resolve, reject);
+  });
+}

@@ -11,6 +11,7 @@ import { type ServerWatcher, Tx } from '../server/holder.ts';
 import { ServerRefused } from '../server/login.ts';
 import { ServerOpening } from '../server/open.ts';
 import { Server } from '../server/server.ts';
+import { AS_AT_LOGIN } from '../server/session-settings.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { CLOSE_TEXTS } from './close-texts.ts';
 import { closeText, isHopeless } from './dial-failures.ts';
@@ -224,7 +225,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     // A very short statement_timeout can strike between its reset and the end of DISCARD ALL, and then hits the next query.
     const thoroughly = (ok = true) => (ok ? this.#upkeep(entry, UNHURRIED, discard) : done(false));
     // After any other query nobody knows which of the settings are left that were followed to here.
-    const after = (ok: boolean) => (server.settings.isEmpty || usual === '' ? done(ok) : thoroughly(ok));
+    const after = (ok: boolean) => (server.settings.equals(AS_AT_LOGIN) || usual === '' ? done(ok) : thoroughly(ok));
     const clean = () => (owed ? thoroughly() : this.#upkeep(entry, usual || null, after));
     if (server.status === Tx.Idle) clean();
     else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));

@@ -57,6 +57,7 @@ export class Server implements ConnHandler {
   readonly connectedAt: number;
   requestedAt = 0;
   closedBecause: string | null = null;
+  /** The connection is closed on both sides. */
   gone = false;
   #readingPaused = false;
   #internalDone: InternalDone | null = null;
@@ -167,8 +168,7 @@ export class Server implements ConnHandler {
     if (this.gone) return;
     this.gone = true;
     if (error !== null && this.closedBecause === null) this.watcher.connectionBroke(this, error);
-    const reason = this.closedBecause ?? 'server conn crashed?';
-    this.closedBecause = reason;
+    const reason = (this.closedBecause ??= 'server conn crashed?');
     this.queue.clear();
     this.statements.clear();
     const done = this.#internalDone;

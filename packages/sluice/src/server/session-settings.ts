@@ -29,10 +29,6 @@ export class SessionSettings {
     return size;
   }
 
-  get isEmpty(): boolean {
-    return this.values.size === 0 && this.prepared.size === 0;
-  }
-
   equals(other: SessionSettings): boolean {
     return this === other || (same(this.values, other.values) && same(this.prepared, other.prepared));
   }

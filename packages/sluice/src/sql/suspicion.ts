@@ -110,7 +110,8 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
 }
 
 /**
- * A statement that begins with one of the words that matter, or one of the names anywhere, or one that may be spelt otherwise. No `\s*` over line ends: every
+ * A statement that begins with one of the words that matter, or one of the names anywhere, or one that may be spelt otherwise.
+ * No `\s*` over line ends: every
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
