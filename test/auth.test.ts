@@ -41,7 +41,7 @@ function file(name: string, text: string): string {
 }
 
 /** The user that a query runs as, or what the client is told. */
-async function login({ host, port }: Sluice, config: pg.ClientConfig): Promise<string> {
+async function login({ host, port }: Sluice, config: pg.ClientConfig & { replication?: string }): Promise<string> {
   return (await attempt({ host, port, user: ROLE, password: 'right', database: 'postgres', ...config })).text;
 }
 
@@ -126,6 +126,19 @@ host  "postgres" ${ROLE}   127.0.0.0/8   scram-sha-256
     const sluice = await start(rules(`host all all all ${method}\n`));
     expect(await login(sluice, {})).toBe(right);
     expect(await login(sluice, { password: 'wrong' })).toBe(wrong);
+  });
+
+  test('a WAL sender needs a rule for replication, however the client asks for it', async () => {
+    const sluice = await start(rules('host replication all all reject\nhost all all all trust\n'));
+    for (const replication of ['true', 't', 'TR', 'y', 'ye', 'on', '1'])
+      expect(await login(sluice, { replication }), replication).toBe('login rejected');
+    for (const replication of ['false', 'F', 'of', 'no', '0'])
+      expect(await login(sluice, { replication }), replication).toBe(ROLE);
+    // Let in; it is PostgreSQL that finds it may not replicate.
+    expect(await login(sluice, { replication: 'database' })).toBe('login failed');
+    expect(await login(sluice, { replication: 'perhaps' })).toBe(
+      'invalid value for parameter "replication": "perhaps"',
+    );
   });
 
   test('a rule that cannot be read stops the start, with its line', async () => {
@@ -222,6 +235,18 @@ describe.skipIf(!OPENSSL)('auth_type cert', () => {
     await sluice.waitFor(/TLS client certificate required/);
   });
 });
+
+test.each(['pgbouncer', 'follow'])(
+  'options name no other user, database or purpose, session_state = %s',
+  async (follows) => {
+    const sluice = await start({ settings: `auth_type = trust\nsession_state = ${follows}\n` });
+    for (const replication of [undefined, 'database'])
+      for (const name of ['user', 'database', 'replication', 'options', 'USER'])
+        expect(await login(sluice, { options: `-c ${name}=template1`, replication })).toBe(
+          `unrecognized configuration parameter "${name}" in options`,
+        );
+  },
+);
 
 describe('auth_file', () => {
   test('is read again when it has changed, and servers are logged in to with what it says now', async () => {

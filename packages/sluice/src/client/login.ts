@@ -26,6 +26,8 @@ import type { ClientError } from './home.ts';
 const STARTUP_BYTES = 10_000;
 const LOGIN_BYTES = 70_000;
 const NEWEST_MINOR = 2;
+/** Startup parameters that are not settings. */
+export const NOT_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'replication', 'options']);
 /** The first byte of a TLS handshake. As a startup message's length it would mean hundreds of megabytes. */
 const TLS_HANDSHAKE = 0x16;
 /** The type byte of Terminate, as the first of a connection. */
@@ -40,7 +42,11 @@ export interface StartupRequest {
   readonly params: ReadonlyMap<string, string>;
   /** Names of those that came in `options`. */
   readonly inOptions: ReadonlySet<string>;
+  readonly replication: Replication;
 }
+
+/** What the startup parameter `replication` asks for: nothing, a WAL sender, or one that knows a database. */
+export type Replication = 'none' | 'physical' | 'logical';
 
 /** What the client is greeted with. */
 export interface Greeting {
@@ -206,7 +212,22 @@ function startupRequest(conn: Conn, major: number, minor: number, given: Readonl
   const database = params.get('database') || user;
   params.delete('user');
   params.delete('database');
-  return { user, database, minor: agreed, params, inOptions: unfoldOptions(params) };
+  const inOptions = unfoldOptions(params);
+  return { user, database, minor: agreed, params, inOptions, replication: replicationOf(params) };
+}
+
+/** As PostgreSQL reads it: `database`, or a boolean, of which the beginning is enough. Throws LoginRefused. */
+export function replicationOf(params: ReadonlyMap<string, string>): Replication {
+  const text = params.get('replication');
+  if (text === undefined) return 'none';
+  if (text === 'database') return 'logical';
+  if (/^(?:t|tr|tru|true|y|ye|yes|on|1)$/i.test(text)) return 'physical';
+  if (/^(?:f|fa|fal|fals|false|n|no|of|off|0)$/i.test(text)) return 'none';
+  throw new LoginRefused({
+    message: `invalid value for parameter "replication": "${text}"`,
+    sqlState: '22023',
+    hint: 'Valid values are: "false", 0, "true", 1, "database".',
+  });
 }
 
 /**
@@ -230,6 +251,13 @@ function unfoldOptions(params: Map<string, string>): Set<string> {
         sqlState: '08P01',
       });
     const name = setting.slice(0, at).replaceAll('-', '_');
+    // As options they would be settings, and there are none of these names.
+    if (NOT_SETTINGS.has(name.toLowerCase()))
+      throw new LoginRefused({
+        message: `unrecognized configuration parameter "${name}" in options`,
+        sqlState: '42704',
+        hint: 'user, database, replication and options are parameters of their own in the connection string.',
+      });
     names.add(name);
     params.set(name, setting.slice(at + 1));
   }

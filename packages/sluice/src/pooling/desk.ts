@@ -4,7 +4,7 @@
  */
 import type { Parameters as ClientParameters } from '@sluice/wire';
 import type { ClientError } from '../client/home.ts';
-import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from '../client/login.ts';
+import { type Greeting, type LoginDesk, LoginRefused, NOT_SETTINGS, type StartupRequest } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
 import { CONSOLE_DATABASE } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
@@ -21,9 +21,6 @@ import type { ServerPool } from './server-pool.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
 const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
-
-/** Startup parameters that are not settings. */
-const NOT_SETTINGS = new Set(['user', 'database', 'replication']);
 
 /** Consoles that may log in beside max_client_conn: an operator must get in when the pooler is full. */
 const CONSOLE_SPARE = 20;
@@ -137,9 +134,10 @@ export class PoolerDesk implements LoginDesk {
     this.#checkDatabase(database, user);
     if (conn.closed) throw new ConnectionEnded(null);
     pooler.clientEnters(database.name, user);
-    const pool = isReplication(request)
-      ? pooler.replicationPool(database, user, id, request.params)
-      : pooler.poolFor(database, user);
+    const pool =
+      request.replication !== 'none'
+        ? pooler.replicationPool(database, user, id, request.params)
+        : pooler.poolFor(database, user);
     this.#logins.set(conn, {
       id,
       database: database.name,
@@ -335,7 +333,7 @@ export class PoolerDesk implements LoginDesk {
   #refusedParameter(request: StartupRequest): ClientError | null {
     const { parameters } = this.#pooler.context;
     // Such a connection has a server of its own, which is given all of them.
-    if (isReplication(request) || this.#follows) return null;
+    if (request.replication !== 'none' || this.#follows) return null;
     for (const name of request.params.keys()) {
       if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || this.#isIgnored(request, name)) continue;
       const inOptions = request.inOptions.has(name);
@@ -373,11 +371,6 @@ function withHost(parameters: ClientParameters, conn: Conn): ClientParameters {
   const name = parameters.get('application_name') || 'app';
   const host = unix ? `unix:${port}` : `${address}:${port}`;
   return parameters.with(parameters.names.indexOf('application_name'), `${name} - ${host}`.slice(-63));
-}
-
-/** The client asks for a WAL sender: `replication` is true, or 'database' (logical). */
-function isReplication({ params }: StartupRequest): boolean {
-  return !/^(|0|off|of|no|n|false|f)$/i.test(params.get('replication') ?? '');
 }
 
 /** Names a client that is no session yet, in the log. */

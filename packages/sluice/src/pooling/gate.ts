@@ -102,7 +102,7 @@ export class Gate {
           address: conn.remote.address,
           database: request.database,
           user: request.user,
-          replication: /^(1|on|true|yes)$/i.test(request.params.get('replication') ?? ''),
+          replication: request.replication === 'physical',
         });
         if (rule === null) throw this.#refusal(visitor, failed('no rule'), null);
         this.#pooler.log.noise(`HBA line ${rule.place.line} is matched`, visitor.about);

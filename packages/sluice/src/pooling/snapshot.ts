@@ -3,6 +3,7 @@
  * objects; each list is made when it is asked for. Changes nothing.
  */
 import { type Entry, EntryState } from '@sluice/core';
+import { type Replication, replicationOf } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { CONSOLE_DATABASE, type Config, type DatabaseConfig } from '../config/index.ts';
@@ -30,7 +31,7 @@ export interface SocketRow {
   id: number;
   user: string;
   database: string;
-  replication: 'none' | 'logical' | 'physical';
+  replication: Replication;
   state: string;
   remote: { address: string; port: number };
   local: { address: string; port: number };
@@ -281,7 +282,7 @@ export class Snapshot {
       id: identity.id,
       user: identity.user,
       database: identity.database,
-      replication: replicationOf(session.home as ServerPool),
+      replication: kindOf(session.home as ServerPool),
       state: name,
       connectedAt: wall(session.connectedAt),
       requestedAt: wall(session.requestedAt),
@@ -304,7 +305,7 @@ export class Snapshot {
       id: server?.identity.id ?? 0,
       user: home.user.name,
       database: home.database,
-      replication: replicationOf(home),
+      replication: kindOf(home),
       state: idle ?? SERVER_STATES[entry.state]!,
       connectedAt: wall(server?.connectedAt ?? entry.createdAt),
       requestedAt: wall(server === null ? entry.createdAt : server.requestedAt || server.connectedAt),
@@ -346,9 +347,8 @@ export class Snapshot {
   }
 }
 
-function replicationOf({ shape }: ServerPool): SocketRow['replication'] {
-  if (shape.replication === null) return 'none';
-  return shape.replication.get('replication')?.toLowerCase() === 'database' ? 'logical' : 'physical';
+function kindOf({ shape }: ServerPool): Replication {
+  return shape.replication === null ? 'none' : replicationOf(shape.replication);
 }
 
 /** Replication connections stand with the pool that they take places of. */

@@ -80,8 +80,9 @@ const MAX_LOGIN_MESSAGES = 1_000;
 /** Rejects with ServerRefused, LoginImpossible, ConnectionEnded or ProtocolError. */
 export async function logIn(conn: Conn, request: LoginRequest): Promise<LoggedIn> {
   const reader = new PacketReader(conn, LOGIN_MESSAGE_BYTES);
-  const params: Record<string, string> = { user: request.credentials.user, database: request.database };
-  for (const [name, value] of request.startup) params[name] = value;
+  const { user } = request.credentials;
+  // Last: whatever else is asked for, it is this user and this database.
+  const params = { ...Object.fromEntries(request.startup), user, database: request.database };
   send(conn, startupMessage({ major: 3, minor: 0, params }));
   await authenticate(conn, reader, request);
   return settle(reader, request);
