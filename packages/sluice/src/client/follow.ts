@@ -5,6 +5,7 @@
  */
 import { type Parameters, parameterStatus } from '@sluice/wire';
 import type { ServerHolder } from '../server/holder.ts';
+import { changesReading } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { SessionSettings } from '../server/session-settings.ts';
 import type { Classifier } from '../sql/classifier.ts';
@@ -24,6 +25,7 @@ export interface Pin {
 }
 
 const STATEMENT_CHARACTERS = 200;
+const NO_LOCALS: ReadonlySet<string> = new Set();
 
 const WORDS: Readonly<Record<string, readonly [number, string]>> = {
   temporary: [Keeps.Temporary, 'temporary object'],
@@ -46,6 +48,7 @@ export class Follow {
   readonly #base: SessionSettings;
   readonly #classifier: Classifier;
   #suspicion: Suspicion | null = null;
+  #locals = NO_LOCALS;
   #statement = '';
   #everythingDiscarded = false;
 
@@ -62,6 +65,20 @@ export class Follow {
 
   get suspects(): boolean {
     return this.#suspicion !== null;
+  }
+
+  /** May a text be read by other settings than is known, or find a temporary object in front of another? */
+  readsOtherwise(parameters: Parameters): boolean {
+    if (this.pins.some(({ keeps }) => keeps === 0 || keeps === Keeps.Temporary)) return true;
+    if (changesReading(this.#locals, parameters)) return true;
+    if (this.#suspicion === null) return false;
+    const { anySetting, keeps, names, unknowable } = this.#suspicion;
+    return anySetting || (keeps & Keeps.Temporary) !== 0 || unknowable !== null || changesReading(names, parameters);
+  }
+
+  /** The transaction is over, and with it what was SET LOCAL. */
+  transactionEnded(): void {
+    this.#locals = NO_LOCALS;
   }
 
   /** By the rules as they are now (RELOAD): is what it keeps neither allowed nor watched? */
@@ -82,6 +99,8 @@ export class Follow {
       }
     const resets = new Set([...suspicion.resets].filter((name) => name === ALL_NAMES || this.#base.values.has(name)));
     told = { ...told, resets };
+    const locals = [...told.locals].filter((name) => !isReported(server, name));
+    if (locals.length > 0) this.#locals = new Set([...this.#locals, ...locals]);
     if (told.names.size + resets.size === 0 && !told.anySetting && told.keeps === 0 && told.unknowable === null) return;
     this.#suspicion = both(this.#suspicion, told);
     this.#statement = text.slice(0, STATEMENT_CHARACTERS);

@@ -240,7 +240,7 @@ export class Intake {
         this.#send(buffer, from, at);
         from = at;
         if (what !== Front.Query && this.#mustWait(what, buffer, at, end)) return;
-        const done = this.#examine(what, buffer, at, Math.min(end, at + size), size);
+        const done = this.#examine(what, buffer, at, end, size);
         if (done === 0) return;
         if (done > 0) {
           at += done;
@@ -270,7 +270,7 @@ export class Intake {
     if (what === Front.Function) return keeping >= Keeping.Follow;
     if (what < Front.Parse || what > Front.Close || what === Front.Execute) return false;
     if (keeping >= Keeping.Follow && what === Front.Parse) return true;
-    return maxPrepared > 0 && mayNameOne(what, buffer, at, end);
+    return maxPrepared > 0 && mayNameOne(this.#session, what, buffer, at, end);
   }
 
   /**
@@ -279,11 +279,13 @@ export class Intake {
    */
   #examine(what: number, buffer: Buffer, at: number, end: number, size: number): number {
     const { keeping, maxPrepared } = this.#session.home;
+    const here = Math.min(end, at + size);
     if (keeping !== Keeping.Nothing && (what === Front.Query || what === Front.Parse || what === Front.Function)) {
-      const done = this.#watch(buffer, at, end, size);
+      const done = this.#watch(buffer, at, here, size);
       if (done >= 0) return done;
     }
-    return maxPrepared > 0 && what !== Front.Query ? this.#intercept(buffer, at, end, size) : -1;
+    if (maxPrepared === 0 || what === Front.Query || !mayNameOne(this.#session, what, buffer, at, end)) return -1;
+    return this.#intercept(buffer, at, here, size);
   }
 
   /** What may leave something behind; what is dealt with was replaced. */
@@ -303,13 +305,13 @@ export class Intake {
   }
 
   /**
-   * A message that names a statement is not looked at while it is open whether what the client sent before holds: an error in that,
-   * or a DISCARD, would make the books wrong by which it is understood. Their Sync has been sent, so the answer comes.
+   * A message that names a statement is not looked at while it is open whether what the client sent before holds: by an error in
+   * that, or a DISCARD, it would mean something else. Their Sync has been sent, so the answer comes.
    */
   #mustWait(what: number, buffer: Buffer, at: number, end: number): boolean {
     const { queue } = this.#session.server!;
     if (!queue.unsure || queue.copyIn || this.#session.home.maxPrepared === 0) return false;
-    if (!mayNameOne(what, buffer, at, end)) return false;
+    if (!mayNameOne(this.#session, what, buffer, at, end)) return false;
     this.#waitWith(this.#kept(buffer, at, end));
     this.#held = true;
     return true;
@@ -343,6 +345,7 @@ export class Intake {
     const server = this.#session.server!;
     this.#session.exchangeBegins(server);
     if (what === Front.CopyData) server.queue.dataSent();
+    else if (what === Front.Parse) this.#session.statements.unnamedSent(this.#session.registry.statements);
     const owed = OWED[what]!;
     if (owed !== Reply.None) server.queue.sent(owed);
   }
@@ -361,13 +364,11 @@ export class Intake {
   }
 
   #refuseMessage(type: number, size: number): void {
-    if (size < HEADER_BYTES || size > this.#session.registry.maxPacketSize)
-      this.#session.disconnect(
-        `invalid message length ${size - 1} in a message of type 0x${type.toString(16)}`,
-        '08P01',
-      );
-    else this.#session.disconnect(`invalid frontend message type ${type}`, '08P01');
+    const isLength = size < HEADER_BYTES || size > this.#session.registry.maxPacketSize;
+    const length = `length ${size - 1} in a message of type 0x${type.toString(16)}`;
+    this.#session.disconnect(isLength ? `invalid message ${length}` : `invalid frontend message type ${type}`, '08P01');
   }
+
   /** The client has its server: what waited goes on. */
   proceed(): void {
     const backlog = this.#backlog;

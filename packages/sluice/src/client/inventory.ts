@@ -40,6 +40,24 @@ const KINDS: Readonly<Record<string, Finding['kind']>> = {
 /** Values come as UTF-8 in hexadecimal, whatever client_encoding is. */
 const hex = (expression: string) => `pg_catalog.encode(pg_catalog.convert_to(${expression}, 'UTF8'), 'hex')`;
 
+/** What stands in schemas: catalogue, and the prefix of its columns. */
+const CATALOGS = [
+  ['class', 'rel'],
+  ['proc', 'pro'],
+  ['type', 'typ'],
+  ['collation', 'coll'],
+  ['operator', 'opr'],
+  ['opclass', 'opc'],
+  ['opfamily', 'opf'],
+  ['conversion', 'con'],
+  ['ts_config', 'cfg'],
+  ['ts_dict', 'dict'],
+] as const;
+
+function inTemporarySchema([catalog, prefix]: readonly [string, string]): string {
+  return ` UNION ALL SELECT 't', ${hex(`${prefix}name::text`)}, NULL, NULL FROM pg_catalog.pg_${catalog} WHERE pg_catalog.pg_my_temp_schema() <> 0 AND ${prefix}namespace = pg_catalog.pg_my_temp_schema()`;
+}
+
 const PARTS: readonly [number, string][] = [
   [
     Keeps.Prepared,
@@ -47,7 +65,7 @@ const PARTS: readonly [number, string][] = [
   ],
   [
     Keeps.Temporary,
-    `SELECT * FROM (SELECT 't', ${hex('relname::text')}, NULL::text, NULL::text FROM pg_catalog.pg_class WHERE pg_catalog.pg_my_temp_schema() <> 0 AND relnamespace = pg_catalog.pg_my_temp_schema() UNION ALL SELECT 't', ${hex('proname::text')}, NULL, NULL FROM pg_catalog.pg_proc WHERE pg_catalog.pg_my_temp_schema() <> 0 AND pronamespace = pg_catalog.pg_my_temp_schema() UNION ALL SELECT 't', ${hex('typname::text')}, NULL, NULL FROM pg_catalog.pg_type WHERE pg_catalog.pg_my_temp_schema() <> 0 AND typnamespace = pg_catalog.pg_my_temp_schema() LIMIT 1) AS temporary`,
+    `SELECT * FROM (SELECT 't', NULL, NULL::text, NULL::text WHERE false ${CATALOGS.map(inTemporarySchema).join('')} LIMIT 1) AS temporary`,
   ],
   [
     Keeps.Cursor,

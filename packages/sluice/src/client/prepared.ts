@@ -5,8 +5,9 @@
  * Behaviour after PgBouncer's max_prepared_statements and PostgreSQL's "Extended Query" message flow.
  */
 import { Action, Front, HEADER_BYTES, lengthAt, parse as parseText, Reply } from '@sluice/wire';
+import { readingOf } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
-import type { Statement } from '../server/statements.ts';
+import { type Statement, textOf } from '../server/statements.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
 import {
@@ -20,6 +21,11 @@ import {
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
 const NAME_BYTES = 65_536;
+
+/** A longer unnamed statement is not kept for a later exchange. */
+const UNNAMED_BYTES = 65_536;
+/** Describe of the unnamed statement: header, 'S', NUL. */
+const DESCRIBE_UNNAMED_BYTES = HEADER_BYTES + 2;
 
 /** What became of a message. One object, reused: read it before the next call. */
 export interface Interception {
@@ -41,16 +47,32 @@ function result(kind: Interception['kind'], pieces: Uint8Array[] = [], restAt = 
   return RESULT;
 }
 
-/** Does the Parse, Bind, Describe or Close at `at` perhaps name a statement? A glance at its first bytes tells most apart. */
-export function mayNameOne(what: number, buffer: Buffer, at: number, end: number): boolean {
+/**
+ * Does the Parse, Bind, Describe or Close at `at` perhaps name a statement that is ours to look after? A glance at its first bytes
+ * tells most apart.
+ */
+export function mayNameOne({ statements }: Session, what: number, buffer: Buffer, at: number, end: number): boolean {
   const first = at + HEADER_BYTES;
   if (end <= first + 1) return true;
-  if (what === Front.Parse) return buffer[first] !== 0;
+  if (what === Front.Parse) return buffer[first] !== 0 || !isBoundAtOnce(buffer, at, end);
   if (what === Front.Bind) {
     const portalEnd = buffer[first] === 0 ? first : buffer.indexOf(0, first);
-    return portalEnd < 0 || portalEnd + 1 >= end || buffer[portalEnd + 1] !== 0;
+    return portalEnd < 0 || portalEnd + 1 >= end || buffer[portalEnd + 1] !== 0 || !statements.unnamedThere;
   }
   return buffer[first] === 0x53;
+}
+
+/**
+ * Is the unnamed statement of the Parse at `at` bound in the same piece, as nearly everybody does it? Such a one is not kept: who
+ * binds it again when the server has changed is told by PostgreSQL that it does not exist.
+ */
+function isBoundAtOnce(buffer: Buffer, at: number, end: number): boolean {
+  let next = at + lengthAt(buffer, at) + 1;
+  if (next + DESCRIBE_UNNAMED_BYTES < end && buffer[next] === 0x44 && buffer[next + HEADER_BYTES + 1] === 0)
+    next += DESCRIBE_UNNAMED_BYTES;
+  if (next + HEADER_BYTES >= end || buffer[next] !== 0x42) return false;
+  const portalEnd = buffer.indexOf(0, next + HEADER_BYTES);
+  return portalEnd >= 0 && portalEnd + 1 < end && buffer[portalEnd + 1] === 0;
 }
 
 /** Looks at the extended-protocol message at `at`, of which the bytes up to `end` (its own end at most) are here. */
@@ -60,13 +82,14 @@ export function intercept(session: Session, server: Server, buffer: Buffer, at: 
   const whole = end - at >= size;
   if (what === 0x50) {
     // Parse with an empty name begins with NUL right after the header.
-    if (end - at > HEADER_BYTES && buffer[at + HEADER_BYTES] === 0) return result('pass');
+    const isUnnamed = end - at > HEADER_BYTES && buffer[at + HEADER_BYTES] === 0;
+    if (isUnnamed && size > UNNAMED_BYTES) return result('pass');
     return whole ? parse(session, server, buffer, at, size) : result('more', [], -1, size);
   }
   if (what === 0x42) return bind(session, server, buffer, at, end, size);
   if (what === 0x44 || what === 0x43) {
     if (!whole) return result('more', [], -1, size);
-    if (buffer[at + HEADER_BYTES] !== 0x53 || buffer[at + HEADER_BYTES + 1] === 0) return result('pass');
+    if (buffer[at + HEADER_BYTES] !== 0x53) return result('pass');
     return what === 0x44 ? describe(session, server, buffer, at, size) : close(session, server, buffer, at, size);
   }
   return result('pass');
@@ -78,13 +101,18 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   const name = buffer.toString('latin1', at + HEADER_BYTES, nameEnd);
   const { statements: store } = session.registry;
   session.home.traffic.clientParses++;
-  const statement = store.take(buffer.subarray(nameEnd + 1, at + size), session.parameters);
+  const tail = buffer.subarray(nameEnd + 1, at + size);
+  const statement = store.take(tail, reading(session, tail));
   if (statement === null) return noRoom(session, server);
   if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
     const text = statement.key.slice(0, statement.key.indexOf('\0'));
     statement.suspicion = session.registry.classifier.suspicionOf(text);
   }
   const pieces: Uint8Array[] = [];
+  if (name === '') {
+    session.statements.unnamedThere = false;
+    session.statements.dropUnnamed(store);
+  }
   if (session.statements.get(name) !== undefined) {
     session.registry.warn(session, `prepared statement '${name}' was already prepared`);
     // PostgreSQL refuses to prepare a name twice: a second Parse of the server's name brings that very error.
@@ -120,9 +148,10 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
     if (have >= size || have > 2 * NAME_BYTES) return result('pass');
     return result('more', [], -1, Math.min(size, Math.max(64, have * 2)));
   }
-  if (nameEnd === portalEnd + 1) return result('pass');
+  const name = buffer.toString('latin1', portalEnd + 1, nameEnd);
+  const statement = named(session, server, name);
+  if (statement === undefined && name === '') return unnamed(session, server, Reply.Bind);
   session.home.traffic.binds++;
-  const statement = session.statements.get(buffer.toString('latin1', portalEnd + 1, nameEnd));
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
   if (statement.forgets) server.queue.changesBooks();
@@ -135,7 +164,9 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
 
 function describe(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const nameAt = at + HEADER_BYTES + 1;
-  const statement = session.statements.get(buffer.toString('latin1', nameAt, at + size - 1));
+  const name = buffer.toString('latin1', nameAt, at + size - 1);
+  const statement = named(session, server, name);
+  if (statement === undefined && name === '') return unnamed(session, server, Reply.Describe);
   if (statement === undefined) return unknown(server, Reply.Describe, buffer, at, nameAt, at + size - 1, size);
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
@@ -148,9 +179,18 @@ function describe(session: Session, server: Server, buffer: Buffer, at: number, 
 function close(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const name = buffer.toString('latin1', at + HEADER_BYTES + 1, at + size - 1);
   const statement = session.statements.get(name);
+  if (statement === undefined && name === '') return result('pass');
   const effect = statement === undefined ? null : new ClosedEffect(session, name, statement);
   if (server.queue.sent(Reply.Close, Action.Answer, effect)) effect?.apply();
   return result('done');
+}
+
+/** The client's unnamed statement is on this server or nowhere: whosever is there is removed, and PostgreSQL says so. */
+function unnamed({ statements }: Session, { queue }: Server, kind: Reply): Interception {
+  if (statements.unnamedThere) return result('pass');
+  queue.sent(Reply.Close, Action.Skip);
+  queue.sent(kind);
+  return result('done', [closeMessage('')], 0);
 }
 
 /** A name that the client never prepared: it goes to the server, whose error is the right one. */
@@ -167,6 +207,29 @@ function unknown(
   if (!name.startsWith('PGBOUNCER_')) return result('pass');
   server.queue.sent(kind);
   return result('done', [renamed(buffer, at, nameAt, nameEnd, size, `${name} `)], nameEnd - at);
+}
+
+/** What this client's text is read by; null: nobody can tell. */
+function reading({ follow, parameters, settings }: Session, tail: Uint8Array): string | null {
+  return follow?.readsOtherwise(parameters) ? null : readingOf(textOf(tail), parameters, settings);
+}
+
+/**
+ * The statement that a client has by this name. One that must be prepared on this server is prepared as the client's settings are
+ * now: it is another statement then than what others have read by others. (But not while the name may yet be taken back.)
+ */
+function named(session: Session, server: Server, name: string): Statement | undefined {
+  const statement = session.statements.get(name);
+  if (statement === undefined || server.statements.has(statement) || server.queue.changing) return statement;
+  const now = reading(session, statement.tail);
+  if (now !== null && now === statement.reading) return statement;
+  const { statements: store } = session.registry;
+  const other = store.take(statement.tail, now);
+  if (other === null) return statement;
+  other.suspicion = statement.suspicion;
+  session.statements.set(name, other);
+  store.drop(statement);
+  return other;
 }
 
 /** Makes sure that the server knows the statement by the time that it reads what follows. */

@@ -42,7 +42,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   settings: SessionSettings;
   /** What it asked for at login, in startup parameters, reported ones included. */
   readonly base: SessionSettings;
-  #follow: Follow | null = null;
+  follow: Follow | null = null;
   #refusals: Refusals | null = null;
   /** Servers in a row that did not take its settings in time. */
   #attempts = 0;
@@ -81,14 +81,12 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   get pins(): readonly Pin[] {
-    return this.#follow?.pins ?? NO_PINS;
+    return this.follow?.pins ?? NO_PINS;
   }
 
   get isOver(): boolean {
     return this.state === SessionState.Closed;
   }
-
-  // The client's side.
 
   onData(buffer: Buffer, start: number, end: number): void {
     this.requestedAt = this.clock.update();
@@ -147,8 +145,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   suspect(suspicion: Suspicion, text: string): void {
-    this.#follow ??= new Follow(this.base, this.registry.classifier);
-    this.#follow.note(suspicion, text, this.server!);
+    this.follow ??= new Follow(this.base, this.registry.classifier);
+    this.follow.note(suspicion, text, this.server!);
   }
 
   refuseNext(refusal: RefusedText): string {
@@ -270,6 +268,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   errorRelayed(fields: ErrorFields | null): boolean {
     if (fields !== null && (fields.severity === 'FATAL' || fields.severity === 'PANIC')) this.#fatalRelayed = true;
+    this.statements.unnamedThere = false;
     const instead = this.#refusals?.insteadOf(fields) ?? null;
     if (instead !== null) TO_CLIENT.add(this.conn, instead, 0, instead.length);
     return instead === null;
@@ -285,7 +284,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   discarded(what: 'statements' | 'everything'): void {
     this.statements.clear(this.registry.statements);
-    if (what === 'everything') this.#follow?.discarded();
+    if (what === 'everything') this.follow?.discarded();
   }
 
   serverScanned(server: Server): void {
@@ -301,12 +300,12 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       return;
     }
     this.#refusals = null;
-    if (this.#follow?.mustGo(this.home.keeping)) {
+    if (this.follow?.mustGo(this.home.keeping)) {
       // Where nothing may be left of a transaction, or nobody looks any more, whatever there is is thrown away.
-      this.#follow = null;
+      this.follow = null;
       server.discardOwed = true;
       this.#unlink('reset');
-    } else if (this.#follow?.suspects) this.#takeInventory(server);
+    } else if (this.follow?.suspects) this.#takeInventory(server);
     else if (this.pins.length === 0) this.#unlink('clean');
   }
 
@@ -327,7 +326,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       if (this.pins.length === 0) this.#unlink('clean');
       this.intake.proceed();
     };
-    this.#follow!.ask(this, server, this.clock.now, done);
+    this.follow!.ask(this, server, this.clock.now, done);
   }
 
   serverDrained(): void {
@@ -349,9 +348,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.server = null;
     server.holder = null;
     this.state = SessionState.Idle;
-    this.queryAt = 0;
-    this.transactionAt = 0;
-    this.idleInTransactionAt = 0;
+    this.queryAt = this.transactionAt = this.idleInTransactionAt = 0;
+    this.statements.unnamedThere = false;
+    this.follow?.transactionEnded();
     this.intake.resume(); // it may have waited for this server to take more
     server.resumeReading();
     this.#release(server, this.generation, as);
@@ -376,9 +375,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     else this.conn.destroy();
     if (was === SessionState.Waiting) this.home.pool.cancel(this.waiter);
     const { server } = this;
-    if (this.#follow?.leavesBehind && server !== null) server.discardOwed = true;
+    if (this.follow?.leavesBehind && server !== null) server.discardOwed = true;
     // A server that is being asked what is there goes back when it has answered.
-    if (server !== null && this.#follow?.asking) this.server = null;
+    if (server !== null && this.follow?.asking) this.server = null;
     else if (server !== null) {
       const fit = was === SessionState.Linked && server.settled && server.closedBecause === null;
       if (fit) {

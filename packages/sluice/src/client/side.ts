@@ -2,9 +2,10 @@
 import type { Parameters } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import type { Server } from '../server/server.ts';
+import type { SessionSettings } from '../server/session-settings.ts';
 import type { Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
-import type { Pin } from './follow.ts';
+import type { Follow, Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
 import type { StatementNames } from './statement-names.ts';
 
@@ -62,6 +63,9 @@ export interface Session {
   /** Since when the session waits for a server; meaningful in state Waiting. */
   readonly waitingSince: number;
   readonly isOver: boolean;
+  /** What it leaves behind in its session; null: it never gave reason to look. */
+  readonly follow: Follow | null;
+  readonly settings: SessionSettings;
   /** What pins the present server to it; empty: nothing. */
   readonly pins: readonly Pin[];
   /** A statement that may leave something behind in the session goes to its server. */

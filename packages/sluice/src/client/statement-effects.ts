@@ -5,6 +5,7 @@
 import type { Effect } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
 import type { Statement, StatementStore } from '../server/statements.ts';
+import { isReadBy } from '../sql/read-by.ts';
 import type { Session } from './side.ts';
 
 /** The client has a name. Holds the reference that `take` gave. */
@@ -130,6 +131,10 @@ export class ParsedEffect implements Effect {
   again(): void {
     this.apply();
   }
+
+  settingChanged(name: string): void {
+    if (isReadBy(name.toLowerCase())) this.#server.statements.setApart(this.#statement);
+  }
 }
 
 /** The server was told to forget a statement. */
@@ -194,5 +199,9 @@ export class PairEffect implements Effect {
   again(): void {
     this.#first.again();
     this.#second.again();
+  }
+
+  settingChanged(name: string): void {
+    this.#second.settingChanged(name);
   }
 }

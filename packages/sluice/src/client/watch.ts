@@ -19,6 +19,9 @@ import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
 import type { RefusedText, Session } from './side.ts';
 
+/** What pins a server that has such a statement, where max_prepared_statements is 0. */
+const AT_ANY_TIME = 'a prepared statement that changes the session';
+
 const QUERY = 0x51;
 const FUNCTION_CALL = 0x46;
 
@@ -91,8 +94,9 @@ export function watch(
     }
     if (suspicion.keeps !== KEEPS_ALL && !suspicion.executes) return 'pass';
   }
-  // A named statement is noted when it is bound.
-  if (isQuery || nameEnd === at + HEADER_BYTES || session.home.maxPrepared === 0) session.suspect(suspicion, text);
+  // A named statement is noted when it is bound, or where nobody looks at that: it may be run at any time.
+  if (isQuery || nameEnd === at + HEADER_BYTES) session.suspect(suspicion, text);
+  else if (session.home.maxPrepared === 0) session.suspect({ ...suspicion, unknowable: AT_ANY_TIME }, text);
   return 'pass';
 }
 

@@ -7,7 +7,9 @@ import { ClientSession } from '../client/session.ts';
 import { DISCARD } from '../net/conn.ts';
 import { FastConn } from '../net/fast-conn.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
+import { readingOf } from '../server/readings.ts';
 import { Server } from '../server/server.ts';
+import { textOf } from '../server/statements.ts';
 import {
   type ClientParcel,
   fromBase64,
@@ -47,7 +49,8 @@ export function clientArrives(pooler: Pooler, parcel: ClientParcel, fd: number):
   session.connectedAt = clock.update() - parcel.connectedMs;
   session.requestedAt = clock.now - parcel.requestedMs;
   for (const [name, tail] of parcel.statements) {
-    const statement = context.statements.take(fromBase64(tail), parameters);
+    const bytes = fromBase64(tail);
+    const statement = context.statements.take(bytes, readingOf(textOf(bytes), parameters, settings));
     if (statement !== null) session.statements.set(name, statement);
   }
   pooler.clientEnters(database.name, parcel.user);

@@ -21,7 +21,7 @@ import {
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
-import { knowsOtherStatements, rejectedPlan, ServerStatements, type StatementStore } from './statements.ts';
+import { changedBy, knowsOtherStatements, rejectedPlan, ServerStatements, type StatementStore } from './statements.ts';
 
 /** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
 const COLLECT_BYTES = 1_048_576;
@@ -106,10 +106,7 @@ export class Server implements ConnHandler {
     this.conn.write(message, 0, message.length);
   }
 
-  /**
-   * Closes the connection: with Terminate where the server is listening, at once where replies are still owed (it would
-   * have to send them all first). The holder and the watcher hear of it when it is closed.
-   */
+  /** Closes the connection: with Terminate where the server listens, at once where it owes replies. Holder and watcher hear of it then. */
   close(reason: string): void {
     if (this.closedBecause !== null) return;
     this.closedBecause = reason;
@@ -306,7 +303,8 @@ export class Server implements ConnHandler {
         return passing;
       case Back.Executed:
         queue.completed();
-        if (buffer[at] === 0x43 && buffer[at + HEADER_BYTES] === 0x44 && size > 0) this.#discarded(buffer, at, size);
+        if (buffer[at] === 0x43 && (buffer[at + HEADER_BYTES]! & ~5) === 0x40 && size > 0)
+          this.#changed(buffer, at, size);
         return passing;
       case Back.Ready:
         return this.#ready(buffer[at + HEADER_BYTES]!, passing);
@@ -331,14 +329,14 @@ export class Server implements ConnHandler {
     }
   }
 
-  /** A command that begins with D was completed: did it throw the prepared statements away? */
-  #discarded(buffer: Buffer, at: number, size: number): void {
-    const tag = buffer.toString('latin1', at + HEADER_BYTES, at + size - 1);
-    if (tag !== 'DISCARD ALL' && tag !== 'DEALLOCATE ALL') return;
-    const everything = tag === 'DISCARD ALL';
+  /** A command that begins with A or D (or @ or E) was completed: did it throw the prepared statements away? */
+  #changed(buffer: Buffer, at: number, size: number): void {
+    const what = changedBy(buffer.toString('latin1', at + HEADER_BYTES, at + size - 1));
+    if (what === 'schema') this.statements.schemaChanged();
+    if (what === 'schema' || what === null) return;
     this.statements.clear();
-    this.settings = everything ? AS_AT_LOGIN : new SessionSettings(this.settings.values);
-    this.holder?.discarded(everything ? 'everything' : 'statements');
+    this.settings = what === 'everything' ? AS_AT_LOGIN : new SessionSettings(this.settings.values);
+    this.holder?.discarded(what);
     this.queue.changeAgain();
   }
 
@@ -394,6 +392,7 @@ export class Server implements ConnHandler {
     const index = this.parameters.names.indexOf(name);
     if (index < 0) return passing;
     this.parameters = this.parameters.with(index, value);
+    this.queue.settingChanged(name);
     if (passing) this.holder!.parameterChanged(index, value);
     return passing;
   }

@@ -4,7 +4,7 @@
  * max_prepared_statements). Knows no sockets.
  */
 
-import type { Effect, ErrorFields, Parameters } from '@sluice/wire';
+import type { Effect, ErrorFields } from '@sluice/wire';
 import type { Suspicion } from '../sql/suspicion.ts';
 
 /** A statement's text and parameter types, as Parse carries them, under the name that servers know it by. */
@@ -14,6 +14,8 @@ export class Statement {
   /** Parse's body after the name: query, NUL, parameter types. */
   readonly tail: Uint8Array;
   readonly serverName: string;
+  /** What the text was read by; null: nobody else reads it so. */
+  readonly reading: string | null;
   /** It is DEALLOCATE or DISCARD. */
   readonly forgets: boolean;
   /** What it may leave behind in the session; undefined: nobody has looked. */
@@ -25,10 +27,11 @@ export class Statement {
   /** Stands in the reply queue with each message that uses it. */
   readonly use: StatementUse;
 
-  constructor(id: number, key: string, tail: Uint8Array) {
+  constructor(id: number, key: string, tail: Uint8Array, reading: string | null) {
     this.id = id;
     this.key = key;
     this.tail = tail;
+    this.reading = reading;
     this.serverName = `PGBOUNCER_${id}`;
     this.forgets = forgetsStatements(key);
     this.use = new StatementUse(this);
@@ -67,6 +70,13 @@ export function mayForgetStatements(text: string): boolean {
   return forgetsStatements(text) || UNDECIDED.test(text);
 }
 
+/** What a completed command, by its tag, changes for prepared statements; null: nothing. */
+export function changedBy(tag: string): 'everything' | 'statements' | 'schema' | null {
+  if (tag === 'DISCARD ALL') return 'everything';
+  if (tag === 'DEALLOCATE ALL') return 'statements';
+  return tag.startsWith('ALTER ') ? 'schema' : null;
+}
+
 /** "cached plan must not change result type", in whichever language. */
 const PLAN_REJECTED = 'RevalidateCachedQuery';
 
@@ -83,19 +93,9 @@ export function knowsOtherStatements(error: ErrorFields | null): boolean {
   return (error?.code === '26000' || error?.code === '42P05') && error.message.includes('PGBOUNCER_');
 }
 
-/** PostgreSQL reads constants when it prepares a statement: the same text is another one under another DateStyle. */
-const READ_BY = ['client_encoding', 'DateStyle', 'TimeZone', 'IntervalStyle', 'standard_conforming_strings'];
-const HAS_LITERALS = /'|\$\D|[\x80-\xff]/;
-const READINGS = new WeakMap<Parameters, string>();
-
-/** What a text with constants is read by, as a part of its key. */
-function readingOf(parameters: Parameters): string {
-  let reading = READINGS.get(parameters);
-  if (reading === undefined) {
-    reading = `\0${READ_BY.map((name) => parameters.get(name) ?? '').join('\0')}`;
-    READINGS.set(parameters, reading);
-  }
-  return reading;
+/** The bytes of a statement's tail as characters: what it is known by, with its reading. */
+export function textOf(tail: Uint8Array): string {
+  return Buffer.from(tail.buffer, tail.byteOffset, tail.length).toString('latin1');
 }
 
 /** All statements of the process, by text. */
@@ -104,6 +104,8 @@ export class StatementStore {
   maxBytes: number;
   /** Bytes of text held. */
   bytes = 0;
+  /** How often an ALTER went by: who prepares a text after one is to have the types that columns have now. */
+  alterations = 0;
   readonly #byKey = new Map<string, Statement>();
   /** Those that no client has a name for, the longest unused first: their texts go when room is needed. */
   readonly #unnamed = new Set<Statement>();
@@ -118,21 +120,26 @@ export class StatementStore {
   }
 
   /**
-   * The statement with this tail, as it is read under these parameters, with one more name. The bytes are copied when it is new.
-   * Null: the texts that clients have names for leave no room for it.
+   * The statement with this tail and this reading, with one more name. The bytes are copied when it is new. Null: the texts that
+   * clients have names for leave no room for it.
    */
-  take(tail: Uint8Array, parameters: Parameters): Statement | null {
-    let key = Buffer.from(tail.buffer, tail.byteOffset, tail.length).toString('latin1');
-    if (HAS_LITERALS.test(key)) key += readingOf(parameters);
-    let statement = this.#byKey.get(key);
+  take(tail: Uint8Array, reading: string | null): Statement | null {
+    // The length, so that nobody can make up bytes that end like a reading. Without one it is a statement by itself.
+    const key = `${textOf(tail)}${reading ?? `\0${this.#ids}`}\0${this.alterations}\0${tail.length}`;
+    let statement = reading === null ? undefined : this.#byKey.get(key);
     if (statement === undefined) {
       if (!this.#makeRoom(tail.length)) return null;
-      statement = new Statement(++this.#ids, key, Uint8Array.from(tail));
+      statement = new Statement(++this.#ids, key, Uint8Array.from(tail), reading);
       this.#byKey.set(key, statement);
       this.bytes += tail.length;
     }
     this.retain(statement);
     return statement;
+  }
+
+  /** It was not read as was thought: nobody else gets it. */
+  setApart(statement: Statement): void {
+    this.#forget(statement);
   }
 
   /** One name more for a statement that somebody has. */
@@ -229,6 +236,16 @@ export class ServerStatements {
   /** The one to give up first, or null. */
   get oldest(): Statement | null {
     return this.#known.values().next().value ?? null;
+  }
+
+  /** Somebody reads it by other settings than was thought when it was prepared here. */
+  setApart(statement: Statement): void {
+    this.#store.setApart(statement);
+  }
+
+  /** The server has changed a table, a type or the like. */
+  schemaChanged(): void {
+    this.#store.alterations++;
   }
 
   /** The server forgot everything (DISCARD ALL, DEALLOCATE ALL, a closed connection). */

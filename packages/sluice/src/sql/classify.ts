@@ -2,6 +2,7 @@
  * Reads a parse tree of PostgreSQL's own parser for what the text may leave behind in the session. Pure: tree in, suspicion
  * out. A function's body is not looked into, but for DO, which is taken for anything.
  */
+import { isReadBy } from './read-by.ts';
 import { ALL_NAMES, ANYTHING, anythingIn, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
 
 type Node = { readonly [key: string]: unknown };
@@ -43,6 +44,7 @@ const INSTEAD = {
 
 const NOTHING: Suspicion = {
   names: new Set(),
+  locals: new Set(),
   resets: new Set(),
   anySetting: false,
   keeps: 0,
@@ -120,6 +122,7 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   FuncCall: call,
   // `CREATE TABLE pg_temp.x` and the like: whatever the statement, it names a temporary object.
   relation: named,
+  UpdateStmt: update,
   rel: named,
   view: named,
   sequence: named,
@@ -132,6 +135,12 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   CreateEnumStmt: ({ typeName }) => inTemporarySchema(typeName),
   CreateDomainStmt: ({ domainname }) => inTemporarySchema(domainname),
   CompositeTypeStmt: ({ typevar }) => inTemporarySchema(typevar),
+  CreateRangeStmt: ({ typeName }) => inTemporarySchema(typeName),
+  // Aggregates, operators, types, collations and what belongs to text search.
+  DefineStmt: ({ defnames }) => inTemporarySchema(defnames),
+  CreateConversionStmt: ({ conversion_name: name }) => inTemporarySchema(name),
+  CreateOpClassStmt: ({ opclassname }) => inTemporarySchema(opclassname),
+  CreateOpFamilyStmt: ({ opfamilyname }) => inTemporarySchema(opfamilyname),
   DropStmt: () => suspicion({ keeps: Keeps.Temporary }),
   DiscardStmt: ({ target }) =>
     target === 'DISCARD_ALL'
@@ -158,7 +167,8 @@ function keeping(keeps: number, what: string, instead: keyof typeof INSTEAD): Su
 
 function variable(node: Node): Suspicion | null {
   const name = String(node.name ?? '').toLowerCase();
-  if (node.is_local === true) return name === 'search_path' && mayBeginWithTemp(node.args) ? temporaries() : null;
+  if (node.is_local === true)
+    return name === 'search_path' && mayBeginWithTemp(node.args) ? temporaries() : locally(name);
   switch (node.kind) {
     case 'VAR_RESET_ALL':
       return suspicion({ anySetting: true, resets: new Set([ALL_NAMES]) });
@@ -186,6 +196,11 @@ function mayBeginWithTemp(args: unknown): boolean {
 
 const temporaries = () => keeping(Keeps.Temporary, 'a search_path with pg_temp', 'temporary');
 
+/** For the time of the transaction. */
+function locally(name: string): Suspicion | null {
+  return isReadBy(name) ? suspicion({ locals: new Set([name]) }) : null;
+}
+
 /** `what` null: nothing is left that was not there before. */
 function settings(names: readonly string[], what: string | null): Suspicion | null {
   const kept = names.filter((name) => !OF_THE_TRANSACTION.test(name) && !ALWAYS_FOLLOWED.has(name));
@@ -202,12 +217,20 @@ function call(node: Node): Suspicion | null {
 
 function setConfig([nameNode, valueNode = {}, localNode]: readonly Node[]): Suspicion | null {
   const temporary = constantOf(nameNode)?.sval?.toLowerCase() === 'search_path' && mayBeginWithTemp([valueNode]);
-  if (constantOf(localNode)?.boolval === true) return temporary ? temporaries() : null;
-  if (temporary) return searchPath([valueNode]);
   const name = constantOf(nameNode)?.sval;
+  if (constantOf(localNode)?.boolval === true)
+    return temporary ? temporaries() : locally(name?.toLowerCase() ?? 'search_path');
+  if (temporary) return searchPath([valueNode]);
   if (name !== undefined) return settings([name.toLowerCase()], `set_config('${name}')`);
   const what = 'set_config() with a computed name';
   return suspicion({ anySetting: true, unknowable: what, refusal: refusal(what, 'setting') });
+}
+
+/** PostgreSQL's manual: "Updating this view is the equivalent of executing SET". */
+function update({ relation }: Node): Suspicion | null {
+  const { relname, schemaname } = relation as Node;
+  if (relname !== 'pg_settings' || (schemaname ?? 'pg_catalog') !== 'pg_catalog') return null;
+  return suspicion({ anySetting: true, refusal: refusal('UPDATE pg_settings', 'setting') });
 }
 
 function named(node: Node): Suspicion | null {

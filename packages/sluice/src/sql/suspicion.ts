@@ -28,7 +28,9 @@ export interface StateRefusal {
 export interface Suspicion {
   /** Names of settings, in lower case, that may have another value for the session. */
   readonly names: ReadonlySet<string>;
-  /** Those of them, and of the reported ones, that it gives back their first value (RESET, SET TO DEFAULT); ALL_NAMES: of all. */
+  /** Names of settings that have another value until the transaction ends (SET LOCAL), of those by which texts are read. */
+  readonly locals: ReadonlySet<string>;
+  /** Those of `names`, and of the reported ones, that it gives back their first value (RESET, SET TO DEFAULT); ALL_NAMES: of all. */
   readonly resets: ReadonlySet<string>;
   /** Any setting may have changed. */
   readonly anySetting: boolean;
@@ -49,6 +51,7 @@ export const ALL_NAMES = '*';
 /** Of a text that nobody could read: anything. */
 export const ANYTHING: Suspicion = {
   names: NO_NAMES,
+  locals: NO_NAMES,
   resets: NO_NAMES,
   anySetting: true,
   keeps: KEEPS_ALL,
@@ -86,6 +89,7 @@ function namesIn(text: string, pattern: RegExp): Set<string> {
 /** Of PREPARE and DEALLOCATE where nothing else is followed. */
 export const STATEMENTS: Suspicion = {
   names: NO_NAMES,
+  locals: NO_NAMES,
   resets: NO_NAMES,
   anySetting: false,
   keeps: Keeps.Prepared,
@@ -99,6 +103,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
   if (a === null || a === b) return b;
   return {
     names: new Set([...a.names, ...b.names]),
+    locals: new Set([...a.locals, ...b.locals]),
     resets: new Set([...a.resets, ...b.resets]),
     anySetting: a.anySetting || b.anySetting,
     keeps: a.keeps | b.keeps,
@@ -115,7 +120,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
-  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|load)\b|\bexecute\b|u&"|set_config|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
+  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|load)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
 
 /** Is the text worth the parser's time? */
 export function looksSuspicious(text: string): boolean {

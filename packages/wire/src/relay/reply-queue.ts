@@ -56,6 +56,8 @@ export interface Effect {
   revert(): void;
   /** The books were emptied by something sent before it (DISCARD): what of it still holds is written down again. */
   again?(): void;
+  /** A setting has changed while the reply was still to come, maybe before the server came to what the reply is about. */
+  settingChanged?(name: string): void;
 }
 
 export class ReplyQueue {
@@ -93,6 +95,11 @@ export class ReplyQueue {
     return this.#unsure > 0;
   }
 
+  /** Books were changed by messages of which nobody knows yet what became of them. */
+  get changing(): boolean {
+    return this.#changing || this.#unsure > 0;
+  }
+
   /** The group that is being sent changes books in a way that shows when it is answered. */
   changesBooks(): void {
     this.#changing = true;
@@ -115,8 +122,19 @@ export class ReplyQueue {
 
   /** The books were emptied by what the oldest reply owed is about, or what was before it. */
   changeAgain(): void {
-    if (this.#effects === null) return;
-    for (let i = 0; i < this.length; i++) this.#effects[(this.#at + i) & (this.#ring.length - 1)]?.again?.();
+    this.#tellAll((effect) => effect.again?.());
+  }
+
+  /** The server reports a setting's new value. */
+  settingChanged(name: string): void {
+    this.#tellAll((effect) => effect.settingChanged?.(name));
+  }
+
+  #tellAll(tell: (effect: Effect) => void): void {
+    for (let i = 0; i < this.length && this.#effects !== null; i++) {
+      const effect = this.#effects[(this.#at + i) & (this.#ring.length - 1)];
+      if (effect) tell(effect);
+    }
   }
 
   /** The oldest reply owed is not for the client after all. */

@@ -1,0 +1,37 @@
+/**
+ * By which settings PostgreSQL reads a statement when it prepares it: names by the search_path and the role, constants by
+ * DateStyle and its kin. Names only, in lower case.
+ */
+
+/** The role has a part where search_path says "$user". */
+export const BY_IDENTITY = ['role', 'session_authorization'] as const;
+export const BY_ALL = ['search_path', 'transform_null_equals'] as const;
+export const BY_CONSTANTS = [
+  'client_encoding',
+  'datestyle',
+  'timezone',
+  'intervalstyle',
+  'standard_conforming_strings',
+  'backslash_quote',
+  'array_nulls',
+  'lc_monetary',
+  'xmloption',
+] as const;
+
+const READ_BY: ReadonlySet<string> = new Set([...BY_IDENTITY, ...BY_ALL, ...BY_CONSTANTS]);
+
+/** Does this setting have a part in how texts are read? */
+export function isReadBy(name: string): boolean {
+  return READ_BY.has(name);
+}
+
+const HAS_CONSTANTS = /'|\$\D|[\x80-\xff]/;
+
+export function hasConstants(text: string): boolean {
+  return HAS_CONSTANTS.test(text);
+}
+
+/** Does a search_path (null: not known) go by the role? */
+export function goesByRole(path: string | null | undefined): boolean {
+  return path === null || path === undefined || path.includes('$user');
+}
