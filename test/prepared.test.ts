@@ -187,6 +187,60 @@ test.each([
   }
 });
 
+describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
+  const atOnce = (sql: string) => [wire.parse('', sql), wire.bind('', ''), wire.execute(''), wire.sync()];
+
+  test.each([
+    ['a simple query', (sql: string) => [wire.query(sql)]],
+    ['the extended protocol', atOnce],
+  ])('DEALLOCATE of a name given by Parse, by %s', async (_, run) => {
+    await begin(`default_pool_size = 2\nserver_round_robin = 1\nsession_state = ${state}`);
+    const [a, b] = [await raw(), await raw()];
+    for (const client of [a, b]) {
+      client.send(wire.parse('s', "select 'shared'"), wire.parse('T "1"', 'select 2'), ...use('s'));
+      expect(textOf(await client.until('Z'))).toBe('shared');
+    }
+    for (const [sql, name] of [
+      ['deallocate S', 's'],
+      ['DEALLOCATE PREPARE "T ""1""";', 'T "1"'],
+    ] as const) {
+      a.send(...run(sql));
+      const answer = await a.until('Z');
+      expect(types(answer)).toMatch(/^(12)?CZ$/);
+      expect(answer.find(({ type }) => type === 'C')!.body.toString()).toBe('DEALLOCATE\0');
+      a.send(...run(sql));
+      expect(errorOf(await a.until('Z')).message).toBe(`prepared statement "${name}" does not exist`);
+      a.send(...use(name));
+      expect(errorOf(await a.until('Z')).message).toBe(`prepared statement "${name}" does not exist`);
+      a.send(wire.parse(name, "select 'again'"), ...use(name));
+      expect(textOf(await a.until('Z'))).toBe('again');
+    }
+    for (let i = 0; i < 4; i++) {
+      b.send(...use('s'));
+      expect(textOf(await b.until('Z'))).toBe('shared');
+    }
+  });
+
+  test('in a failed transaction a Parse is refused, whether the server knows the text or not', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const [a, b] = [await raw(), await raw()];
+    b.send(wire.parse('s', "select 'known'"), ...use('s'));
+    expect(textOf(await b.until('Z'))).toBe('known');
+    a.send(wire.query('begin'), wire.query('select 1/0'));
+    for (let i = 0; i < 2; i++) await a.until('Z');
+    for (const sql of ["select 'known'", "select 'unknown'"]) {
+      a.send(wire.parse('s', sql), wire.sync());
+      expect(errorOf(await a.until('Z')).code).toBe('25P02');
+    }
+    a.send(wire.query('rollback'));
+    await a.until('Z');
+    a.send(...use('s'));
+    expect(errorOf(await a.until('Z')).code).toBe('26000');
+    b.send(...use('s'));
+    expect(textOf(await b.until('Z'))).toBe('known');
+  });
+});
+
 test('node-postgres with named statements, many clients on two servers', async () => {
   await begin('pool_mode = transaction\ndefault_pool_size = 2\nmax_prepared_statements = 3');
   const work = async (k: number) => {

@@ -12,7 +12,7 @@ import { Keeping } from './home.ts';
 import { intercept, mayNameOne } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
-import { mayNameStatement, watch } from './watch.ts';
+import { mayLeaveBehind, watch } from './watch.ts';
 
 /** What may pile up from a client that waits for a server before it is no longer read. */
 const BACKLOG_BYTES = 65_536;
@@ -265,11 +265,8 @@ export class Intake {
   /** Is the message one whose names or text are looked at? */
   #concerns(what: number, buffer: Buffer, at: number, end: number): boolean {
     const { keeping, maxPrepared } = this.#session.home;
-    if (what === Front.Query)
-      return keeping === Keeping.Statements ? mayNameStatement(buffer, at, end) : keeping !== Keeping.Nothing;
-    if (what === Front.Function) return keeping >= Keeping.Follow;
+    if (keeping !== Keeping.Nothing && mayLeaveBehind(keeping, what, buffer, at, end)) return true;
     if (what < Front.Parse || what > Front.Close || what === Front.Execute) return false;
-    if (keeping >= Keeping.Follow && what === Front.Parse) return true;
     return maxPrepared > 0 && mayNameOne(this.#session, what, buffer, at, end);
   }
 

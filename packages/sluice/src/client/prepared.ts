@@ -5,6 +5,7 @@
  * Behaviour after PgBouncer's max_prepared_statements and PostgreSQL's "Extended Query" message flow.
  */
 import { Action, Front, HEADER_BYTES, lengthAt, parse as parseText, Reply } from '@sluice/wire';
+import { Tx } from '../server/holder.ts';
 import { readingOf } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { type Statement, textOf } from '../server/statements.ts';
@@ -123,12 +124,14 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
     return result('done', pieces);
   }
   const effect = new NamedEffect(session, name, statement);
-  if (server.statements.has(statement)) {
+  if (server.statements.has(statement) && server.status !== Tx.Failed) {
     server.statements.touch(statement);
     if (server.queue.sent(Reply.Parse, Action.Answer, effect)) effect.apply();
     else store.drop(statement);
     return result('done');
   }
+  // In a transaction that has failed PostgreSQL is to refuse it, as it does others.
+  if (server.statements.has(statement)) evict(session, server, statement, pieces);
   makeRoom(session, server, statement, pieces);
   const both = new PairEffect(effect, new ParsedEffect(server, statement));
   if (server.queue.sent(Reply.Parse, Action.Forward, both)) {

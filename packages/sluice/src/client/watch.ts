@@ -3,7 +3,18 @@
  * refused (session_state). A refused text is replaced by one that PostgreSQL refuses, so that the error comes in its place in a
  * pipeline and fails the transaction as any error does; the session puts the right words in.
  */
-import { type ErrorFields, errorResponse, HEADER_BYTES, parse, query } from '@sluice/wire';
+import {
+  Action,
+  close,
+  concat,
+  type ErrorFields,
+  errorResponse,
+  Front,
+  HEADER_BYTES,
+  parse,
+  query,
+  Reply,
+} from '@sluice/wire';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { READ_BYTES } from '../sql/classifier.ts';
@@ -18,6 +29,7 @@ import {
 import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
 import type { RefusedText, Session } from './side.ts';
+import { ClosedEffect } from './statement-effects.ts';
 
 /** What pins a server that has such a statement, where max_prepared_statements is 0. */
 const AT_ANY_TIME = 'a prepared statement that changes the session';
@@ -72,7 +84,7 @@ export function watch(
     if (!known) session.suspect(ANYTHING, '(a function call of the protocol)');
     return 'pass';
   }
-  if (keeping === Keeping.Statements) return isQuery ? watchStatements(session, buffer, at, end, size) : 'pass';
+  if (keeping === Keeping.Statements) return watchStatements(session, server, buffer, at, end, size);
   if (size > READ_BYTES) {
     session.suspect(ANYTHING, '(a text too long to be read)');
     return 'pass';
@@ -84,6 +96,8 @@ export function watch(
   const text = buffer.toString('latin1', nameEnd + 1, textEnd);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
+  const instead = isQuery || nameEnd === at + HEADER_BYTES ? deallocated(session, server, text, isQuery) : null;
+  if (instead !== null) return instead;
   if (suspicion.asksLastValue)
     return isQuery || nameEnd === at + HEADER_BYTES ? watchLastValue(session, server, isQuery) : 'pass';
   if (keeping === Keeping.Refuse) {
@@ -119,22 +133,68 @@ function watchLastValue(session: Session, server: Server, isQuery: boolean): Ver
   });
 }
 
-/** Does the Query at `at` perhaps begin with PREPARE, DEALLOCATE or DISCARD? A glance at the first letter tells most apart. */
-export function mayNameStatement(buffer: Buffer, at: number, end: number): boolean {
-  if (end <= at + HEADER_BYTES) return true;
-  const first = buffer[at + HEADER_BYTES]! | 0x20;
+/** Is the Query, Parse or FunctionCall at `at` one to be looked at? */
+export function mayLeaveBehind(keeping: Keeping, what: number, buffer: Buffer, at: number, end: number): boolean {
+  if (keeping >= Keeping.Follow) return what === Front.Query || what === Front.Parse || what === Front.Function;
+  if (what === Front.Query) return mayNameStatement(buffer, at + HEADER_BYTES, end);
+  return what === Front.Parse && isUnnamed(buffer, at, end) && mayNameStatement(buffer, at + HEADER_BYTES + 1, end);
+}
+
+function isUnnamed(buffer: Buffer, at: number, end: number): boolean {
+  return end > at + HEADER_BYTES && buffer[at + HEADER_BYTES] === 0;
+}
+
+/** Does the text at `from` perhaps begin with PREPARE, DEALLOCATE or DISCARD? A glance at the first letter tells most apart. */
+function mayNameStatement(buffer: Buffer, from: number, end: number): boolean {
+  if (end <= from) return true;
+  const first = buffer[from]! | 0x20;
   // p, d, or white space before them.
   return first === 0x70 || first === 0x64 || first < 0x2b;
 }
 
 /** Without session_state only PREPARE and DEALLOCATE are followed. */
-function watchStatements(session: Session, buffer: Buffer, at: number, end: number, size: number): Verdict {
-  if (end === at + HEADER_BYTES) return 'more';
-  if (size > READ_BYTES) return 'pass';
+function watchStatements(
+  session: Session,
+  server: Server,
+  buffer: Buffer,
+  at: number,
+  end: number,
+  size: number,
+): Verdict {
+  const isQuery = buffer[at] === QUERY;
+  const from = at + HEADER_BYTES + (isQuery ? 0 : 1);
+  if (end <= from) return 'more';
+  if (size > READ_BYTES || !(isQuery || isUnnamed(buffer, at, end)) || !mayNameStatement(buffer, from, end))
+    return 'pass';
   if (end - at < size) return 'more';
-  const text = buffer.toString('latin1', at + HEADER_BYTES, at + size - 1);
-  if (namesStatements(text)) session.suspect(STATEMENTS, text);
-  return 'pass';
+  const textEnd = buffer.indexOf(0, from);
+  const text = buffer.toString('latin1', from, textEnd < 0 ? from : textEnd);
+  if (!namesStatements(text)) return 'pass';
+  const instead = deallocated(session, server, text, isQuery);
+  if (instead === null) session.suspect(STATEMENTS, text);
+  return instead ?? 'pass';
+}
+
+const DEALLOCATE = /^\s*deallocate\s+(?:prepare\s+)?(?:([a-z_\x80-\xff][\w$\x80-\xff]*)|"((?:[^"]|"")+)")\s*;?\s*$/i;
+/** Stands on the server for what is deallocated there in a client's name. */
+const PLACEHOLDER = 'PGBOUNCER_0';
+
+/**
+ * DEALLOCATE of a name that the client gave by Parse (psycopg does so where libpq has no Close): the name goes, and the server, which
+ * knows the statement by another, deallocates a placeholder, so that the answer is its own. Null: the text is nothing of the kind.
+ */
+function deallocated(session: Session, server: Server, text: string, isQuery: boolean): Uint8Array | null {
+  const [, plain, quoted] = DEALLOCATE.exec(text) ?? [];
+  const name = plain?.toLowerCase() ?? quoted?.replaceAll('""', '"');
+  if (name === undefined || plain?.toLowerCase() === 'all' || server.settings.prepared.has(name)) return null;
+  const statement = session.statements.get(name);
+  if (statement === undefined || server.status === Tx.Failed) return null;
+  session.exchangeBegins(server);
+  const effect = new ClosedEffect(session, name, statement);
+  server.queue.sent(Reply.Close, Action.Skip);
+  if (server.queue.sent(Reply.Parse, Action.Skip, effect)) effect.apply();
+  const sql = `DEALLOCATE "${PLACEHOLDER}"`;
+  return concat(close('S', PLACEHOLDER), parse(PLACEHOLDER, ''), isQuery ? query(sql) : parse('', sql));
 }
 
 /** A setting that follows the client anyway is nothing to refuse. */
