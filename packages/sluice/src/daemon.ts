@@ -23,6 +23,7 @@ import { Janitor } from './pooling/janitor.ts';
 import { Operator, OperatorError } from './pooling/operator.ts';
 import { Pooler } from './pooling/pooler.ts';
 import { reconfigure } from './pooling/reconfigure.ts';
+import { Visit } from './pooling/session-table.ts';
 import { Clock } from './telemetry/clock.ts';
 import type { Log } from './telemetry/log.ts';
 import { VERSION_TEXT } from './version.ts';
@@ -272,9 +273,10 @@ export class Daemon implements ConsoleHost {
   async #listen(target: ListenTarget): Promise<void> {
     const listener = await listen(target, (conn) => {
       const { visitors, clock, config } = this.pooler;
-      setSocketOptions(conn, config.global);
-      visitors.set(conn, clock.update());
-      void receive(conn, this.#desk).finally(() => visitors.delete(conn));
+      setSocketOptions(conn, config.global, true);
+      const visit = new Visit(clock.update());
+      visitors.push(visit);
+      void receive(conn, this.#desk).finally(() => visitors.remove(visit));
     });
     this.listeners.push(listener);
     this.#tune(listener);

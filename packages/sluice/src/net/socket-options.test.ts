@@ -35,24 +35,35 @@ async function accepted(settings: Parameters<typeof setListenerOptions>[1]): Pro
 
 describe.skipIf(process.platform !== 'linux')('socket options', () => {
   test('tcp_defer_accept and tcp_socket_buffer are set where clients come in; the kernel doubles buffers', async () => {
-    const [listener, conn] = await accepted({ tcpDeferAccept: true, tcpSocketBuffer: 32_768 });
+    const [listener, conn] = await accepted({ tcpDeferAccept: true, tcpSocketBuffer: 32_768, tcpKeepalive: true });
     expect(option(listener.fd, TCP, DEFER_ACCEPT)).toBeGreaterThanOrEqual(45);
     for (const name of [SNDBUF, RCVBUF]) expect(option(conn.fd, SOCKET, name)).toBe(65_536);
-    setListenerOptions(listener.fd, { tcpDeferAccept: false, tcpSocketBuffer: 0 });
+    setListenerOptions(listener.fd, { tcpDeferAccept: false, tcpSocketBuffer: 0, tcpKeepalive: false });
     expect(option(listener.fd, TCP, DEFER_ACCEPT)).toBe(0);
     conn.destroy();
     listener.close();
   });
 
   test('buffers are left to the system without a setting', async () => {
-    const [listener, conn] = await accepted({ tcpDeferAccept: false, tcpSocketBuffer: 0 });
+    const [listener, conn] = await accepted({ tcpDeferAccept: false, tcpSocketBuffer: 0, tcpKeepalive: false });
     for (const name of [SNDBUF, RCVBUF]) expect(option(conn.fd, SOCKET, name)).toBeGreaterThan(65_536);
     conn.destroy();
     listener.close();
   });
 
+  test('keepalive by the system’s own values comes with the listener', async () => {
+    for (const tcpKeepalive of [true, false]) {
+      const [listener, conn] = await accepted({ tcpDeferAccept: false, tcpSocketBuffer: 0, tcpKeepalive });
+      const own = { tcpKeepidleMs: 0, tcpKeepintvlMs: 0, tcpKeepcnt: 0, tcpUserTimeoutMs: 0 };
+      setSocketOptions(conn, { tcpKeepalive, ...own }, true);
+      expect(option(conn.fd, SOCKET, KEEPALIVE)).toBe(tcpKeepalive ? 1 : 0);
+      conn.destroy();
+      listener.close();
+    }
+  });
+
   test('keepalive and user timeout are set on each connection', async () => {
-    const [listener, conn] = await accepted({ tcpDeferAccept: false, tcpSocketBuffer: 0 });
+    const [listener, conn] = await accepted({ tcpDeferAccept: false, tcpSocketBuffer: 0, tcpKeepalive: false });
     setSocketOptions(conn, {
       tcpKeepalive: true,
       tcpKeepidleMs: 11_000,

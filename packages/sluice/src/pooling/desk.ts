@@ -70,7 +70,7 @@ export class PoolerDesk implements LoginDesk {
   readonly #gate: Gate;
   readonly #logins = new WeakMap<Conn, Login>();
   /** Connections past the startup message that are not sessions yet, with their numbers; counted against max_client_conn. */
-  readonly #admitted = new Map<Conn, number>();
+  readonly #admitted = new WeakMap<Conn, number>();
   /** Set by whoever has a console to offer. */
   console: ConsoleDoor | null = null;
 

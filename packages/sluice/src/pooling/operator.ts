@@ -234,7 +234,7 @@ export class Operator {
   /** Somebody has just connected, and may be about to log in. */
   #expectsAnybody(): boolean {
     const { visitors, clock } = this.#pooler;
-    for (const since of visitors.values()) if (clock.now - since < VISIT_MS) return true;
+    for (const { since } of visitors) if (clock.now - since < VISIT_MS) return true;
     return false;
   }
 

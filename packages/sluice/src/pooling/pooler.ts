@@ -3,13 +3,12 @@
  * sessions, carries cancel requests. Implements what clients ask of the rooms above them. Opens no files, catches no
  * signals; the clock and the configuration are handed in.
  */
-import { EntryState, Limit, type Refusal } from '@sluice/core';
+import { EntryState, Limit, List, type Refusal } from '@sluice/core';
 import { parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import type { UserFile } from '../auth/user-file.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import { type Session, SessionState } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
-import type { Conn } from '../net/conn.ts';
 import type { NameResolver } from '../net/resolver.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
 import { sendCancel, stopServer } from '../server/cancel.ts';
@@ -27,6 +26,7 @@ import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
 import { poolingContext } from './pooling-context.ts';
 import { ServerPool } from './server-pool.ts';
+import { SessionTable, type Visit } from './session-table.ts';
 
 /** What clients of one database share: its limit and its counters. */
 export interface Database {
@@ -76,9 +76,9 @@ export class Pooler implements ClientRegistry {
   readonly userLimits = new Map<string, Limit>();
   /** pool_size by database and role: what a pool shares with the replication connections beside it. */
   readonly #sizeLimits = new Map<string, Limit>();
-  readonly sessions = new Map<number, Session>();
+  readonly sessions = new SessionTable();
   /** Connections that have sent nothing yet or log in, with the clock's time of their coming. */
-  readonly visitors = new Map<Conn, number>();
+  readonly visitors = new List<Visit>('visitors');
   /** Connections that have not logged in yet. */
   loggingIn = 0;
   refusesSimple: boolean;
@@ -297,7 +297,7 @@ export class Pooler implements ClientRegistry {
 
   /** Adds a session that has logged in elsewhere. */
   restore(session: Session): void {
-    this.sessions.set(session.identity.processId, session);
+    this.sessions.add(session);
     (session.home as ServerPool).clientEnters();
   }
 

@@ -195,6 +195,15 @@ describe('secrets', () => {
         expect(Buffer.from(fromBase64(toBase64(data))!)).toEqual(Buffer.from(data));
       }),
     );
+    const canonical = (text: string) => Buffer.from(text, 'base64').toString('base64') === text;
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...'AQgwZz09+/=-_ é'), maxLength: 12 }), (text) => {
+        const bytes = fromBase64(text);
+        if (canonical(text)) expect(Buffer.from(bytes!)).toEqual(Buffer.from(text, 'base64'));
+        else expect(bytes).toBeNull();
+      }),
+      { numRuns: 3_000 },
+    );
     for (const bad of ['a', 'ab=c', 'ab==c', 'a===', 'YR==', 'Y Q=']) expect(fromBase64(bad)).toBeNull();
   });
 
