@@ -1,5 +1,7 @@
 /** UTF-8 both ways. The names come from the platform; nothing else of it is used here. */
 
+import { copied } from './allocate.ts';
+
 declare class TextEncoder {
   encode(text: string): Uint8Array;
 }
@@ -23,7 +25,7 @@ export function encodeText(text: string): Uint8Array {
     if (code > 127) return encoder.encode(text);
     SCRATCH[i] = code;
   }
-  return SCRATCH.slice(0, length);
+  return copied(SCRATCH, length);
 }
 
 /** Malformed bytes become U+FFFD: for names and messages, never for data. */

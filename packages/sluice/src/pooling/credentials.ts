@@ -115,8 +115,9 @@ function key(a: string, b: string): string {
   return `${a}\0${b}`;
 }
 
+/** The oldest go when there are too many. */
 function remember<T>(map: Map<string, T>, id: string, value: T): void {
-  map.delete(id);
+  if (map.size >= KEPT / 2) map.delete(id);
   if (map.size >= KEPT) map.delete(map.keys().next().value!);
   map.set(id, value);
 }

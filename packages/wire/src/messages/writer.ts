@@ -1,4 +1,5 @@
 /** Puts one message together: type byte, length, body. Knows no message by name. */
+import { allocate, copied } from '../allocate.ts';
 import { encodeText } from '../text.ts';
 
 /** A body part: bytes, or a text that is written with a NUL behind it. */
@@ -44,7 +45,7 @@ export function message(type: string, ...parts: readonly Part[]): Uint8Array {
   out[head + 1] = size >>> 16;
   out[head + 2] = size >>> 8;
   out[head + 3] = size;
-  return out.slice(0, at);
+  return out === SCRATCH ? copied(SCRATCH, at) : out.slice(0, at);
 }
 
 /** Writes a text at `at`; returns where it ends. Nearly all are ASCII, for which the encoder's call costs more than its work. */
@@ -66,7 +67,7 @@ function putEncoded(out: Uint8Array, at: number, text: string): number {
 
 /** Several messages as one piece. */
 export function concat(...pieces: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  const out = allocate(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
     out.set(piece, at);
