@@ -1,6 +1,6 @@
 /** Named prepared statements in transaction and statement mode, byte by byte and with drivers. */
 import * as wire from '@sluice/wire';
-import type pg from 'pg';
+import pg from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { errorOf, RawClient, types } from './support/raw.ts';
@@ -218,6 +218,49 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     for (let i = 0; i < 4; i++) {
       b.send(...use('s'));
       expect(textOf(await b.until('Z'))).toBe('shared');
+    }
+  });
+
+  test('DEALLOCATE ends a name when it is run, and not where it is skipped or refused', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const a = await raw();
+    a.send(wire.parse('s', "select 'here'"), ...use('s'));
+    expect(textOf(await a.until('Z'))).toBe('here');
+    a.send(wire.parse('', 'deallocate s'), wire.bind('', ''), wire.bind('', 'nope'), wire.execute(''), wire.sync());
+    expect(errorOf(await a.until('Z')).message).toMatch(/"nope"/);
+    a.send(...use('s'));
+    expect(textOf(await a.until('Z'))).toBe('here');
+    a.send(wire.query('begin'), wire.query('select 1/0'), wire.query('deallocate s'), wire.query('rollback'));
+    const answers = [await a.until('Z'), await a.until('Z'), await a.until('Z'), await a.until('Z')];
+    expect(errorOf(answers[2]!).code).toBe('25P02');
+    a.send(...use('s'));
+    expect(textOf(await a.until('Z'))).toBe('here');
+  });
+
+  test('a statement whose columns were changed from outside is described once', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const direct = new pg.Client(server);
+    await direct.connect();
+    try {
+      await direct.query(
+        'drop table if exists changing; create table changing(a int); insert into changing values (1)',
+      );
+      const [a, b] = [await raw(), await raw()];
+      const text = 'select * from changing where a = $1';
+      const run = [wire.bind('', 'n', ['1']), wire.execute(''), wire.sync()];
+      for (const client of [a, b]) {
+        client.send(wire.parse('n', text), wire.describe('S', 'n'), wire.sync());
+        expect(types(await client.until('Z'))).toBe('1tTZ');
+        await direct.query(`alter table changing add ${client === a ? 'b' : 'c'} int default 7`);
+      }
+      a.send(wire.describe('S', 'n'), wire.sync());
+      expect(types(await a.until('Z'))).toBe('tTZ');
+      await direct.query('alter table changing add d int default 7');
+      b.send(wire.describe('S', 'n'), ...run);
+      expect(types(await b.until('Z'))).toBe('tT2DCZ');
+    } finally {
+      await direct.query('drop table if exists changing');
+      await direct.end();
     }
   });
 

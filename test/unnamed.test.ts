@@ -1,7 +1,7 @@
 /** The unnamed prepared statement in transaction mode: used again in a later exchange, on whichever server, and never anybody else's. */
 import * as wire from '@sluice/wire';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { errorOf, RawClient, types } from './support/raw.ts';
+import { errorOf, type Message, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -20,9 +20,12 @@ async function ask(client: RawClient, ...messages: Uint8Array[]): Promise<string
   const answer = await client.until('Z');
   const row = answer.find(({ type }) => type === 'D');
   if (types(answer).includes('E')) return errorOf(answer).message;
-  return row === undefined
-    ? types(answer)
-    : Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[0]!).toString();
+  return row === undefined ? types(answer) : textOf(answer);
+}
+
+function textOf(answer: Message[]): string {
+  const row = answer.find(({ type }) => type === 'D')!;
+  return Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[0]!).toString();
 }
 
 describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
@@ -58,7 +61,7 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     expect(await ask(a, wire.parse('', "select 'second'"), wire.sync())).toBe('1Z');
     expect(await ask(a, ...USE)).toBe('second');
     expect(await ask(a, ...AT_ONCE("select 'third'"))).toBe('third');
-    expect(await ask(a, ...USE)).toBe('unnamed prepared statement does not exist');
+    expect(await ask(a, ...USE)).toBe('third');
     expect(await ask(a, wire.parse('', "select 'fourth'"), wire.sync())).toBe('1Z');
     expect(await ask(a, wire.parse('', 'selec'), wire.sync())).toMatch(/syntax error/);
     expect(await ask(a, ...USE)).toBe('unnamed prepared statement does not exist');
@@ -76,6 +79,55 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     expect(await ask(a, wire.parse('', "select 'kept'"), wire.sync())).toBe('1Z');
     expect(await ask(a, ...USE)).toBe('kept');
     expect(await ask(a, ...AT_ONCE('commit'))).toBe('12CZ');
+  });
+
+  test('one that was skipped by an error is not there: whose is on the server is not run', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const [victim, a] = [await login(), await login()];
+    expect(await ask(victim, ...AT_ONCE("select 'secret of victim'"))).toBe('secret of victim');
+    // Two exchanges in one piece: the first is skipped from its first message on.
+    a.send(wire.bind('', 'nope'), ...AT_ONCE('select 1'), ...USE);
+    expect(errorOf(await a.until('Z')).message).toBe('prepared statement "nope" does not exist');
+    expect(errorOf(await a.until('Z')).message).toBe('unnamed prepared statement does not exist');
+    expect(await ask(victim, ...AT_ONCE("select 'again'"))).toBe('again');
+    // And where the error is known already.
+    a.send(wire.bind('', 'nope'), wire.flush());
+    await a.until('E');
+    a.send(...AT_ONCE('select 1').slice(0, 3));
+    a.send(wire.sync(), ...USE);
+    await a.until('Z');
+    expect(errorOf(await a.until('Z')).message).toBe('unnamed prepared statement does not exist');
+  });
+
+  test('one that follows an exchange that failed is the one that counts', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const a = await login();
+    const failing = [wire.parse('n', 'select 1/0'), wire.bind('', 'n'), wire.execute(''), wire.sync()];
+    a.send(...failing, wire.parse('', "select 'behind'"), wire.describe('S', ''), ...USE);
+    expect(errorOf(await a.until('Z')).code).toBe('22012');
+    expect(types(await a.until('Z'))).toBe('1tT2DCZ');
+    // One that is kept stays where what was to replace it is skipped, and goes where that fails.
+    expect(await ask(a, wire.parse('', "select 'old'"), wire.sync())).toBe('1Z');
+    expect(await ask(a, wire.bind('', 'nope'), wire.parse('', 'select 2'), wire.sync())).toMatch(/"nope"/);
+    expect(await ask(a, ...USE)).toBe('old');
+    a.send(wire.bind('', 'nope'), wire.close('S', ''), wire.sync(), ...AT_ONCE("select 'new'"), ...USE);
+    await a.until('Z');
+    for (let i = 0; i < 2; i++) expect(textOf(await a.until('Z'))).toBe('new');
+    expect(await ask(a, wire.parse('', 'selec'), wire.sync())).toMatch(/syntax error/);
+    expect(await ask(a, ...USE)).toBe('unnamed prepared statement does not exist');
+  });
+
+  test('parts of one group that come apart wait for nothing', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const a = await login();
+    const two = AT_ONCE("select 'two'");
+    for (let at = 1; at < two[0]!.length + two[1]!.length; at++) {
+      const whole = wire.concat(...AT_ONCE("select 'one'").slice(0, 3), ...two);
+      a.send(whole.subarray(0, whole.length - wire.concat(...two).length + at));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      a.send(wire.concat(...two).subarray(at));
+      expect(types(await a.until('Z'))).toBe('12DC12DCZ');
+    }
   });
 
   test('every cut of the conversation comes to the same', async () => {

@@ -9,7 +9,7 @@ import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
-import { intercept, mayNameOne } from './prepared.ts';
+import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { mayLeaveBehind, watch } from './watch.ts';
@@ -278,7 +278,7 @@ export class Intake {
     const { keeping, maxPrepared } = this.#session.home;
     const here = Math.min(end, at + size);
     if (keeping !== Keeping.Nothing && (what === Front.Query || what === Front.Parse || what === Front.Function)) {
-      const done = this.#watch(buffer, at, here, size);
+      const done = this.#watch(buffer, at, here, size, end);
       if (done >= 0) return done;
     }
     if (maxPrepared === 0 || what === Front.Query || !mayNameOne(this.#session, what, buffer, at, end)) return -1;
@@ -286,9 +286,9 @@ export class Intake {
   }
 
   /** What may leave something behind; what is dealt with was replaced. */
-  #watch(buffer: Buffer, at: number, end: number, size: number): number {
+  #watch(buffer: Buffer, at: number, end: number, size: number, chunkEnd: number): number {
     const server = this.#session.server!;
-    const verdict = watch(this.#session, server, buffer, at, end, size);
+    const verdict = watch(this.#session, server, buffer, at, end, size, chunkEnd);
     if (verdict === 'pass') return -1;
     if (verdict === 'more') {
       // Whoever takes his time has a server meanwhile: the timeouts count.
@@ -306,9 +306,7 @@ export class Intake {
    * that, or a DISCARD, it would mean something else. Their Sync has been sent, so the answer comes.
    */
   #mustWait(what: number, buffer: Buffer, at: number, end: number): boolean {
-    const { queue } = this.#session.server!;
-    if (!queue.unsure || queue.copyIn || this.#session.home.maxPrepared === 0) return false;
-    if (!mayNameOne(this.#session, what, buffer, at, end)) return false;
+    if (this.#session.home.maxPrepared === 0 || !mustWait(this.#session, what, buffer, at, end)) return false;
     this.#waitWith(this.#kept(buffer, at, end));
     this.#held = true;
     return true;
@@ -342,9 +340,11 @@ export class Intake {
     const server = this.#session.server!;
     this.#session.exchangeBegins(server);
     if (what === Front.CopyData) server.queue.dataSent();
-    else if (what === Front.Parse) this.#session.statements.unnamedSent(this.#session.registry.statements);
     const owed = OWED[what]!;
-    if (owed !== Reply.None) server.queue.sent(owed);
+    if (owed === Reply.Parse) parseSent(this.#session, server);
+    else if (owed === Reply.Execute || owed === Reply.Query) runSent(this.#session, server, owed);
+    else if (owed !== Reply.None) server.queue.sent(owed);
+    if (owed >= Reply.Sync) this.#session.statements.groupEnds();
   }
 
   /**

@@ -9,6 +9,7 @@ import { Tx } from '../server/holder.ts';
 import { readingOf } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { type Statement, textOf } from '../server/statements.ts';
+import { STATEMENTS } from '../sql/suspicion.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
 import {
@@ -18,6 +19,7 @@ import {
   PairEffect,
   ParsedEffect,
   RepeatedEffect,
+  ReplacedEffect,
 } from './statement-effects.ts';
 
 /** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
@@ -55,19 +57,38 @@ function result(kind: Interception['kind'], pieces: Uint8Array[] = [], restAt = 
 export function mayNameOne({ statements }: Session, what: number, buffer: Buffer, at: number, end: number): boolean {
   const first = at + HEADER_BYTES;
   if (end <= first + 1) return true;
-  if (what === Front.Parse) return buffer[first] !== 0 || !isBoundAtOnce(buffer, at, end);
+  if (what === Front.Parse)
+    return buffer[first] !== 0 || statements.get('') !== undefined || !isBoundAtOnce(buffer, at, end);
   if (what === Front.Bind) {
     const portalEnd = buffer[first] === 0 ? first : buffer.indexOf(0, first);
-    return portalEnd < 0 || portalEnd + 1 >= end || buffer[portalEnd + 1] !== 0 || !statements.unnamedThere;
+    return portalEnd < 0 || portalEnd + 1 >= end || buffer[portalEnd + 1] !== 0 || !statements.unnamed.inGroup;
   }
-  return buffer[first] === 0x53;
+  return buffer[first] === 0x53 && !(buffer[first + 1] === 0 && statements.unnamed.inGroup);
+}
+
+/**
+ * Is it open what the message at `at` is about, until answers have come that are under way? Those to what changes the books; to
+ * the unnamed statement's Parses, for who runs it in a later exchange.
+ */
+export function mustWait(session: Session, what: number, buffer: Buffer, at: number, end: number): boolean {
+  const { queue } = session.server!;
+  if (queue.copyIn || !(queue.unsure || session.statements.unnamed.open)) return false;
+  if (!mayNameOne(session, what, buffer, at, end)) return false;
+  const isKept = session.statements.get('') !== undefined;
+  return queue.unsure || (what !== Front.Parse && !isKept && isUnnamed(what, buffer, at, end));
+}
+
+function isUnnamed(what: number, buffer: Buffer, at: number, end: number): boolean {
+  const first = at + HEADER_BYTES;
+  const from = what === Front.Bind ? buffer.indexOf(0, first) + 1 : first + 1;
+  return from >= end || from === 0 || buffer[from] === 0;
 }
 
 /**
  * Is the unnamed statement of the Parse at `at` bound in the same piece, as nearly everybody does it? Such a one is not kept: who
  * binds it again when the server has changed is told by PostgreSQL that it does not exist.
  */
-function isBoundAtOnce(buffer: Buffer, at: number, end: number): boolean {
+export function isBoundAtOnce(buffer: Buffer, at: number, end: number): boolean {
   let next = at + lengthAt(buffer, at) + 1;
   if (next + DESCRIBE_UNNAMED_BYTES < end && buffer[next] === 0x44 && buffer[next + HEADER_BYTES + 1] === 0)
     next += DESCRIBE_UNNAMED_BYTES;
@@ -96,6 +117,20 @@ export function intercept(session: Session, server: Server, buffer: Buffer, at: 
   return result('pass');
 }
 
+/** A Parse goes to the server as it is. */
+export function parseSent({ statements, home, registry }: Session, { queue }: Server): void {
+  statements.dropUnnamed(registry.statements);
+  if (home.maxPrepared === 0) queue.sent(Reply.Parse);
+  else if (queue.sent(Reply.Parse, Action.Forward, statements.unnamed)) statements.unnamed.isSent();
+}
+
+/** A Query or an Execute goes to the server. */
+export function runSent({ statements }: Session, { queue }: Server, kind: Reply): void {
+  const effect = statements.onRun;
+  statements.onRun = null;
+  if (queue.sent(kind, Action.Forward, effect)) effect?.apply();
+}
+
 function parse(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const nameEnd = buffer.indexOf(0, at + HEADER_BYTES);
   if (nameEnd < 0 || nameEnd >= at + size) return result('pass');
@@ -104,17 +139,17 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   session.home.traffic.clientParses++;
   const tail = buffer.subarray(nameEnd + 1, at + size);
   const statement = store.take(tail, reading(session, tail));
+  // It can do without being kept.
+  if (statement === null && name === '') return result('pass');
   if (statement === null) return noRoom(session, server);
   if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
     const text = statement.key.slice(0, statement.key.indexOf('\0'));
     statement.suspicion = session.registry.classifier.suspicionOf(text);
   }
   const pieces: Uint8Array[] = [];
-  if (name === '') {
-    session.statements.unnamedThere = false;
-    session.statements.dropUnnamed(store);
-  }
-  if (session.statements.get(name) !== undefined) {
+  const before = session.statements.get(name);
+  if (name === '') session.statements.unnamed.isGone();
+  else if (before !== undefined) {
     session.registry.warn(session, `prepared statement '${name}' was already prepared`);
     // PostgreSQL refuses to prepare a name twice: a second Parse of the server's name brings that very error.
     ensure(session, server, statement, pieces);
@@ -123,7 +158,10 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
     pieces.push(parseMessage(statement));
     return result('done', pieces);
   }
-  const effect = new NamedEffect(session, name, statement);
+  const effect =
+    before === undefined
+      ? new NamedEffect(session, name, statement)
+      : new ReplacedEffect(session, name, statement, before);
   if (server.statements.has(statement) && server.status !== Tx.Failed) {
     server.statements.touch(statement);
     if (server.queue.sent(Reply.Parse, Action.Answer, effect)) effect.apply();
@@ -157,6 +195,8 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   session.home.traffic.binds++;
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
+  else if (statement.prepares && session.home.keeping === Keeping.Statements)
+    session.suspect(STATEMENTS, statement.key);
   if (statement.forgets) server.queue.changesBooks();
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
@@ -190,7 +230,7 @@ function close(session: Session, server: Server, buffer: Buffer, at: number, siz
 
 /** The client's unnamed statement is on this server or nowhere: whosever is there is removed, and PostgreSQL says so. */
 function unnamed({ statements }: Session, { queue }: Server, kind: Reply): Interception {
-  if (statements.unnamedThere) return result('pass');
+  if (statements.unnamed.there) return result('pass');
   queue.sent(Reply.Close, Action.Skip);
   queue.sent(kind);
   return result('done', [closeMessage('')], 0);

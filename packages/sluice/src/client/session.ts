@@ -263,12 +263,12 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
       traffic.transactions++;
       traffic.transactionMs += now - this.transactionAt;
       this.transactionAt = this.queryAt;
+      if (this.queryAt === 0) this.follow?.transactionEnded();
     } else if (this.queryAt === 0) this.idleInTransactionAt = now;
   }
 
   errorRelayed(fields: ErrorFields | null): boolean {
     if (fields !== null && (fields.severity === 'FATAL' || fields.severity === 'PANIC')) this.#fatalRelayed = true;
-    this.statements.unnamedThere = false;
     const instead = this.#refusals?.insteadOf(fields) ?? null;
     if (instead !== null) TO_CLIENT.add(this.conn, instead, 0, instead.length);
     return instead === null;
@@ -349,8 +349,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     server.holder = null;
     this.state = SessionState.Idle;
     this.queryAt = this.transactionAt = this.idleInTransactionAt = 0;
-    this.statements.unnamedThere = false;
-    this.follow?.transactionEnded();
+    this.statements.unnamed.isGone();
     this.intake.resume(); // it may have waited for this server to take more
     server.resumeReading();
     this.#release(server, this.generation, as);

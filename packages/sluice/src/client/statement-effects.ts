@@ -26,7 +26,7 @@ export class NamedEffect implements Effect {
 
   confirm(): void {}
 
-  revert(): void {
+  revert(_itself: boolean): void {
     if (this.#session.statements.get(this.#name) !== this.#statement) return;
     this.#session.statements.delete(this.#name);
     this.#session.registry.statements.drop(this.#statement);
@@ -38,17 +38,44 @@ export class NamedEffect implements Effect {
   }
 }
 
+/** As NamedEffect, for the name that a Parse may give again and again: the empty one. Holds the reference of what it replaces, too. */
+export class ReplacedEffect extends NamedEffect {
+  readonly #owner: Session;
+  readonly #before: Statement;
+
+  constructor(session: Session, name: string, statement: Statement, before: Statement) {
+    super(session, name, statement);
+    this.#owner = session;
+    this.#before = before;
+  }
+
+  override confirm(): void {
+    this.#owner.registry.statements.drop(this.#before);
+  }
+
+  /** A Parse that fails leaves nothing; one that was skipped leaves what was there. */
+  override revert(itself: boolean): void {
+    const { statements, registry, isOver } = this.#owner;
+    super.revert(itself);
+    if (itself || isOver || statements.get('') !== undefined) registry.statements.drop(this.#before);
+    else statements.set('', this.#before);
+  }
+}
+
 /** The client has given a name up; its reference is dropped when that is certain. */
 export class ClosedEffect implements Effect {
   readonly #session: Session;
   readonly #name: string;
   readonly #statement: Statement;
+  /** How many unnamed statements the client had sent by then. */
+  readonly #unnamed: number;
   #gone = false;
 
   constructor(session: Session, name: string, statement: Statement) {
     this.#session = session;
     this.#name = name;
     this.#statement = statement;
+    this.#unnamed = session.statements.unnamed.sent;
   }
 
   apply(): void {
@@ -60,7 +87,8 @@ export class ClosedEffect implements Effect {
   }
 
   revert(): void {
-    if (this.#session.isOver || this.#gone) this.confirm();
+    const replaced = this.#name === '' && this.#session.statements.unnamed.sent !== this.#unnamed;
+    if (this.#session.isOver || this.#gone || replaced) this.confirm();
     else this.#session.statements.set(this.#name, this.#statement);
   }
 
@@ -189,11 +217,13 @@ export class PairEffect implements Effect {
     this.#second.apply();
   }
 
-  confirm(): void {}
+  confirm(): void {
+    this.#first.confirm();
+  }
 
-  revert(): void {
+  revert(itself: boolean): void {
     this.#second.revert();
-    this.#first.revert();
+    this.#first.revert(itself);
   }
 
   again(): void {

@@ -1,10 +1,65 @@
 /** The prepared statements of one client, by the names that it gave them. */
+import type { Effect } from '@sluice/wire';
 import type { Statement, StatementStore } from '../server/statements.ts';
+
+/**
+ * Whether the unnamed statement of the server that a client has is the client's own: known by the answers to the Parses that went
+ * there as they were. One object for all of them, since they are answered in their order.
+ */
+export class UnnamedStatement implements Effect {
+  readonly harmless = true;
+  /** Parses sent. */
+  sent = 0;
+  /** The last one is in the group that is being sent: what follows there is skipped with it, if it is. */
+  inGroup = false;
+  #answered = 0;
+  /** Those whose group has been sent to its end, so that their answers come. */
+  #ended = 0;
+  #good = 0;
+  /** Those up to this one do not count any more. */
+  #past = 0;
+
+  /** Answers are on their way. */
+  get open(): boolean {
+    return this.#answered < this.#ended;
+  }
+
+  get there(): boolean {
+    return this.#answered === this.sent && this.#good === this.sent && this.sent > this.#past;
+  }
+
+  /** What comes next is independent of what came before. */
+  groupEnds(): void {
+    this.inGroup = false;
+    this.#ended = this.sent;
+  }
+
+  isSent(): void {
+    this.sent++;
+    this.inGroup = true;
+  }
+
+  confirm(): void {
+    this.#good = ++this.#answered;
+  }
+
+  revert(): void {
+    this.#answered++;
+    this.#good = 0;
+  }
+
+  /** Another server, or another statement in its place. */
+  isGone(): void {
+    this.#past = this.sent;
+    this.inGroup = false;
+  }
+}
 
 /** A client's names. The empty one stands for its unnamed statement, where that is kept for later exchanges. */
 export class StatementNames {
-  /** The unnamed statement of the server that the client has is the client's own. */
-  unnamedThere = false;
+  readonly unnamed = new UnnamedStatement();
+  /** What the next Query or Execute does to the names. */
+  onRun: (Effect & { apply(): void }) | null = null;
   #byName: Map<string, Statement> | null = null;
 
   get size(): number {
@@ -20,10 +75,10 @@ export class StatementNames {
     this.#byName.set(name, statement);
   }
 
-  /** A Parse without a name goes to the server as it is, and replaces what the client had. */
-  unnamedSent(store: StatementStore): void {
-    this.unnamedThere = true;
-    if (this.#byName !== null) this.dropUnnamed(store);
+  /** What comes next is independent of what came before. */
+  groupEnds(): void {
+    this.unnamed.groupEnds();
+    this.onRun = null;
   }
 
   dropUnnamed(store: StatementStore): void {

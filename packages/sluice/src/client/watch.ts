@@ -14,6 +14,7 @@ import {
   parse,
   query,
   Reply,
+  sync,
 } from '@sluice/wire';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
@@ -28,6 +29,7 @@ import {
 } from '../sql/suspicion.ts';
 import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
+import { isBoundAtOnce } from './prepared.ts';
 import type { RefusedText, Session } from './side.ts';
 import { ClosedEffect } from './statement-effects.ts';
 
@@ -76,6 +78,7 @@ export function watch(
   at: number,
   end: number,
   size: number,
+  chunkEnd: number,
 ): Verdict {
   const isQuery = buffer[at] === QUERY;
   const { keeping } = session.home;
@@ -84,7 +87,7 @@ export function watch(
     if (!known) session.suspect(ANYTHING, '(a function call of the protocol)');
     return 'pass';
   }
-  if (keeping === Keeping.Statements) return watchStatements(session, server, buffer, at, end, size);
+  if (keeping === Keeping.Statements) return watchStatements(session, server, buffer, at, end, size, chunkEnd);
   if (size > READ_BYTES) {
     session.suspect(ANYTHING, '(a text too long to be read)');
     return 'pass';
@@ -96,7 +99,8 @@ export function watch(
   const text = buffer.toString('latin1', nameEnd + 1, textEnd);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
-  const instead = isQuery || nameEnd === at + HEADER_BYTES ? deallocated(session, server, text, isQuery) : null;
+  const runs = isQuery || (nameEnd === at + HEADER_BYTES && isBoundAtOnce(buffer, at, chunkEnd));
+  const instead = runs ? deallocated(session, server, text, isQuery) : null;
   if (instead !== null) return instead;
   if (suspicion.asksLastValue)
     return isQuery || nameEnd === at + HEADER_BYTES ? watchLastValue(session, server, isQuery) : 'pass';
@@ -160,6 +164,7 @@ function watchStatements(
   at: number,
   end: number,
   size: number,
+  chunkEnd: number,
 ): Verdict {
   const isQuery = buffer[at] === QUERY;
   const from = at + HEADER_BYTES + (isQuery ? 0 : 1);
@@ -170,7 +175,8 @@ function watchStatements(
   const textEnd = buffer.indexOf(0, from);
   const text = buffer.toString('latin1', from, textEnd < 0 ? from : textEnd);
   if (!namesStatements(text)) return 'pass';
-  const instead = deallocated(session, server, text, isQuery);
+  const runs = isQuery || isBoundAtOnce(buffer, at, chunkEnd);
+  const instead = runs ? deallocated(session, server, text, isQuery) : null;
   if (instead === null) session.suspect(STATEMENTS, text);
   return instead ?? 'pass';
 }
@@ -180,21 +186,27 @@ const DEALLOCATE = /^\s*deallocate\s+(?:prepare\s+)?(?:([a-z_\x80-\xff][\w$\x80-
 const PLACEHOLDER = 'PGBOUNCER_0';
 
 /**
- * DEALLOCATE of a name that the client gave by Parse (psycopg does so where libpq has no Close): the name goes, and the server, which
- * knows the statement by another, deallocates a placeholder, so that the answer is its own. Null: the text is nothing of the kind.
+ * DEALLOCATE of a name that the client gave by Parse (psycopg does so where libpq has no Close): when it has been run the name goes.
+ * The server, which knows the statement by another, deallocates a placeholder, so that the answer is its own. Null: nothing of the
+ * kind. Of the extended protocol only what is run at once.
  */
 function deallocated(session: Session, server: Server, text: string, isQuery: boolean): Uint8Array | null {
   const [, plain, quoted] = DEALLOCATE.exec(text) ?? [];
-  const name = plain?.toLowerCase() ?? quoted?.replaceAll('""', '"');
-  if (name === undefined || plain?.toLowerCase() === 'all' || server.settings.prepared.has(name)) return null;
+  const name = plain?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) ?? quoted?.replaceAll('""', '"');
+  if (name === undefined || (plain !== undefined && name === 'all') || server.settings.prepared.has(name)) return null;
   const statement = session.statements.get(name);
-  if (statement === undefined || server.status === Tx.Failed) return null;
+  // A Sync of ours would end what the client has not ended yet.
+  if (statement === undefined || (isQuery && server.queue.syncMissing)) return null;
   session.exchangeBegins(server);
-  const effect = new ClosedEffect(session, name, statement);
-  server.queue.sent(Reply.Close, Action.Skip);
-  if (server.queue.sent(Reply.Parse, Action.Skip, effect)) effect.apply();
+  session.statements.onRun = new ClosedEffect(session, name, statement);
   const sql = `DEALLOCATE "${PLACEHOLDER}"`;
-  return concat(close('S', PLACEHOLDER), parse(PLACEHOLDER, ''), isQuery ? query(sql) : parse('', sql));
+  const placeholder = [close('S', PLACEHOLDER), parse(PLACEHOLDER, '')];
+  server.queue.sent(Reply.Close, Action.Skip);
+  server.queue.sent(Reply.Parse, Action.Skip);
+  if (!isQuery) return concat(...placeholder, parse('', sql));
+  // Else a query behind a placeholder that fails would be skipped, and never answered.
+  server.queue.sent(Reply.Sync, Action.Skip);
+  return concat(...placeholder, sync(), query(sql));
 }
 
 /** A setting that follows the client anyway is nothing to refuse. */

@@ -19,12 +19,17 @@ import {
   terminate,
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
+import { Carry, collects } from './carry.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
-import { changedBy, knowsOtherStatements, rejectedPlan, ServerStatements, type StatementStore } from './statements.ts';
-
-/** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
-const COLLECT_BYTES = 1_048_576;
+import {
+  changedBy,
+  knowsOtherStatements,
+  rejectedPlan,
+  ServerStatements,
+  type StatementStore,
+  StatementUse,
+} from './statements.ts';
 
 export class Server implements ConnHandler {
   /** It must be reset when the last cancel request has landed. */
@@ -64,9 +69,9 @@ export class Server implements ConnHandler {
   #internalError: ErrorFields | null = null;
   #bodyLeft = 0;
   #bodyPass = false;
-  #carry: Buffer | null = null;
-  #carried = 0;
-  #needed = 0;
+  readonly #carry = new Carry();
+  /** The parameters of a statement whose columns are still to come: where it is stale they would come twice. */
+  #heldBack: Buffer | null = null;
 
   constructor(
     conn: Conn,
@@ -89,7 +94,7 @@ export class Server implements ConnHandler {
 
   /** Nothing owed, nothing half sent or half received, no copy: only then may it change hands. */
   get settled(): boolean {
-    return this.queue.atRest && this.owedBody === 0 && this.#bodyLeft === 0 && this.#carried === 0 && !this.copyBoth;
+    return this.queue.atRest && this.owedBody === 0 && this.#bodyLeft === 0 && this.#carry.size === 0 && !this.copyBoth;
   }
 
   /** The message that the client got last is not complete. */
@@ -145,7 +150,7 @@ export class Server implements ConnHandler {
   onData(buffer: Buffer, start: number, end: number): void {
     try {
       let at = start;
-      if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
+      if (this.#carry.size > 0) at = this.#finishCarried(buffer, at, end);
       if (at < end && this.closedBecause === null) this.#scan(buffer, at, end);
       this.holder?.serverScanned(this);
       if (this.queue.astray) this.close('protocol violation: Sync in the middle of a COPY that failed');
@@ -177,49 +182,21 @@ export class Server implements ConnHandler {
     done?.(this.#internalError);
   }
 
-  /** Completes a message that the last chunk cut, copying no more of this one than it needs. */
-  #finishCarried(buffer: Buffer, at: number, end: number): number {
-    while (this.#carried > 0) {
-      const carry = this.#carry!;
-      const take = Math.min(this.#needed - this.#carried, end - at);
-      buffer.copy(carry, this.#carried, at, at + take);
-      this.#carried += take;
-      at += take;
-      if (this.#carried < this.#needed) return at;
-      if (this.#needed === HEADER_BYTES && this.#collects(carry, 0)) {
-        this.#needed = lengthAt(carry, 0) + 1;
-        this.#reserve();
+  /** Completes a message that the last chunk cut. */
+  #finishCarried(buffer: Buffer, from: number, end: number): number {
+    const carry = this.#carry;
+    let at = from;
+    while (carry.size > 0) {
+      at = carry.fill(buffer, at, end);
+      if (!carry.isComplete) {
+        if (at === end) return at;
         continue;
       }
-      const size = this.#carried;
-      this.#carried = 0;
-      this.#carry = null;
-      this.#scan(carry, 0, size);
+      const { size } = carry;
+      this.#scan(carry.take(), 0, size);
       this.holder?.keepRelayed();
     }
     return at;
-  }
-
-  /** Must the message whose header is at `at` be whole before it is looked at? */
-  #collects(buffer: Uint8Array, at: number): boolean {
-    const what = BACK[buffer[at]!]!;
-    const size = lengthAt(buffer, at) + 1;
-    return what !== Back.Pass && what !== Back.Bad && size > HEADER_BYTES && size <= COLLECT_BYTES;
-  }
-
-  #keep(buffer: Buffer, at: number, end: number): void {
-    this.#carried = end - at;
-    this.#needed = this.#carried < HEADER_BYTES ? HEADER_BYTES : lengthAt(buffer, at) + 1;
-    this.#reserve();
-    buffer.copy(this.#carry!, 0, at, end);
-  }
-
-  #reserve(): void {
-    const size = Math.max(this.#needed, 64);
-    if (this.#carry !== null && this.#carry.length >= size) return;
-    const bigger = Buffer.allocUnsafe(size);
-    if (this.#carry !== null) this.#carry.copy(bigger, 0, 0, Math.min(this.#carried, this.#carry.length));
-    this.#carry = bigger;
   }
 
   /** Walks the headers of a chunk. `from` is where the bytes begin that are passed on next. */
@@ -234,7 +211,7 @@ export class Server implements ConnHandler {
     while (at < end) {
       if (end - at < HEADER_BYTES) {
         this.#pass(buffer, from, at);
-        this.#keep(buffer, at, end);
+        this.#carry.keep(buffer, at, end);
         return;
       }
       const what = BACK[buffer[at]!]!;
@@ -246,9 +223,9 @@ export class Server implements ConnHandler {
       }
       let passing = this.holder !== null && this.queue.headAction === Action.Forward;
       if (what !== Back.Pass) {
-        if (size > end - at && this.#collects(buffer, at)) {
+        if (size > end - at && collects(buffer, at)) {
           this.#pass(buffer, from, at);
-          this.#keep(buffer, at, end);
+          this.#carry.keep(buffer, at, end);
           return;
         }
         if (passing || from < at) {
@@ -298,7 +275,10 @@ export class Server implements ConnHandler {
         return this.#completes(Reply.Bind, passing);
       case Back.CloseComplete:
         return this.#completes(Reply.Close, passing);
+      case Back.ParameterTypes:
+        return this.#holdBack(buffer, at, size, passing);
       case Back.Described:
+        this.#giveHeldBack();
         if (queue.head === Reply.Describe) queue.pop();
         return passing;
       case Back.Executed:
@@ -382,9 +362,22 @@ export class Server implements ConnHandler {
     if (stale !== null) this.statements.invalidate(stale);
     const again = stale !== null && this.holder.planRejected(this);
     this.queue.failed();
+    if (!again) this.#giveHeldBack();
+    this.#heldBack = null;
     if (!again) return this.holder.errorRelayed(fields);
     this.queue.skipHead();
     return false;
+  }
+
+  #holdBack(buffer: Buffer, at: number, size: number, passing: boolean): boolean {
+    if (!passing || size === 0 || !(this.queue.headEffect instanceof StatementUse)) return passing;
+    this.#heldBack = Buffer.from(buffer.subarray(at, at + size));
+    return false;
+  }
+
+  #giveHeldBack(): void {
+    if (this.#heldBack !== null) this.holder?.relay(this.#heldBack, 0, this.#heldBack.length);
+    this.#heldBack = null;
   }
 
   #parameter(buffer: Buffer, start: number, end: number, passing: boolean): boolean {

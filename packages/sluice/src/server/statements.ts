@@ -5,7 +5,7 @@
  */
 
 import type { Effect, ErrorFields } from '@sluice/wire';
-import type { Suspicion } from '../sql/suspicion.ts';
+import { namesStatements, type Suspicion } from '../sql/suspicion.ts';
 
 /** A statement's text and parameter types, as Parse carries them, under the name that servers know it by. */
 export class Statement {
@@ -18,6 +18,8 @@ export class Statement {
   readonly reading: string | null;
   /** It is DEALLOCATE or DISCARD. */
   readonly forgets: boolean;
+  /** It is PREPARE, or one of them. */
+  readonly prepares: boolean;
   /** What it may leave behind in the session; undefined: nobody has looked. */
   suspicion: Suspicion | null | undefined = undefined;
   /** Names that clients have for it, and Parses under way. */
@@ -34,6 +36,7 @@ export class Statement {
     this.reading = reading;
     this.serverName = `PGBOUNCER_${id}`;
     this.forgets = forgetsStatements(key);
+    this.prepares = namesStatements(key);
     this.use = new StatementUse(this);
   }
 }
@@ -74,7 +77,7 @@ export function mayForgetStatements(text: string): boolean {
 export function changedBy(tag: string): 'everything' | 'statements' | 'schema' | null {
   if (tag === 'DISCARD ALL') return 'everything';
   if (tag === 'DEALLOCATE ALL') return 'statements';
-  return tag.startsWith('ALTER ') ? 'schema' : null;
+  return tag.startsWith('ALTER ') || tag.startsWith('DROP ') ? 'schema' : null;
 }
 
 /** "cached plan must not change result type", in whichever language. */
@@ -104,7 +107,7 @@ export class StatementStore {
   maxBytes: number;
   /** Bytes of text held. */
   bytes = 0;
-  /** How often an ALTER went by: who prepares a text after one is to have the types that columns have now. */
+  /** How often an ALTER or DROP went by: who prepares a text after one is to have the types that columns have now. */
   alterations = 0;
   readonly #byKey = new Map<string, Statement>();
   /** Those that no client has a name for, the longest unused first: their texts go when room is needed. */

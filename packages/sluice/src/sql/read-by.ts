@@ -10,6 +10,7 @@ export const BY_CONSTANTS = [
   'client_encoding',
   'datestyle',
   'timezone',
+  'timezone_abbreviations',
   'intervalstyle',
   'standard_conforming_strings',
   'backslash_quote',

@@ -52,8 +52,8 @@ export interface Effect {
   readonly harmless?: true;
   /** The reply came: it holds. */
   confirm(): void;
-  /** An earlier or its own error made the server skip it: undo. Called newest first. */
-  revert(): void;
+  /** An earlier error made the server skip it, or it failed itself: undo. Called newest first. */
+  revert(itself: boolean): void;
   /** The books were emptied by something sent before it (DISCARD): what of it still holds is written down again. */
   again?(): void;
   /** A setting has changed while the reply was still to come, maybe before the server came to what the reply is about. */
@@ -220,14 +220,16 @@ export class ReplyQueue {
     this.copyIn = false;
     if (this.#syncInCopy) this.untrusted = true;
     const head = this.head;
+    if (head === Reply.Query) this.#takeEffect(this.#at)?.revert(true);
     if (head === Reply.Query || head === Reply.Sync || head === Reply.Function || head === Reply.None) return;
+    const own = this.headEffect;
     const dropped: Effect[] = [];
     while (this.length > 0 && this.head !== Reply.Sync) {
       const effect = this.#takeHead();
       if (effect !== null) dropped.push(effect);
     }
     if (this.length === 0) this.skipping = true;
-    for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
+    for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert(i === 0 && own !== null);
   }
 
   /** CopyInResponse: what was sent after the command is read as copy data, up to CopyDone or CopyFail. */
@@ -274,7 +276,7 @@ export class ReplyQueue {
     this.#data = false;
     this.#changing = false;
     this.#last = Reply.None;
-    for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert();
+    for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert(false);
   }
 
   #takeHead(): Effect | null {

@@ -22,7 +22,7 @@ export const Front = {
 /** Backend messages, by what the relay must do. */
 export const Back = {
   Bad: 0,
-  /** Passed on unread: DataRow, CopyData, CopyDone, ParameterDescription, FunctionCallResponse, CopyOutResponse … */
+  /** Passed on unread: DataRow, CopyData, CopyDone, FunctionCallResponse, CopyOutResponse … */
   Pass: 1,
   ParseComplete: 2,
   BindComplete: 3,
@@ -39,6 +39,8 @@ export const Back = {
   CopyIn: 12,
   /** CopyBothResponse: streaming replication. */
   CopyBoth: 13,
+  /** ParameterDescription: the first half of the answer to a Describe. */
+  ParameterTypes: 14,
 } as const;
 
 function table(rows: readonly (readonly [string, number])[]): Uint8Array {
@@ -63,7 +65,8 @@ export const FRONT: Uint8Array = table([
 ]);
 
 export const BACK: Uint8Array = table([
-  ['DdctVHv', Back.Pass],
+  ['DdcVHv', Back.Pass],
+  ['t', Back.ParameterTypes],
   ['1', Back.ParseComplete],
   ['2', Back.BindComplete],
   ['3', Back.CloseComplete],
