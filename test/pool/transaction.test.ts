@@ -1,5 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { failure, makePool, outside } from './support.ts';
+import { failure, makePool, outside, pause } from './support.ts';
 
 beforeAll(async () => {
   const client = await outside();
@@ -127,7 +127,60 @@ describe('pool.transaction', () => {
     await pool.transaction(async (tx) => {
       kept = tx;
     });
-    expect(() => kept.query('SELECT 1')).toThrow(/after its function had ended/);
+    expect((await failure(kept.query('SELECT 1'))).message).toMatch(/after its function had ended/);
+    const { query } = kept;
+    expect((await failure(query('SELECT 1'))).name).toBe('StaleHandle');
+  });
+
+  test('what is still under way in a nested one is undone with the one around it, and nothing of it comes later', async () => {
+    const pool = makePool({ max: 2 });
+    await pool.query('drop table if exists floating; create table floating(v text)');
+    const late = (tx: { query(sql: string): Promise<unknown> }, what: string) =>
+      pause(100).then(() => tx.query(`insert into floating values ('${what}')`));
+    const no = () => pause(30).then(() => Promise.reject(new Error('no')));
+    const floating: Promise<unknown>[] = [];
+    const kept = <T>(promise: Promise<T>) => {
+      floating.push(promise.catch(() => {}));
+      return promise;
+    };
+    // The outer function fails while a nested one is at work: directly, and by context.
+    await failure(pool.transaction((tx) => Promise.all([kept(tx.transaction((a) => late(a, 'A'))), no()])));
+    await failure(pool.transaction(() => Promise.all([kept(pool.transaction((d) => late(d, 'D'))), no()])));
+    // A nested one fails while one in it is at work; the outer one goes on.
+    await pool.transaction(async (tx) => {
+      await failure(tx.transaction((a) => Promise.all([kept(a.transaction((b) => late(b, 'B'))), no()])));
+      await tx.query("insert into floating values ('outer')");
+      await pause(150);
+    });
+    await Promise.all(floating);
+    expect((await pool.query('select v from floating')).rows).toEqual([{ v: 'outer' }]);
+    await pool.query('drop table floating');
+  });
+
+  test('nested, it may be read-only, and has the isolation level of the one around it or says so', async () => {
+    const pool = makePool();
+    await pool.transaction(
+      async (tx) => {
+        const level = { isolation: 'serializable' } as const;
+        const nested = () =>
+          pool.transaction((a) => a.query('show transaction_read_only'), { ...level, readOnly: true });
+        expect((await nested()).rows[0].transaction_read_only).toBe('on');
+        expect((await tx.query('show transaction_read_only')).rows[0].transaction_read_only).toBe('off');
+        const other = pool.transaction(async () => {}, { isolation: 'read committed' });
+        expect((await failure(other)).message).toMatch(/isolation level of the one around it.*propagation: 'new'/);
+      },
+      { isolation: 'serializable' },
+    );
+  });
+
+  test('an abort ends the pause before the next try, with the error that there was', async () => {
+    const pool = makePool();
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 50);
+    const fails = () => Promise.reject(Object.assign(new Error('could not serialize'), { code: '40001' }));
+    const retry = { attempts: 3, minDelayMillis: 600_000, maxDelayMillis: 600_000 };
+    const error = await failure(pool.transaction(fails, { retry, signal: controller.signal }));
+    expect(error.code).toBe('40001');
   });
 });
 

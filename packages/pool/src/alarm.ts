@@ -6,12 +6,20 @@ export class Alarm {
   /** Clock milliseconds for which it is set; Infinity: not set. */
   at = Number.POSITIVE_INFINITY;
   readonly #ring: (at: number) => void;
-  readonly #unref: boolean;
   #timer: NodeJS.Timeout | null = null;
+  #keepsAlive: boolean;
 
-  constructor(ring: (at: number) => void, unref: boolean) {
+  /** `keepsAlive`: the process does not end while it is set. */
+  constructor(ring: (at: number) => void, keepsAlive: boolean) {
     this.#ring = ring;
-    this.#unref = unref;
+    this.#keepsAlive = keepsAlive;
+  }
+
+  keepAlive(keepsAlive: boolean): void {
+    if (keepsAlive === this.#keepsAlive) return;
+    this.#keepsAlive = keepsAlive;
+    if (keepsAlive) this.#timer?.ref();
+    else this.#timer?.unref();
   }
 
   /** Rings at `at` or before; an earlier setting stands. */
@@ -26,7 +34,7 @@ export class Alarm {
       this.at = Number.POSITIVE_INFINITY;
       this.#ring(at);
     }, delay);
-    if (this.#unref) this.#timer.unref();
+    if (!this.#keepsAlive) this.#timer.unref();
   }
 
   stop(): void {

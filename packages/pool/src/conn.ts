@@ -37,6 +37,8 @@ export class Conn {
   lastAt: number;
   /** Set when the connection failed or must not be used again. */
   broken: Error | null = null;
+  /** It has failed or ended by itself, and that was told. */
+  lost = false;
   /** Queries of the pool's own that are under way: checks, resets. What their tags tell is no dirt. */
   internal = 0;
   /** Hooks at work with a connection that nobody holds: queries are let through. */

@@ -7,7 +7,7 @@ import { withCredentials } from './credentials.ts';
 import { messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
 import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
-import { after } from './timers.ts';
+import { after, within } from './timers.ts';
 
 export interface DialOptions {
   options: PoolOptions;
@@ -46,10 +46,24 @@ export function dial(
     dialOne(at, options, '', onClient, done);
     return;
   }
-  configure(options, {}).then(
-    (config) => dialOne(at, config, '', onClient, done),
+  configured(at, {}).then(
+    ({ config, rest }) => dialOne(rest, config, '', onClient, done),
     (error) => done(error, null),
   );
+}
+
+/** The config, and what of the dial's time is left. Rejects when it takes all of that. */
+async function configured(
+  at: DialOptions,
+  overlay: Record<string, unknown>,
+): Promise<{ config: unknown; rest: DialOptions }> {
+  const { options, timeoutMs } = at;
+  if (timeoutMs <= 0) return { config: await configure(options, overlay), rest: at };
+  const began = performance.now();
+  const late = () =>
+    new Error(`beforeConnect or the password function did not end within dialTimeoutMillis (${timeoutMs} ms)`);
+  const config = await within(configure(options, overlay), timeoutMs, late);
+  return { config, rest: { ...at, timeoutMs: Math.max(1, timeoutMs - (performance.now() - began)) } };
 }
 
 /** pg does not call a password function beside a connection string. */
@@ -76,7 +90,8 @@ function dialOne(
   done: DialDone,
   reported?: Record<string, string>,
 ): void {
-  const client = new at.Client(config);
+  const client = made(at, config, done);
+  if (client === null) return;
   onClient(client);
   if (reported !== undefined)
     client.connection?.on('parameterStatus', (message: { parameterName: string; parameterValue: string }) => {
@@ -98,8 +113,22 @@ function dialOne(
     destroy(client);
     settle(late);
   };
-  // pg calls back in the middle of becoming ready: what is sent there would have to queue.
-  client.connect((error) => process.nextTick(settle, error ? (late ?? error) : null));
+  try {
+    // pg calls back in the middle of becoming ready: what is sent there would have to queue.
+    client.connect((error) => process.nextTick(settle, error ? (late ?? error) : null));
+  } catch (error) {
+    process.nextTick(settle, error);
+  }
+}
+
+/** A client's constructor may throw: it reads the files that sslcert and its kin name. */
+function made(at: DialOptions, config: unknown, done: DialDone): RawClient | null {
+  try {
+    return new at.Client(config);
+  } catch (error) {
+    process.nextTick(done, error, null);
+    return null;
+  }
 }
 
 async function dialHosts(
@@ -149,10 +178,10 @@ async function dialHost(
   onClient: (client: RawClient) => void,
   reported: Record<string, string>,
 ): Promise<Dialled> {
-  const config = await configure(at.options, at.hosts.overlay(index));
+  const { config, rest } = await configured(at, at.hosts.overlay(index));
   return new Promise((resolve, reject) => {
     dialOne(
-      at,
+      rest,
       config,
       at.hosts.nameOf(index),
       onClient,

@@ -3,7 +3,7 @@
  * Owns hand-out and return; the public faces (pool.ts, lease.ts, transaction.ts) are thin over it.
  */
 
-import { type EventEmitter, setMaxListeners } from 'node:events';
+import type { EventEmitter } from 'node:events';
 import {
   Pool as Core,
   type Entry,
@@ -16,6 +16,7 @@ import {
   type WaitQueue,
 } from '@sluice/core';
 import { Alarm } from './alarm.ts';
+import { emitSafely } from './announce.ts';
 import { listened, publish } from './channels.ts';
 import { Clock } from './clock.ts';
 import type { Conn } from './conn.ts';
@@ -32,6 +33,7 @@ import { Queries } from './queries.ts';
 import { isBusy, isSpent, type RawClient, type RawClientClass } from './raw-client.ts';
 import { dialError, errorOf } from './refusals.ts';
 import { currentScope, isInScope } from './scope.ts';
+import { onAbort } from './signals.ts';
 import { Tally } from './tally.ts';
 import { Ticket } from './ticket.ts';
 import { capture } from './trace.ts';
@@ -84,7 +86,7 @@ export class Engine {
     this.settings = readSettings(options);
     this.hasHandoutHooks = options.verify !== undefined || options.prepare !== undefined;
     this.name = this.settings.name;
-    this.alarm = new Alarm((at) => this.#ring(at), this.settings.allowExitOnIdle);
+    this.alarm = new Alarm((at) => this.#ring(at), !this.settings.allowExitOnIdle);
     this.port = new ClientPort(this);
     this.queries = new Queries(this);
     this.leaks = new Leaks(this);
@@ -169,19 +171,17 @@ export class Engine {
     const { nextDialAt } = this.core.adder;
     if (nextDialAt > this.clock.now) this.wake(nextDialAt);
     if (signal !== undefined) {
-      ticket.signal = signal;
-      setMaxListeners(0, signal); // one a request that waits
-      ticket.onAbort = () => {
+      const abort = () => {
         this.clock.refresh();
         if (!this.core.cancel(ticket)) return;
         this.deadlocks.ended(ticket);
         this.#fail(ticket, new AcquireAborted(signal.reason));
       };
       if (signal.aborted) {
-        ticket.onAbort();
+        abort();
         return;
       }
-      signal.addEventListener('abort', ticket.onAbort, { once: true });
+      ticket.stopListening = onAbort(signal, abort);
     }
     if (this.settings.deadlocks !== false) this.deadlocks.began(ticket);
   }
@@ -199,6 +199,7 @@ export class Engine {
   }
 
   #done(ticket: Ticket): void {
+    if (this.settings.allowExitOnIdle) this.alarm.keepAlive(this.core.queue.length > 0);
     ticket.clear();
     if (this.#spare.length < SPARE_TICKETS) this.#spare.push(ticket);
   }
@@ -233,15 +234,13 @@ export class Engine {
     this.tally.acquires++;
     if (this.settings.allowExitOnIdle) conn.client.ref?.();
     if (this.settings.leakMs > 0) this.wake(this.clock.now + this.settings.leakMs);
-    if (this.events.listenerCount('acquire') > 0) this.events.emit('acquire', conn.client);
+    if (this.events.listenerCount('acquire') > 0) emitSafely(this.events, 'acquire', conn.client);
     if (listened('acquire')) {
       const waitMs = ticket.resolve === null ? 0 : this.clock.now - ticket.since;
       publish('acquire', { pool: this.name, client: conn.client, waitMs });
     }
     return conn;
   }
-
-  // Return.
 
   /** Throws StaleHandle when the handle was given back before. `error`: true or an error closes the connection. */
   release(conn: Conn, generation: number, error?: unknown): void {
@@ -256,7 +255,7 @@ export class Engine {
     client._poolUseCount = entry.uses;
     if (conn.leakReported) this.leaks.cameBack(conn);
     conn.fresh = false;
-    if (this.events.listenerCount('release') > 0) this.events.emit('release', error, client);
+    if (this.events.listenerCount('release') > 0) emitSafely(this.events, 'release', error, client);
     if (listened('release')) publish('release', { pool: this.name, client, heldMs });
     conn.letGo();
     this.#giveBack(conn, generation, error);
@@ -361,11 +360,11 @@ export class Engine {
         if (entry.value.host === culprit.host) this.core.retire(entry, 'lost');
   }
 
-  // Time.
-
   /** Makes sure of a tick at `at`, or at the next deadline of all. */
   wake(at: number = this.nextWake()): void {
     const over = this.ending && this.core.size === 0 && this.core.queue.length === 0;
+    // Who waits is told what becomes of it, also where an idle pool lets the process end.
+    if (this.settings.allowExitOnIdle) this.alarm.keepAlive(this.core.queue.length > 0);
     if (at < this.alarm.at && !over) this.alarm.noLaterThan(at, this.clock.now);
     if (over) this.onEmpty?.();
   }

@@ -91,6 +91,9 @@ export class Leaks {
     const { generation, entry } = conn;
     engine.tally.reclaimed++;
     const { asLease } = conn;
+    const heldMs = engine.clock.now - entry.stateSince;
+    engine.tally.useMs.note(heldMs);
+    if (listened('release')) publish('release', { pool: engine.name, client: conn.client, heldMs });
     conn.letGo();
     if (!asLease) {
       abandonQuery(conn.client, engine.settings.cancelTimeoutMs);

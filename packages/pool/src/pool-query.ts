@@ -1,9 +1,11 @@
 /** `pool.query`: one statement on any connection. Owns getting and giving back around it; the statement is pg's. */
+import type pg from 'pg';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { QueryCancelled } from './errors.ts';
 import { obtain } from './handout.ts';
 import { checkRequest } from './options.ts';
+import { onAbort } from './signals.ts';
 
 type Callback = (error: unknown, result?: unknown) => void;
 
@@ -42,24 +44,70 @@ export function poolQuery(engine: Engine, text: unknown, values: unknown, callba
   });
 }
 
+type Connect = (
+  callback: (error: unknown, client?: pg.PoolClient, release?: (error?: Error) => void) => void,
+) => unknown;
+
+/**
+ * The same by a `connect` that somebody has put in place of the pool's own (a subclass, an instrumentation), as pg-pool goes by it in any
+ * case. It may call back or return a promise.
+ */
+export function queryByConnect(
+  connect: Connect,
+  isCompat: boolean,
+  text: unknown,
+  values: unknown,
+  callback: Callback,
+): void {
+  let got = false;
+  const use = (error: unknown, client?: pg.PoolClient, release?: (error?: Error) => void): void => {
+    if (got) return;
+    got = true;
+    if (error || client === undefined) {
+      callback(error ?? new Error('connect() gave no client'));
+      return;
+    }
+    const giveBack = release ?? ((failure?: Error) => client.release(failure));
+    let over = false;
+    const finish: Callback = (failure, result) => {
+      if (over) return;
+      over = true;
+      giveBack(isCompat ? (failure as Error | undefined) : undefined);
+      if (failure) callback(failure);
+      else callback(undefined, result);
+    };
+    try {
+      (client.query as (...args: unknown[]) => unknown)(text, values, finish);
+    } catch (thrown) {
+      finish(thrown);
+    }
+  };
+  try {
+    const result = connect(use) as Promise<pg.PoolClient | undefined> | undefined;
+    if (typeof result?.then === 'function') result.then((client) => client && use(null, client), use);
+  } catch (thrown) {
+    use(thrown);
+  }
+}
+
 /** The caller hears of its abort at once; the connection stays aside until the cancel has landed. */
 function atOnce(signal: AbortSignal, callback: Callback): Callback {
   let told = false;
   const once: Callback = (error, result) => {
     if (told) return;
     told = true;
-    signal.removeEventListener('abort', onAbort);
+    unhook();
     callback(error, result);
   };
-  const onAbort = () =>
+  const unhook = onAbort(signal, () =>
     once(
       new QueryCancelled(
         'signal',
         'the query was aborted by its signal and is being cancelled at the server',
         signal.reason,
       ),
-    );
-  signal.addEventListener('abort', onAbort, { once: true });
+    ),
+  );
   return once;
 }
 

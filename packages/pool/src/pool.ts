@@ -14,7 +14,7 @@ import { asClient, asLease, obtain, obtainAsync } from './handout.ts';
 import { Hosts } from './hosts.ts';
 import type { Lease } from './lease.ts';
 import { checkOptions, checkRequest } from './options.ts';
-import { poolQuery } from './pool-query.ts';
+import { poolQuery, queryByConnect } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
 import { bound, enterImplied, newScope, runIn } from './scope.ts';
@@ -133,19 +133,24 @@ export class Pool extends Base implements AsyncDisposable {
       return undefined;
     }
     if (typeof values === 'function') [values, callback] = [undefined, values];
-    const engine = this.#engine;
     this.log('query');
     if (typeof callback === 'function') {
-      poolQuery(engine, text, values, bound(callback as (error: unknown) => void));
+      this.#query(text, values, bound(callback as (error: unknown) => void));
       return undefined;
     }
     return new this.Promise((resolve, reject) => {
-      poolQuery(engine, text, values, (error, result) => (error ? reject(error) : resolve(result)));
+      this.#query(text, values, (error, result) => (error ? reject(error) : resolve(result)));
     }).catch((error) => {
       // The stack of a driver's error leads into its socket; the caller's is of more use (as pg-pool does).
       if (error instanceof Error) Error.captureStackTrace(error);
       throw error;
     });
+  }
+
+  #query(text: unknown, values: unknown, callback: (error: unknown, result?: unknown) => void): void {
+    const engine = this.#engine;
+    if (this.connect === ownConnect) poolQuery(engine, text, values, callback);
+    else queryByConnect((use) => this.connect(use as never), engine.settings.compat, text, values, callback);
   }
 
   /** Refuses new requests, serves those that wait, closes connections as they come back; resolves when all are gone. */
@@ -342,6 +347,8 @@ export class Pool extends Base implements AsyncDisposable {
     return holdersOf(this.#engine);
   }
 }
+
+const ownConnect = Pool.prototype.connect;
 
 /** A program that imports and requires this package has the class twice; pools of either are pools to both. */
 Object.defineProperty(Pool, Symbol.hasInstance, {

@@ -3,6 +3,7 @@
  * on the wire between two holders; who gets a connection, and when to dial, is the core's.
  */
 import { type CloseReason, type Entry, EntryState, type PoolPort } from '@sluice/core';
+import { announce, emitSafely } from './announce.ts';
 import { abandonQuery } from './cancel.ts';
 import { listened, publish } from './channels.ts';
 import { Conn, type ServerError } from './conn.ts';
@@ -69,29 +70,42 @@ export class ClientPort implements PoolPort<Conn> {
       }
       // Given up while its hook was at work: it is being closed, and nobody is told of it.
       if (entry.state !== EntryState.Opening) return;
-      engine.tally.dialMs.note(engine.clock.now - started);
-      this.#announce(conn);
-      if (listened('open')) publish('open', { pool: engine.name, client, dialMs: engine.clock.now - started });
-      engine.opened(entry, null);
+      const dialMs = engine.clock.now - started;
+      engine.tally.dialMs.note(dialMs);
+      announce(engine.events, conn, left(), () => {
+        engine.clock.refresh();
+        this.#announced(conn, dialMs);
+      });
+    };
+    const left = () => {
+      const { timeoutMs } = engine.dialOptions;
+      return timeoutMs > 0 ? Math.max(1, timeoutMs - (engine.clock.now - started)) : Number.POSITIVE_INFINITY;
     };
     if (onConnect === undefined && afterConnect === undefined) ready(null);
     else {
-      const { timeoutMs } = engine.dialOptions;
-      const left = timeoutMs > 0 ? Math.max(1, timeoutMs - (engine.clock.now - started)) : Number.POSITIVE_INFINITY;
-      const why = `the connect hook did not end within dialTimeoutMillis (${Math.ceil(left)} ms were left after the login)`;
+      const leftMs = left();
+      const why = `the connect hook did not end within dialTimeoutMillis (${Math.ceil(leftMs)} ms were left after the login)`;
       const setUp = this.#setUp(conn, [onConnect, afterConnect]);
-      within(setUp, left, () => new HookError(new Error(why))).then(() => ready(null), ready);
+      within(setUp, leftMs, () => new HookError(new Error(why))).then(() => ready(null), ready);
     }
   }
 
-  /** What a listener of 'connect' sends without waiting for it belongs to the clean state, as the hooks' does. */
-  #announce(conn: Conn): void {
-    conn.hooks++;
-    conn.settingUp = true;
-    conn.announced = true;
-    this.#engine.events.emit('connect', conn.client);
-    conn.settingUp = false;
-    conn.hooks--;
+  /** The listeners of 'connect' have ended: it can be given out, if it is still there. */
+  #announced(conn: Conn, dialMs: number): void {
+    const engine = this.#engine;
+    const { entry, client } = conn;
+    const ended = isSpent(client) ? new Error("the connection ended under the listeners of 'connect'") : null;
+    const failure = conn.broken ?? ended;
+    if (entry.state !== EntryState.Opening) return;
+    if (failure !== null) {
+      this.#farewell(client, engine.settings.closeTimeoutMs, () => {
+        emitSafely(engine.events, 'remove', client);
+        engine.opened(entry, failure);
+      });
+      return;
+    }
+    if (listened('open')) publish('open', { pool: engine.name, client, dialMs });
+    engine.opened(entry, null);
   }
 
   async #setUp(conn: Conn, hooks: readonly (((client: never) => unknown) | undefined)[]): Promise<void> {
@@ -268,7 +282,7 @@ export class ClientPort implements PoolPort<Conn> {
     this.#farewell(client, this.#patience(reason), () => {
       engine.clock.refresh();
       engine.core.closed(entry);
-      if (conn.announced) engine.events.emit('remove', client);
+      if (conn.announced) emitSafely(engine.events, 'remove', client);
       engine.wake();
     });
     // It did not answer: nobody is there to say goodbye to.
@@ -304,7 +318,8 @@ export class ClientPort implements PoolPort<Conn> {
   #broke(conn: Conn, error: Error): void {
     const engine = this.#engine;
     const { entry, client } = conn;
-    const first = conn.broken === null;
+    const first = !conn.lost;
+    conn.lost = true;
     conn.broken ??= error;
     engine.clock.refresh();
     conn.gone();

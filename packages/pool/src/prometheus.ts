@@ -9,6 +9,7 @@ import type { PoolStatistics } from './stats.ts';
 
 export interface PromRegistry {
   registerMetric(metric: never): void;
+  getSingleMetric?(name: string): unknown;
 }
 
 export interface PrometheusOptions {
@@ -93,7 +94,13 @@ const HISTOGRAMS: readonly (readonly [string, string, (s: PoolStatistics) => His
   ['dial_seconds', 'How long dials took, hooks included.', (s) => s.dialMs],
 ];
 
-/** Registers the metrics of one pool or several, told apart by the label `pool`. */
+/** What each registry shows, by prefix. */
+const SHOWN = new WeakMap<PromRegistry, Map<string, Observed[]>>();
+
+/**
+ * Registers the metrics of one pool or several, told apart by the label `pool`; of equal names the second is shown as `name#2`. Called
+ * again for the same registry and prefix it adds to those that are there.
+ */
 export function collectPools(
   prom: { register: unknown },
   pools: Observed | readonly Observed[],
@@ -101,10 +108,22 @@ export function collectPools(
 ): void {
   const { prefix = 'sluice_pool_' } = options;
   const registry = (options.registry ?? prom.register) as PromRegistry;
-  const all = Array.isArray(pools) ? (pools as readonly Observed[]) : [pools as Observed];
+  const given = Array.isArray(pools) ? (pools as readonly Observed[]) : [pools as Observed];
+  const shown = SHOWN.get(registry) ?? new Map<string, Observed[]>();
+  SHOWN.set(registry, shown);
+  const before = shown.get(prefix);
+  // It may have been cleared since.
+  if (before !== undefined && registry.getSingleMetric?.(`${prefix}acquires_total`) !== undefined) {
+    before.push(...given.filter((pool) => !before.includes(pool)));
+    return;
+  }
+  const all = [...new Set(given)];
+  shown.set(prefix, all);
   const add = (name: string, help: string, type: LiveMetric['type'], samples: (stats: PoolStatistics) => Sample[]) =>
     registry.registerMetric(
-      new LiveMetric(prefix + name, help, type, () => all.flatMap((pool) => samples(pool.stats()))) as never,
+      new LiveMetric(prefix + name, help, type, () =>
+        distinct(all.map((pool) => pool.stats())).flatMap(samples),
+      ) as never,
     );
   const one = (read: Read) => (stats: PoolStatistics) => [{ labels: { pool: stats.name }, value: read(stats) }];
   for (const [name, help, read] of GAUGES) add(name, help, 'gauge', one(read));
@@ -120,6 +139,16 @@ export function collectPools(
   );
   for (const [name, help, read] of HISTOGRAMS)
     add(name, help, 'histogram', (stats) => histogram(prefix + name, stats.name, read(stats)));
+}
+
+/** The same with names that differ. */
+export function distinct(all: readonly PoolStatistics[]): PoolStatistics[] {
+  const seen = new Map<string, number>();
+  return all.map((stats) => {
+    const count = (seen.get(stats.name) ?? 0) + 1;
+    seen.set(stats.name, count);
+    return count === 1 ? stats : { ...stats, name: `${stats.name}#${count}` };
+  });
 }
 
 function histogram(name: string, pool: string, snapshot: HistogramSnapshot): Sample[] {

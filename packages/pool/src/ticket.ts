@@ -25,8 +25,8 @@ export class Ticket extends Waiter<Conn> {
   trace: Error | null = null;
   /** It counts among the waiting requests of its scope. */
   counted = false;
-  signal: AbortSignal | null = null;
-  onAbort: (() => void) | null = null;
+  /** Stops listening to its signal. */
+  stopListening: (() => void) | null = null;
 
   constructor(owner: WaiterOwner<Conn>, shape: Shape) {
     super(owner);
@@ -65,8 +65,7 @@ export class Ticket extends Waiter<Conn> {
 
   /** Stops listening to the signal. */
   unhook(): void {
-    if (this.signal !== null && this.onAbort !== null) this.signal.removeEventListener('abort', this.onAbort);
-    this.signal = null;
-    this.onAbort = null;
+    this.stopListening?.();
+    this.stopListening = null;
   }
 }

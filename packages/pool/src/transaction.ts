@@ -7,7 +7,9 @@ import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle, TransactionAborted } from './errors.ts';
 import type { Lease, QueryMethod } from './lease.ts';
+import { refuseQuery } from './queries.ts';
 import { currentTransaction, newScope, runIn } from './scope.ts';
+import { onAbort } from './signals.ts';
 
 export interface RetryOptions {
   /** Tries in all, the first included. 1 and up; default 3. */
@@ -34,27 +36,37 @@ export interface TransactionOptions extends AcquireOptions {
   propagation?: 'nested' | 'new' | undefined;
 }
 
+const OVER = 'a transaction was used after its function had ended, or that of one around it';
+
 /** What the function of a transaction gets. Dead when the function has ended. */
 export class Transaction {
   readonly #lease: Lease;
   readonly #depth: number;
   readonly #engine: Engine;
   readonly #outer: Transaction | null;
+  readonly #isolation: TransactionOptions['isolation'] | undefined;
   #over = false;
   /** Nested transactions share the connection, so they run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(lease: Lease, engine: Engine, outer: Transaction | null = null) {
+  constructor(
+    lease: Lease,
+    engine: Engine,
+    outer: Transaction | null,
+    isolation: TransactionOptions['isolation'] | undefined,
+  ) {
+    this.#isolation = isolation;
     this.#lease = lease;
     this.#engine = engine;
     this.#outer = outer;
     this.#depth = outer === null ? 0 : outer.#depth + 1;
   }
 
-  get query(): QueryMethod {
-    this.#assertOpen();
-    return this.#lease.query;
-  }
+  /** As the lease's; rejects with StaleHandle when this transaction, or one around it, is over. */
+  readonly query: QueryMethod = ((...args: unknown[]): unknown => {
+    if (this.isOver) return refuseQuery(args, new StaleHandle(OVER));
+    return (this.#lease.query as (...args: unknown[]) => unknown)(...args);
+  }) as QueryMethod;
 
   /** The pg client, for libraries that need one. */
   get client(): pg.PoolClient {
@@ -62,36 +74,59 @@ export class Transaction {
     return this.#lease.client;
   }
 
-  /** A savepoint: undone alone when `fn` fails, kept until the outer transaction commits when it does not. */
-  transaction<R>(fn: (tx: Transaction) => Promise<R>): Promise<R> {
+  /** It has ended, or one around it has. */
+  get isOver(): boolean {
+    return this.#over || this.#outer?.isOver === true;
+  }
+
+  /**
+   * A savepoint: undone alone when `fn` fails, kept until the outer transaction commits when it does not. `readOnly` holds inside
+   * of it; an isolation level other than the transaction's own is a TypeError.
+   */
+  transaction<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions = {}): Promise<R> {
     // Asked for from inside of one that is nested in it, it would wait for that, which waits for it.
     const inner = currentTransaction(this.#engine) as Transaction | null;
-    if (inner !== null && inner !== this && inner.#isIn(this)) return inner.transaction(fn);
-    const run = this.#last.then(() => this.#nested(fn));
+    if (inner !== null && inner !== this && inner.#isIn(this)) return inner.transaction(fn, options);
+    const run = this.#last.then(() => this.#nested(fn, options));
     this.#last = run.catch(() => {});
     return run;
   }
 
-  async #nested<R>(fn: (tx: Transaction) => Promise<R>): Promise<R> {
+  async #nested<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions): Promise<R> {
     this.#assertOpen();
+    const begin = this.#savepointText(options);
     const name = `sluice_${this.#depth + 1}`;
     const lease = this.#lease;
-    await lease.query(`SAVEPOINT ${name}`);
-    const inner = new Transaction(lease, this.#engine, this);
+    await lease.query(begin.replace('?', name));
+    const inner = new Transaction(lease, this.#engine, this, this.#isolation);
     const scope = newScope(this.#engine);
     scope.transaction = inner;
     try {
       const result = await runIn(scope, () => fn(inner));
       await inner.#last;
+      this.#assertOpen();
       await lease.query(`RELEASE SAVEPOINT ${name}`);
       return result;
     } catch (error) {
-      if (lease.live) await lease.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
+      // Before anything else: what its function still has under way is not to reach the transaction around it.
+      inner.end();
+      if (lease.live && !this.isOver)
+        await lease.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
       throw error;
     } finally {
       inner.end();
       scope.transaction = null;
     }
+  }
+
+  /** `?` stands for the savepoint's name. */
+  #savepointText({ isolation, readOnly, deferrable }: TransactionOptions): string {
+    if ((isolation !== undefined && isolation !== this.#isolation) || deferrable === true)
+      throw new TypeError(
+        `a nested transaction has the isolation level of the one around it (${this.#isolation ?? "the server's default"}), and cannot be ${deferrable ? 'deferrable' : isolation}: ask for it outside, or with propagation: 'new'`,
+      );
+    if (readOnly === undefined) return 'SAVEPOINT ?';
+    return `SAVEPOINT ?; SET TRANSACTION READ ${readOnly ? 'ONLY' : 'WRITE'}`;
   }
 
   #isIn(outer: Transaction): boolean {
@@ -109,7 +144,7 @@ export class Transaction {
   }
 
   #assertOpen(): void {
-    if (this.#over) throw new StaleHandle('a transaction was used after its function had ended');
+    if (this.isOver) throw new StaleHandle(OVER);
   }
 }
 
@@ -120,19 +155,34 @@ export async function transact<R>(
   options: TransactionOptions,
 ): Promise<R> {
   const outer = currentTransaction(engine) as Transaction | null;
-  if (outer && options.propagation !== 'new') return outer.transaction(fn);
+  if (outer && options.propagation !== 'new') return outer.transaction(fn, options);
   const { attempts, minMs, maxMs, codes } = readRetry(options.retry);
+  const isAborted = () => options.signal?.aborted === true;
   for (let attempt = 1; ; attempt++) {
     try {
       return await once(engine, acquire, fn, options);
     } catch (error) {
       const code = (error as { code?: string } | null)?.code ?? '';
-      if (attempt >= attempts || !codes.includes(code) || options.signal?.aborted === true) throw error;
+      if (attempt >= attempts || !codes.includes(code) || isAborted()) throw error;
       engine.tally.retries++;
       const pause = Math.min(maxMs, minMs * 2 ** (attempt - 1)) * (1 - 0.5 * engine.settings.random());
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await pausedFor(pause, options.signal);
+      if (isAborted()) throw error;
     }
   }
+}
+
+/** Ends early when the signal fires. */
+function pausedFor(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const over = () => {
+      clearTimeout(timer);
+      unhook?.();
+      resolve();
+    };
+    const timer = setTimeout(over, ms);
+    const unhook = signal === undefined ? null : onAbort(signal, over);
+  });
 }
 
 async function once<R>(
@@ -143,7 +193,7 @@ async function once<R>(
 ): Promise<R> {
   const scope = newScope(engine);
   const lease = await runIn(scope, () => acquire(options));
-  const tx = new Transaction(lease, engine);
+  const tx = new Transaction(lease, engine, null, options.isolation);
   scope.transaction = tx;
   try {
     await lease.query(beginText(options));

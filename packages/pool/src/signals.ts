@@ -1,0 +1,29 @@
+/** Many callbacks on one AbortSignal by one listener: Node looks through all that are there for each that is added. */
+
+const CALLBACKS = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Calls back once when the signal fires, unless the function that is returned was called before. It has not fired yet. */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  let callbacks = CALLBACKS.get(signal);
+  if (callbacks === undefined) {
+    callbacks = new Set();
+    CALLBACKS.set(signal, callbacks);
+  }
+  const all = callbacks;
+  if (all.size === 0) signal.addEventListener('abort', fired);
+  // A function of its own: the same one may be given twice.
+  const one = () => callback();
+  all.add(one);
+  return () => {
+    if (all.delete(one) && all.size === 0) signal.removeEventListener('abort', fired);
+  };
+}
+
+function fired(this: AbortSignal): void {
+  const callbacks = CALLBACKS.get(this);
+  this.removeEventListener('abort', fired);
+  if (callbacks === undefined) return;
+  const all = [...callbacks];
+  callbacks.clear();
+  for (const callback of all) callback();
+}
