@@ -49,6 +49,29 @@ describe('copy', () => {
     expect(cell(await raw.until('Z'))).toBe('2');
   });
 
+  test('that has failed while its data was still coming keeps the server for nobody', async () => {
+    const small = await startSluice(server, { settings: 'default_pool_size = 1' });
+    try {
+      const at = { ...server, port: small.port };
+      const [a, b] = [(await RawClient.login(at)).raw, (await RawClient.login(at)).raw];
+      open.push(a, b);
+      await table(a);
+      const rest = copyData(bytes('more than six bytes\n'));
+      for (const start of [
+        [query('copy raw_copy from stdin'), copyData(bytes('word\n'))],
+        [query('copy no_such_table from stdin')],
+      ]) {
+        a.send(...start, rest.subarray(0, 6));
+        await a.until('Z');
+        a.send(rest.subarray(6), copyDone());
+        b.send(query("select 'served'"));
+        expect(cell(await b.until('Z'))).toBe('served');
+      }
+    } finally {
+      await small.stop();
+    }
+  });
+
   test('in by the extended protocol, with the Sync sent before the data as libpq does', async () => {
     const raw = await login();
     await table(raw);

@@ -221,6 +221,33 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     }
   });
 
+  test('nothing that was answered is run again with a stale statement, whatever is prepared anew behind it', async () => {
+    await begin(`default_pool_size = 1\nmax_prepared_statements = 5\nsession_state = ${state}`);
+    const direct = new pg.Client(server);
+    await direct.connect();
+    try {
+      await direct.query('drop table if exists stale, written; create table stale(a int); create table written(a int)');
+      const a = await raw();
+      const names = { b: 'begin', i: 'insert into written values (1)', c: 'commit', n: 'select * from stale' };
+      const others = ['x1', 'x2', 'x3'].map((name) => [name, `select '${name}'`] as const);
+      for (const [name, text] of [...others, ...Object.entries(names)]) {
+        a.send(wire.parse(name, text), wire.sync());
+        expect(types(await a.until('Z'))).toBe('1Z');
+      }
+      a.send(wire.bind('', 'n'), wire.describe('P', ''), wire.execute(''), wire.sync());
+      await a.until('Z');
+      await direct.query('alter table stale add b int');
+      const one = (name: string) => [wire.bind('', name), wire.execute('')];
+      a.send(...['b', 'i', 'c'].flatMap(one), wire.bind('', 'n'), wire.describe('P', ''), wire.execute(''));
+      a.send(...others.flatMap(([name]) => one(name)), wire.sync());
+      expect(types(await a.until('Z'))).toBe('2C2C2CEZ');
+      expect((await direct.query('select count(*)::int as n from written')).rows[0].n).toBe(1);
+    } finally {
+      await direct.query('drop table if exists stale, written');
+      await direct.end();
+    }
+  });
+
   test('DEALLOCATE ends a name when it is run, and not where it is skipped or refused', async () => {
     await begin(`default_pool_size = 1\nsession_state = ${state}`);
     const a = await raw();
@@ -230,11 +257,22 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     expect(errorOf(await a.until('Z')).message).toMatch(/"nope"/);
     a.send(...use('s'));
     expect(textOf(await a.until('Z'))).toBe('here');
-    a.send(wire.query('begin'), wire.query('select 1/0'), wire.query('deallocate s'), wire.query('rollback'));
+    const texts = ['begin', 'select 1/0', 'deallocate s', 'rollback'];
+    a.send(...texts.map((text) => wire.query(text)));
     const answers = [await a.until('Z'), await a.until('Z'), await a.until('Z'), await a.until('Z')];
     expect(errorOf(answers[2]!).code).toBe('25P02');
     a.send(...use('s'));
     expect(textOf(await a.until('Z'))).toBe('here');
+    a.send(...[...texts, 'deallocate s'].map((text) => wire.query(text)));
+    for (let i = 0; i < 4; i++) await a.until('Z');
+    expect(types(await a.until('Z'))).toBe('CZ');
+    a.send(wire.parse('s', "select 'new'"), wire.sync());
+    expect(types(await a.until('Z'))).toBe('1Z');
+    // Closed between its Parse and its Execute: the name is gone once.
+    a.send(wire.parse('', 'deallocate s'), wire.bind('', ''), wire.close('S', 's'), wire.execute(''), wire.sync());
+    await a.until('Z');
+    a.send(wire.parse('s', "select 'newest'"), ...use('s'));
+    expect(textOf(await a.until('Z'))).toBe('newest');
   });
 
   test('a statement whose columns were changed from outside is described once', async () => {

@@ -130,6 +130,13 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     }
   });
 
+  test('the end of a copy that is none ends no exchange', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}`);
+    const a = await login();
+    a.send(...AT_ONCE("select 'a'").slice(0, 3), wire.copyDone(), ...USE);
+    expect(types(await a.until('Z'))).toBe('12DC2DCZ');
+  });
+
   test('every cut of the conversation comes to the same', async () => {
     await begin(`default_pool_size = 1\nsession_state = ${state}`);
     const [a, b] = [await login(), await login()];

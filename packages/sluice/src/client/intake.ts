@@ -89,7 +89,6 @@ export class Intake {
     return this.#repeatDue;
   }
 
-  /** Sends it, if there is one. */
   repeats(): boolean {
     if (!this.#repeatDue) return false;
     this.#repeatDue = false;
@@ -115,6 +114,8 @@ export class Intake {
       return;
     }
     if (!TO_SERVER.flush(server.conn) || server.queue.length > PIPELINE_REPLIES) this.pause();
+    // It was the rest of something that is not answered.
+    if (this.empty && server.settled) this.#session.serverScanned(server);
   }
 
   pause(): void {
@@ -152,12 +153,10 @@ export class Intake {
     }
   }
 
-  /** Bytes that outlive the call. */
   #kept(buffer: Buffer, at: number, end: number): Buffer {
     return this.#owned ? buffer.subarray(at, end) : Buffer.from(buffer.subarray(at, end));
   }
 
-  /** Completes a message that the last chunk cut. */
   #finishCarried(buffer: Buffer, at: number, end: number): number {
     while (this.#carried > 0 && this.#backlog === null) {
       const carry = this.#carry!;
@@ -290,6 +289,10 @@ export class Intake {
     const server = this.#session.server!;
     const verdict = watch(this.#session, server, buffer, at, end, size, chunkEnd);
     if (verdict === 'pass') return -1;
+    if (verdict === 'wait') {
+      this.#hold(buffer, at, chunkEnd);
+      return 0;
+    }
     if (verdict === 'more') {
       // Whoever takes his time has a server meanwhile: the timeouts count.
       this.#session.exchangeBegins(server);
@@ -301,15 +304,16 @@ export class Intake {
     return end - at;
   }
 
-  /**
-   * A message that names a statement is not looked at while it is open whether what the client sent before holds: by an error in
-   * that, or a DISCARD, it would mean something else. Their Sync has been sent, so the answer comes.
-   */
+  /** What it is about is open until answers have come; its Sync, and theirs, have been sent or are not waited for. */
   #mustWait(what: number, buffer: Buffer, at: number, end: number): boolean {
     if (this.#session.home.maxPrepared === 0 || !mustWait(this.#session, what, buffer, at, end)) return false;
+    this.#hold(buffer, at, end);
+    return true;
+  }
+
+  #hold(buffer: Buffer, at: number, end: number): void {
     this.#waitWith(this.#kept(buffer, at, end));
     this.#held = true;
-    return true;
   }
 
   /** Prepared statements. */
@@ -344,7 +348,7 @@ export class Intake {
     if (owed === Reply.Parse) parseSent(this.#session, server);
     else if (owed === Reply.Execute || owed === Reply.Query) runSent(this.#session, server, owed);
     else if (owed !== Reply.None) server.queue.sent(owed);
-    if (owed >= Reply.Sync) this.#session.statements.groupEnds();
+    if (owed >= Reply.Sync && owed !== Reply.CopyEnd) this.#session.statements.groupEnds();
   }
 
   /**
@@ -387,7 +391,6 @@ export class Intake {
     return true;
   }
 
-  /** The session is over: nothing is kept. */
   clear(): void {
     this.#backlog = null;
     this.#recorded = null;

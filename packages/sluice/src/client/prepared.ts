@@ -120,14 +120,17 @@ export function intercept(session: Session, server: Server, buffer: Buffer, at: 
 /** A Parse goes to the server as it is. */
 export function parseSent({ statements, home, registry }: Session, { queue }: Server): void {
   statements.dropUnnamed(registry.statements);
+  if (statements.onRun?.isNew) statements.onRun.isNew = false;
+  else statements.onRun = null;
   if (home.maxPrepared === 0) queue.sent(Reply.Parse);
   else if (queue.sent(Reply.Parse, Action.Forward, statements.unnamed)) statements.unnamed.isSent();
 }
 
 /** A Query or an Execute goes to the server. */
 export function runSent({ statements }: Session, { queue }: Server, kind: Reply): void {
-  const effect = statements.onRun;
+  const { onRun } = statements;
   statements.onRun = null;
+  const effect = onRun?.kind === kind ? onRun.effect : null;
   if (queue.sent(kind, Action.Forward, effect)) effect?.apply();
 }
 
@@ -193,6 +196,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   const statement = named(session, server, name);
   if (statement === undefined && name === '') return unnamed(session, server, Reply.Bind);
   session.home.traffic.binds++;
+  session.statements.onRun = null;
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
   else if (statement.prepares && session.home.keeping === Keeping.Statements)

@@ -275,7 +275,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   planRejected(server: Server): boolean {
-    return this.intake.repeatLater(server.queue.length);
+    return this.intake.repeatLater(server.queue.forClient);
   }
 
   parameterChanged(index: number, value: string): void {

@@ -74,6 +74,8 @@ export interface Session {
   refuseNext(refusal: RefusedText): string;
   /** Gets a server for the first message of a transaction. False: the session waits, or is over. */
   obtainServer(): boolean;
+  /** The server owes nothing any more: it is given back if it is free. */
+  serverScanned(server: Server): void;
   /** A message goes to the server; the first one begins an exchange. */
   exchangeBegins(server: Server): void;
   /** Ends the session with an error that the client is told, after PostgreSQL's fashion, before the close. */

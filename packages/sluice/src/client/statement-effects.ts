@@ -70,6 +70,7 @@ export class ClosedEffect implements Effect {
   /** How many unnamed statements the client had sent by then. */
   readonly #unnamed: number;
   #gone = false;
+  #idle = false;
 
   constructor(session: Session, name: string, statement: Statement) {
     this.#session = session;
@@ -79,14 +80,17 @@ export class ClosedEffect implements Effect {
   }
 
   apply(): void {
-    this.#session.statements.delete(this.#name);
+    // Somebody else has taken it away meanwhile.
+    this.#idle = this.#session.statements.get(this.#name) !== this.#statement;
+    if (!this.#idle) this.#session.statements.delete(this.#name);
   }
 
   confirm(): void {
-    this.#session.registry.statements.drop(this.#statement);
+    if (!this.#idle) this.#session.registry.statements.drop(this.#statement);
   }
 
   revert(): void {
+    if (this.#idle) return;
     const replaced = this.#name === '' && this.#session.statements.unnamed.sent !== this.#unnamed;
     if (this.#session.isOver || this.#gone || replaced) this.confirm();
     else this.#session.statements.set(this.#name, this.#statement);
@@ -94,6 +98,7 @@ export class ClosedEffect implements Effect {
 
   again(): void {
     const { statements, registry } = this.#session;
+    if (this.#idle) return;
     if (statements.get(this.#name) !== this.#statement) {
       this.#gone = true;
       return;

@@ -1,6 +1,13 @@
 /** The prepared statements of one client, by the names that it gave them. */
-import type { Effect } from '@sluice/wire';
+import type { Effect, Reply } from '@sluice/wire';
 import type { Statement, StatementStore } from '../server/statements.ts';
+
+export interface OnRun {
+  readonly kind: Reply;
+  readonly effect: Effect & { apply(): void };
+  /** Its Parse has not been sent. */
+  isNew: boolean;
+}
 
 /**
  * Whether the unnamed statement of the server that a client has is the client's own: known by the answers to the Parses that went
@@ -58,8 +65,8 @@ export class UnnamedStatement implements Effect {
 /** A client's names. The empty one stands for its unnamed statement, where that is kept for later exchanges. */
 export class StatementNames {
   readonly unnamed = new UnnamedStatement();
-  /** What the next Query or Execute does to the names. */
-  onRun: (Effect & { apply(): void }) | null = null;
+  /** What the next Query or Execute does to the names, if it comes at once. */
+  onRun: OnRun | null = null;
   #byName: Map<string, Statement> | null = null;
 
   get size(): number {

@@ -67,8 +67,8 @@ export class Refusals {
   }
 }
 
-/** 'pass': send it. 'more': keep it until it is whole. Otherwise: send this instead. */
-export type Verdict = 'pass' | 'more' | Uint8Array;
+/** 'pass': send it. 'more': keep it until it is whole. 'wait': look again when answers have come. Otherwise: send this instead. */
+export type Verdict = 'pass' | 'more' | 'wait' | Uint8Array;
 
 /** Looks at the Query, Parse or FunctionCall at `at`, whose bytes up to `end` are here and which is `size` bytes long. */
 export function watch(
@@ -190,15 +190,18 @@ const PLACEHOLDER = 'PGBOUNCER_0';
  * The server, which knows the statement by another, deallocates a placeholder, so that the answer is its own. Null: nothing of the
  * kind. Of the extended protocol only what is run at once.
  */
-function deallocated(session: Session, server: Server, text: string, isQuery: boolean): Uint8Array | null {
+function deallocated(session: Session, server: Server, text: string, isQuery: boolean): Uint8Array | 'wait' | null {
   const [, plain, quoted] = DEALLOCATE.exec(text) ?? [];
   const name = plain?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) ?? quoted?.replaceAll('""', '"');
   if (name === undefined || (plain !== undefined && name === 'all') || server.settings.prepared.has(name)) return null;
+  // Who has which name is open until what was sent before is answered.
+  if (server.queue.unsure && !server.queue.copyIn) return 'wait';
   const statement = session.statements.get(name);
   // A Sync of ours would end what the client has not ended yet.
   if (statement === undefined || (isQuery && server.queue.syncMissing)) return null;
   session.exchangeBegins(server);
-  session.statements.onRun = new ClosedEffect(session, name, statement);
+  const effect = new ClosedEffect(session, name, statement);
+  session.statements.onRun = { kind: isQuery ? Reply.Query : Reply.Execute, effect, isNew: true };
   const sql = `DEALLOCATE "${PLACEHOLDER}"`;
   const placeholder = [close('S', PLACEHOLDER), parse(PLACEHOLDER, '')];
   server.queue.sent(Reply.Close, Action.Skip);

@@ -105,6 +105,14 @@ export class ReplyQueue {
     this.#changing = true;
   }
 
+  /** Replies owed to the client. */
+  get forClient(): number {
+    let count = 0;
+    for (let i = 0; i < this.length; i++)
+      if ((this.#ring[(this.#at + i) & (this.#ring.length - 1)]! & ACTION) !== Action.Skip) count++;
+    return count;
+  }
+
   /** Kind of the oldest reply owed. */
   get head(): Reply {
     return (this.length === 0 ? 0 : this.#ring[this.#at]! & KIND) as Reply;
