@@ -92,8 +92,9 @@ export function isBoundAtOnce(buffer: Buffer, at: number, end: number): boolean 
   let next = at + lengthAt(buffer, at) + 1;
   if (next + DESCRIBE_UNNAMED_BYTES < end && buffer[next] === 0x44 && buffer[next + HEADER_BYTES + 1] === 0)
     next += DESCRIBE_UNNAMED_BYTES;
-  if (next + HEADER_BYTES >= end || buffer[next] !== 0x42) return false;
-  const portalEnd = buffer.indexOf(0, next + HEADER_BYTES);
+  const portal = next + HEADER_BYTES;
+  if (portal >= end || buffer[next] !== 0x42) return false;
+  const portalEnd = buffer[portal] === 0 ? portal : buffer.indexOf(0, portal);
   return portalEnd >= 0 && portalEnd + 1 < end && buffer[portalEnd + 1] === 0;
 }
 
