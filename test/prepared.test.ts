@@ -3,7 +3,7 @@ import * as wire from '@sluice/wire';
 import pg from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
-import { errorOf, RawClient, types } from './support/raw.ts';
+import { cell, errorOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -21,10 +21,6 @@ afterEach(async () => {
 
 const raw = async () => (await RawClient.login({ ...server, port: sluice.port })).raw;
 const use = (name: string) => [wire.bind('', name), wire.execute(''), wire.sync()];
-const textOf = (messages: { type: string; body: Buffer }[]) => {
-  const row = messages.find(({ type }) => type === 'D')!;
-  return Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[0]!).toString();
-};
 
 describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
   test('a statement is there on whichever server serves the client', async () => {
@@ -37,8 +33,8 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
     for (let i = 0; i < 6; i++) {
       a.send(...use('s'));
       b.send(...use('s'));
-      expect(textOf(await a.until('Z'))).toBe('of a');
-      expect(textOf(await b.until('Z'))).toBe('of b');
+      expect(cell(await a.until('Z'))).toBe('of a');
+      expect(cell(await b.until('Z'))).toBe('of b');
     }
   });
 
@@ -54,11 +50,11 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
       for (let i = 0; i < 5; i++) {
         const answer = await a.until('Z');
         expect(types(answer)).toBe(round === 0 ? '12DCZ' : '2DCZ');
-        expect(textOf(answer)).toBe(String(i));
+        expect(cell(answer)).toBe(String(i));
       }
     }
     a.send(wire.query('select count(*) from pg_prepared_statements'));
-    expect(textOf(await a.until('Z'))).toBe('2');
+    expect(cell(await a.until('Z'))).toBe('2');
   });
 
   test('a long random pipeline of more statements than fit answers every question with its own answer', async () => {
@@ -80,7 +76,7 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
             return [...parse, ...use(`s${n}`)];
           }),
         );
-        for (const n of asked) expect(textOf(await a.until('Z'))).toBe(String(n));
+        for (const n of asked) expect(cell(await a.until('Z'))).toBe(String(n));
       }
     };
     await Promise.all(Array.from({ length: 8 }, talk));
@@ -103,9 +99,9 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
     a.send(...use('before'));
     const known = await a.until('Z');
     // PostgreSQL forgets what was prepared in a pipeline that failed no more than it forgets other statements.
-    expect(textOf(known)).toBe('1');
+    expect(cell(known)).toBe('1');
     a.send(wire.parse('after', 'select 3'), ...use('after'));
-    expect(textOf(await a.until('Z'))).toBe('3');
+    expect(cell(await a.until('Z'))).toBe('3');
   });
 
   test('a name that exists is refused, one that was closed is free, DISCARD ALL and DEALLOCATE ALL forget all', async () => {
@@ -118,14 +114,14 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
     await sluice.waitFor(/prepared statement 's' was already prepared/);
     a.send(wire.close('S', 's'), wire.parse('s', 'select 2'), ...use('s'));
     const answer = await a.until('Z');
-    expect([types(answer), textOf(answer)]).toEqual(['312DCZ', '2']);
+    expect([types(answer), cell(answer)]).toEqual(['312DCZ', '2']);
     for (const forget of ['DISCARD ALL', 'DEALLOCATE ALL']) {
       a.send(wire.query(forget));
       await a.until('Z');
       a.send(...use('s'));
       expect(errorOf(await a.until('Z')).code).toBe('26000');
       a.send(wire.parse('s', 'select 3'), ...use('s'));
-      expect(textOf(await a.until('Z'))).toBe('3');
+      expect(cell(await a.until('Z'))).toBe('3');
     }
     a.send(wire.describe('S', 'nobody'), wire.sync());
     expect(errorOf(await a.until('Z')).code).toBe('26000');
@@ -146,15 +142,15 @@ describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
       await admin.query(`SET max_prepared_statements = ${size}`);
       for (let i = 0; i < 6; i++) {
         a.send(wire.parse(`s${size}_${i}`, `select '${size} ${i}'`), ...use(`s${size}_${i}`));
-        expect(textOf(await a.until('Z'))).toBe(`${size} ${i}`);
+        expect(cell(await a.until('Z'))).toBe(`${size} ${i}`);
       }
       a.send(wire.query('select count(*) from pg_prepared_statements'));
-      expect(textOf(await a.until('Z'))).toBe(String(known));
+      expect(cell(await a.until('Z'))).toBe(String(known));
     }
     // As in PgBouncer, the servers stay when the names are not followed any more.
     await admin.query('SET max_prepared_statements = 0');
     a.send(wire.query('select count(*) from pg_prepared_statements'));
-    expect(textOf(await a.until('Z'))).toBe('2');
+    expect(cell(await a.until('Z'))).toBe('2');
   });
 });
 
@@ -182,8 +178,8 @@ test.each([
   for (let i = 0; i < 2; i++) {
     a.send(...use('s'));
     b.send(...use('s'));
-    expect(textOf(await a.until('Z'))).toBe(one);
-    expect(textOf(await b.until('Z'))).toBe(other);
+    expect(cell(await a.until('Z'))).toBe(one);
+    expect(cell(await b.until('Z'))).toBe(other);
   }
 });
 
@@ -198,7 +194,7 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     const [a, b] = [await raw(), await raw()];
     for (const client of [a, b]) {
       client.send(wire.parse('s', "select 'shared'"), wire.parse('T "1"', 'select 2'), ...use('s'));
-      expect(textOf(await client.until('Z'))).toBe('shared');
+      expect(cell(await client.until('Z'))).toBe('shared');
     }
     for (const [sql, name] of [
       ['deallocate S', 's'],
@@ -213,11 +209,11 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
       a.send(...use(name));
       expect(errorOf(await a.until('Z')).message).toBe(`prepared statement "${name}" does not exist`);
       a.send(wire.parse(name, "select 'again'"), ...use(name));
-      expect(textOf(await a.until('Z'))).toBe('again');
+      expect(cell(await a.until('Z'))).toBe('again');
     }
     for (let i = 0; i < 4; i++) {
       b.send(...use('s'));
-      expect(textOf(await b.until('Z'))).toBe('shared');
+      expect(cell(await b.until('Z'))).toBe('shared');
     }
   });
 
@@ -252,17 +248,17 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     await begin(`default_pool_size = 1\nsession_state = ${state}`);
     const a = await raw();
     a.send(wire.parse('s', "select 'here'"), ...use('s'));
-    expect(textOf(await a.until('Z'))).toBe('here');
+    expect(cell(await a.until('Z'))).toBe('here');
     a.send(wire.parse('', 'deallocate s'), wire.bind('', ''), wire.bind('', 'nope'), wire.execute(''), wire.sync());
     expect(errorOf(await a.until('Z')).message).toMatch(/"nope"/);
     a.send(...use('s'));
-    expect(textOf(await a.until('Z'))).toBe('here');
+    expect(cell(await a.until('Z'))).toBe('here');
     const texts = ['begin', 'select 1/0', 'deallocate s', 'rollback'];
     a.send(...texts.map((text) => wire.query(text)));
     const answers = [await a.until('Z'), await a.until('Z'), await a.until('Z'), await a.until('Z')];
     expect(errorOf(answers[2]!).code).toBe('25P02');
     a.send(...use('s'));
-    expect(textOf(await a.until('Z'))).toBe('here');
+    expect(cell(await a.until('Z'))).toBe('here');
     a.send(...[...texts, 'deallocate s'].map((text) => wire.query(text)));
     for (let i = 0; i < 4; i++) await a.until('Z');
     expect(types(await a.until('Z'))).toBe('CZ');
@@ -272,7 +268,7 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     a.send(wire.parse('', 'deallocate s'), wire.bind('', ''), wire.close('S', 's'), wire.execute(''), wire.sync());
     await a.until('Z');
     a.send(wire.parse('s', "select 'newest'"), ...use('s'));
-    expect(textOf(await a.until('Z'))).toBe('newest');
+    expect(cell(await a.until('Z'))).toBe('newest');
   });
 
   test('a statement whose columns were changed from outside is described once', async () => {
@@ -306,7 +302,7 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     await begin(`default_pool_size = 1\nsession_state = ${state}`);
     const [a, b] = [await raw(), await raw()];
     b.send(wire.parse('s', "select 'known'"), ...use('s'));
-    expect(textOf(await b.until('Z'))).toBe('known');
+    expect(cell(await b.until('Z'))).toBe('known');
     a.send(wire.query('begin'), wire.query('select 1/0'));
     for (let i = 0; i < 2; i++) await a.until('Z');
     for (const sql of ["select 'known'", "select 'unknown'"]) {
@@ -318,7 +314,7 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     a.send(...use('s'));
     expect(errorOf(await a.until('Z')).code).toBe('26000');
     b.send(...use('s'));
-    expect(textOf(await b.until('Z'))).toBe('known');
+    expect(cell(await b.until('Z'))).toBe('known');
   });
 });
 
@@ -435,7 +431,7 @@ describe('max_prepared_statement_bytes', () => {
       a.send(wire.parse('s', text(i)), ...use('s'));
       expect(types(await a.until('Z'))).toBe('12DCZ');
       a.send(wire.query('select count(*) from pg_prepared_statements'));
-      expect(Number(textOf(await a.until('Z')))).toBeLessThan(5);
+      expect(Number(cell(await a.until('Z')))).toBeLessThan(5);
       a.send(wire.close('S', 's'), wire.sync());
       expect(types(await a.until('Z'))).toBe('3Z');
     }
@@ -459,10 +455,10 @@ describe('max_prepared_statement_bytes', () => {
     expect(types(await b.until('Z'))).toBe('TDCZ');
     // The same text needs no room of its own.
     b.send(wire.parse('t', text(1)), ...use('t'));
-    expect(textOf(await b.until('Z'))).toBe('1');
+    expect(cell(await b.until('Z'))).toBe('1');
     for (let i = 0; i < 4; i++) {
       a.send(...use(`s${i}`));
-      expect(textOf(await a.until('Z'))).toBe(String(i));
+      expect(cell(await a.until('Z'))).toBe(String(i));
     }
     a.send(wire.terminate());
     // Its names are gone, and with them the texts.

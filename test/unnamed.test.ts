@@ -1,7 +1,7 @@
 /** The unnamed prepared statement in transaction mode: used again in a later exchange, on whichever server, and never anybody else's. */
 import * as wire from '@sluice/wire';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { errorOf, type Message, RawClient, types } from './support/raw.ts';
+import { cell, errorOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -20,12 +20,7 @@ async function ask(client: RawClient, ...messages: Uint8Array[]): Promise<string
   const answer = await client.until('Z');
   const row = answer.find(({ type }) => type === 'D');
   if (types(answer).includes('E')) return errorOf(answer).message;
-  return row === undefined ? types(answer) : textOf(answer);
-}
-
-function textOf(answer: Message[]): string {
-  const row = answer.find(({ type }) => type === 'D')!;
-  return Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[0]!).toString();
+  return row === undefined ? types(answer) : cell(answer);
 }
 
 describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
@@ -112,7 +107,7 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
     expect(await ask(a, ...USE)).toBe('old');
     a.send(wire.bind('', 'nope'), wire.close('S', ''), wire.sync(), ...AT_ONCE("select 'new'"), ...USE);
     await a.until('Z');
-    for (let i = 0; i < 2; i++) expect(textOf(await a.until('Z'))).toBe('new');
+    for (let i = 0; i < 2; i++) expect(cell(await a.until('Z'))).toBe('new');
     expect(await ask(a, wire.parse('', 'selec'), wire.sync())).toMatch(/syntax error/);
     expect(await ask(a, ...USE)).toBe('unnamed prepared statement does not exist');
   });

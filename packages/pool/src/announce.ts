@@ -19,7 +19,7 @@ export function emitSafely(events: EventEmitter, name: string, ...args: unknown[
   }
 }
 
-function throwLater(error: unknown): void {
+export function throwLater(error: unknown): void {
   process.nextTick(() => {
     throw error;
   });

@@ -12,6 +12,7 @@ import { leaseClient } from './lease-client.ts';
 import { isSpent } from './raw-client.ts';
 import { hooksTookTooLong } from './report.ts';
 import { bound } from './scope.ts';
+import { onAbort } from './signals.ts';
 import { type Shape, Ticket } from './ticket.ts';
 import { within } from './timers.ts';
 
@@ -120,10 +121,10 @@ function inTime(engine: Engine, hooks: Promise<boolean>, { deadline, signal }: A
   const timed = within(hooks, left, () => hooksTookTooLong(engine, 'it has not ended'));
   if (signal === undefined) return timed;
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(new AcquireAborted(signal.reason));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    timed.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
+    const abort = () => reject(new AcquireAborted(signal.reason));
+    const unhook = onAbort(signal, abort);
+    if (signal.aborted) abort();
+    timed.finally(unhook).then(resolve, reject);
   });
 }
 

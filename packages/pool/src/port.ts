@@ -62,12 +62,7 @@ export class ClientPort implements PoolPort<Conn> {
     const { onConnect, afterConnect } = engine.options;
     const ready = (error: unknown) => {
       engine.clock.refresh();
-      const ended = isSpent(client) ? new Error('the server ended the connection right after its login') : null;
-      const failure = error ?? conn.broken ?? ended;
-      if (failure) {
-        this.#farewell(client, engine.settings.closeTimeoutMs, () => engine.opened(entry, failure));
-        return;
-      }
+      if (this.#isLost(conn, error, 'right after its login')) return;
       // Given up while its hook was at work: it is being closed, and nobody is told of it.
       if (entry.state !== EntryState.Opening) return;
       const dialMs = engine.clock.now - started;
@@ -94,18 +89,23 @@ export class ClientPort implements PoolPort<Conn> {
   #announced(conn: Conn, dialMs: number): void {
     const engine = this.#engine;
     const { entry, client } = conn;
-    const ended = isSpent(client) ? new Error("the connection ended under the listeners of 'connect'") : null;
-    const failure = conn.broken ?? ended;
-    if (entry.state !== EntryState.Opening) return;
-    if (failure !== null) {
-      this.#farewell(client, engine.settings.closeTimeoutMs, () => {
-        emitSafely(engine.events, 'remove', client);
-        engine.opened(entry, failure);
-      });
-      return;
-    }
+    if (entry.state !== EntryState.Opening || this.#isLost(conn, null, "under the listeners of 'connect'")) return;
     if (listened('open')) publish('open', { pool: engine.name, client, dialMs });
     engine.opened(entry, null);
+  }
+
+  /** Has it failed before anybody had it? Then its dial has, when it is closed. */
+  #isLost(conn: Conn, error: unknown, when: string): boolean {
+    const engine = this.#engine;
+    const { entry, client } = conn;
+    const ended = isSpent(client) ? new Error(`the server ended the connection ${when}`) : null;
+    const failure = error ?? conn.broken ?? ended;
+    if (!failure) return false;
+    this.#farewell(client, engine.settings.closeTimeoutMs, () => {
+      if (conn.announced) emitSafely(engine.events, 'remove', client);
+      engine.opened(entry, failure);
+    });
+    return true;
   }
 
   async #setUp(conn: Conn, hooks: readonly (((client: never) => unknown) | undefined)[]): Promise<void> {

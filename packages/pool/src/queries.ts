@@ -11,6 +11,7 @@ import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
 import { bare, isSubmittable } from './query-config.ts';
 import { dequeue, destroy, holdQueue, lastSent, type RawClient, releaseQueue, runsAlone } from './raw-client.ts';
 import { bound, isInScope } from './scope.ts';
+import { onAbort } from './signals.ts';
 import { after } from './timers.ts';
 
 type Callback = (error: unknown, result?: unknown) => void;
@@ -89,14 +90,13 @@ export class Queries {
         if (flight.over) return;
         flight.over = true;
         clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
+        unhook?.();
         const settle = () => (error ? reject(cause ?? error) : resolve(value));
         if (landing === null) settle();
         else landing.then(settle, settle);
       };
-      const onAbort = () => stop(abortedBy(signal!));
       const timer = timeoutMs > 0 ? after(timeoutMs, () => stop(timedOut(timeoutMs, conn.lastSql))) : undefined;
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const unhook = signal === undefined ? null : onAbort(signal, () => stop(abortedBy(signal)));
       try {
         query.call(client, config, values, end);
         flight.query = lastSent(client);

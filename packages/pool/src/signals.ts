@@ -1,4 +1,5 @@
 /** Many callbacks on one AbortSignal by one listener: Node looks through all that are there for each that is added. */
+import { throwLater } from './announce.ts';
 
 const CALLBACKS = new WeakMap<AbortSignal, Set<() => void>>();
 
@@ -25,5 +26,12 @@ function fired(this: AbortSignal): void {
   if (callbacks === undefined) return;
   const all = [...callbacks];
   callbacks.clear();
-  for (const callback of all) callback();
+  for (const callback of all) {
+    try {
+      callback();
+    } catch (error) {
+      // One of many: the others hear of it all the same, as from listeners of their own.
+      throwLater(error);
+    }
+  }
 }

@@ -153,6 +153,7 @@ export class Intake {
     }
   }
 
+  /** Bytes that outlive the call. */
   #kept(buffer: Buffer, at: number, end: number): Buffer {
     return this.#owned ? buffer.subarray(at, end) : Buffer.from(buffer.subarray(at, end));
   }
@@ -275,22 +276,21 @@ export class Intake {
    */
   #examine(what: number, buffer: Buffer, at: number, end: number, size: number): number {
     const { keeping, maxPrepared } = this.#session.home;
-    const here = Math.min(end, at + size);
     if (keeping !== Keeping.Nothing && (what === Front.Query || what === Front.Parse || what === Front.Function)) {
-      const done = this.#watch(buffer, at, here, size, end);
+      const done = this.#watch(buffer, at, end, size);
       if (done >= 0) return done;
     }
     if (maxPrepared === 0 || what === Front.Query || !mayNameOne(this.#session, what, buffer, at, end)) return -1;
-    return this.#intercept(buffer, at, here, size);
+    return this.#intercept(buffer, at, Math.min(end, at + size), size);
   }
 
   /** What may leave something behind; what is dealt with was replaced. */
-  #watch(buffer: Buffer, at: number, end: number, size: number, chunkEnd: number): number {
+  #watch(buffer: Buffer, at: number, end: number, size: number): number {
     const server = this.#session.server!;
-    const verdict = watch(this.#session, server, buffer, at, end, size, chunkEnd);
+    const verdict = watch(this.#session, server, buffer, at, end, size);
     if (verdict === 'pass') return -1;
     if (verdict === 'wait') {
-      this.#hold(buffer, at, chunkEnd);
+      this.#hold(buffer, at, end);
       return 0;
     }
     if (verdict === 'more') {
@@ -301,7 +301,7 @@ export class Intake {
     }
     this.#note(FRONT[buffer[at]!]!);
     TO_SERVER.add(server.conn, verdict, 0, verdict.length);
-    return end - at;
+    return size;
   }
 
   /** What it is about is open until answers have come; its Sync, and theirs, have been sent or are not waited for. */

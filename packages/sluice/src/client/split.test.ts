@@ -195,37 +195,13 @@ describe('from the server', () => {
   });
 });
 
-/** What a client sent: named and unnamed statements, a pipeline, a copy, a simple query. */
-const FROM_CLIENT = wire.concat(
-  wire.query('select 1'),
-  wire.parse('named', 'select $1::int', [23]),
-  wire.describe('S', 'named'),
-  wire.bind('', 'named', ['5']),
-  wire.execute(''),
-  wire.sync(),
-  wire.parse('', 'select 2'),
-  wire.bind('portal', ''),
-  wire.execute('portal', 3),
-  wire.close('P', 'portal'),
-  wire.sync(),
-  wire.query('copy t from stdin'),
-  wire.copyData(text('1\n2\n')),
-  wire.copyDone(),
-  wire.bind('', 'named', ['6']),
-  wire.close('S', 'named'),
-  wire.sync(),
-);
-
-/**
- * The same with the names that the server knows the statements by, and without the Close. The unnamed one passes as it is where its
- * Bind is in the same piece.
- */
-const toServer = (unnamed: string) =>
+/** Named and unnamed statements, a pipeline, a copy, a simple query; `closes`: with the Close of the named one. */
+const conversation = (named: string, unnamed: string, closes: boolean) =>
   wire.concat(
     wire.query('select 1'),
-    wire.parse('PGBOUNCER_1', 'select $1::int', [23]),
-    wire.describe('S', 'PGBOUNCER_1'),
-    wire.bind('', 'PGBOUNCER_1', ['5']),
+    wire.parse(named, 'select $1::int', [23]),
+    wire.describe('S', named),
+    wire.bind('', named, ['5']),
     wire.execute(''),
     wire.sync(),
     wire.parse(unnamed, 'select 2'),
@@ -236,11 +212,18 @@ const toServer = (unnamed: string) =>
     wire.query('copy t from stdin'),
     wire.copyData(text('1\n2\n')),
     wire.copyDone(),
-    wire.bind('', 'PGBOUNCER_1', ['6']),
+    wire.bind('', named, ['6']),
+    ...(closes ? [wire.close('S', named)] : []),
     wire.sync(),
   );
-const TO_SERVER = toServer('');
-const KEPT = toServer('PGBOUNCER_2');
+
+const FROM_CLIENT = conversation('named', '', true);
+/**
+ * The same with the names that the server knows the statements by, and without the Close. The unnamed one passes as it is where its
+ * Bind is in the same piece.
+ */
+const TO_SERVER = conversation('PGBOUNCER_1', '', false);
+const KEPT = conversation('PGBOUNCER_1', 'PGBOUNCER_2', false);
 /** Where a cut parts the unnamed statement from the names of its Bind. */
 const parts = (() => {
   const from = Buffer.from(FROM_CLIENT).indexOf(Buffer.from(wire.parse('', 'select 2')));

@@ -70,7 +70,7 @@ export class Refusals {
 /** 'pass': send it. 'more': keep it until it is whole. 'wait': look again when answers have come. Otherwise: send this instead. */
 export type Verdict = 'pass' | 'more' | 'wait' | Uint8Array;
 
-/** Looks at the Query, Parse or FunctionCall at `at`, whose bytes up to `end` are here and which is `size` bytes long. */
+/** Looks at the Query, Parse or FunctionCall at `at`, which is `size` bytes long; what is here goes up to `end`, which may be beyond it. */
 export function watch(
   session: Session,
   server: Server,
@@ -78,16 +78,16 @@ export function watch(
   at: number,
   end: number,
   size: number,
-  chunkEnd: number,
 ): Verdict {
   const isQuery = buffer[at] === QUERY;
   const { keeping } = session.home;
   if (buffer[at] === FUNCTION_CALL) {
-    const known = end - at >= HEADER_BYTES + 4 && LARGE_OBJECTS.includes(buffer.readUInt32BE(at + HEADER_BYTES));
+    const known =
+      Math.min(size, end - at) >= HEADER_BYTES + 4 && LARGE_OBJECTS.includes(buffer.readUInt32BE(at + HEADER_BYTES));
     if (!known) session.suspect(ANYTHING, '(a function call of the protocol)');
     return 'pass';
   }
-  if (keeping === Keeping.Statements) return watchStatements(session, server, buffer, at, end, size, chunkEnd);
+  if (keeping === Keeping.Statements) return watchStatements(session, server, buffer, at, end, size);
   if (size > READ_BYTES) {
     session.suspect(ANYTHING, '(a text too long to be read)');
     return 'pass';
@@ -99,8 +99,7 @@ export function watch(
   const text = buffer.toString('latin1', nameEnd + 1, textEnd);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
-  const runs = isQuery || (nameEnd === at + HEADER_BYTES && isBoundAtOnce(buffer, at, chunkEnd));
-  const instead = runs ? deallocated(session, server, text, isQuery) : null;
+  const instead = deallocated(session, server, buffer, at, end, text);
   if (instead !== null) return instead;
   if (suspicion.asksLastValue)
     return isQuery || nameEnd === at + HEADER_BYTES ? watchLastValue(session, server, isQuery) : 'pass';
@@ -164,7 +163,6 @@ function watchStatements(
   at: number,
   end: number,
   size: number,
-  chunkEnd: number,
 ): Verdict {
   const isQuery = buffer[at] === QUERY;
   const from = at + HEADER_BYTES + (isQuery ? 0 : 1);
@@ -175,8 +173,7 @@ function watchStatements(
   const textEnd = buffer.indexOf(0, from);
   const text = buffer.toString('latin1', from, textEnd < 0 ? from : textEnd);
   if (!namesStatements(text)) return 'pass';
-  const runs = isQuery || isBoundAtOnce(buffer, at, chunkEnd);
-  const instead = runs ? deallocated(session, server, text, isQuery) : null;
+  const instead = deallocated(session, server, buffer, at, end, text);
   if (instead === null) session.suspect(STATEMENTS, text);
   return instead ?? 'pass';
 }
@@ -190,7 +187,16 @@ const PLACEHOLDER = 'PGBOUNCER_0';
  * The server, which knows the statement by another, deallocates a placeholder, so that the answer is its own. Null: nothing of the
  * kind. Of the extended protocol only what is run at once.
  */
-function deallocated(session: Session, server: Server, text: string, isQuery: boolean): Uint8Array | 'wait' | null {
+function deallocated(
+  session: Session,
+  server: Server,
+  buffer: Buffer,
+  at: number,
+  end: number,
+  text: string,
+): Uint8Array | 'wait' | null {
+  const isQuery = buffer[at] === QUERY;
+  if (!isQuery && !(isUnnamed(buffer, at, end) && isBoundAtOnce(buffer, at, end))) return null;
   const [, plain, quoted] = DEALLOCATE.exec(text) ?? [];
   const name = plain?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) ?? quoted?.replaceAll('""', '"');
   if (name === undefined || (plain !== undefined && name === 'all') || server.settings.prepared.has(name)) return null;
