@@ -23,6 +23,21 @@ const raw = async () => (await RawClient.login({ ...server, port: sluice.port })
 const use = (name: string) => [wire.bind('', name), wire.execute(''), wire.sync()];
 
 describe.each(['transaction', 'statement'])('in %s mode', (mode) => {
+  test('messages that end before they have begun harm nobody else', async () => {
+    await begin(`pool_mode = ${mode}\ndefault_pool_size = 2`);
+    const other = await raw();
+    for (const type of 'QPBDECFHSdcf')
+      for (const body of ['', '\0', 'S']) {
+        const a = await raw();
+        const size = Buffer.from([0, 0, 0, 4 + body.length]);
+        a.send(Buffer.concat([Buffer.from(type), size, Buffer.from(body)]), wire.sync());
+        a.send(wire.sync());
+        other.send(wire.query("select 'served'"));
+        expect(cell(await other.until('Z')), `${type} ${JSON.stringify(body)}`).toBe('served');
+        a.end();
+      }
+  });
+
   test('a statement is there on whichever server serves the client', async () => {
     await begin(`pool_mode = ${mode}\ndefault_pool_size = 2\nserver_round_robin = 1`);
     const [a, b] = [await raw(), await raw()];

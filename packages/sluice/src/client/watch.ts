@@ -166,6 +166,8 @@ function watchStatements(
 ): Verdict {
   const isQuery = buffer[at] === QUERY;
   const from = at + HEADER_BYTES + (isQuery ? 0 : 1);
+  // Without a text, which is a mistake: PostgreSQL's to say.
+  if (at + size <= from) return 'pass';
   if (end <= from) return 'more';
   if (size > READ_BYTES || !(isQuery || isUnnamed(buffer, at, end)) || !mayNameStatement(buffer, from, end))
     return 'pass';
