@@ -8,6 +8,8 @@ async function main() {
   await build();
   const { renderStates } = await import('../packages/core/dist/index.js');
   const { renderSettings } = await import('../packages/sluice/dist/config/index.js');
+  const { renderOptions } = await import('../packages/pool/dist/option-doc.js');
+  writeFileSync(join(ROOT, 'docs', 'pool-options.md'), renderOptions());
   writeFileSync(join(ROOT, 'docs', 'states.md'), renderStates());
   writeFileSync(join(ROOT, 'docs', 'settings.md'), renderSettings());
 }

@@ -212,6 +212,8 @@ describe.skipIf(!OPENSSL)('auth_type cert', () => {
     const sluice = await start({ databases: FORCED, settings: tls('verify-full', 'auth_type = cert') });
     const ssl = shown(ours.issue(ROLE, `DNS:${ME}`));
     expect(await login(sluice, { ssl, password: 'not asked for' })).toBe(server.user);
+    // Case counts for nothing, as in PgBouncer.
+    expect(await login(sluice, { ssl: shown(ours.issue(ROLE.toUpperCase())) })).toBe(server.user);
     expect(await login(sluice, { ssl, user: ME })).toBe('certificate authentication failed');
     await sluice.waitFor(/TLS certificate name mismatch/);
     expect(await login(sluice, { ssl: shown(ours.issue('stranger')), user: 'stranger' })).toBe(

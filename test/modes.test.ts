@@ -170,4 +170,17 @@ describe('statement mode', () => {
     const b = await clients.pg({ database: 'statement' });
     expect((await b.query('select 2 as n')).rows[0].n).toBe(2);
   });
+
+  test.each([
+    ['a whole one in one packet', ['begin', 'select 5', 'commit'], 'CE'],
+    ['one behind a statement', ['select 4', 'begin', 'select 5'], 'TDCZCE'],
+  ])('and is not told that it has one: %s', async (_, texts, told) => {
+    const { raw } = await RawClient.login({ ...server, port: sluice.port, database: 'statement' });
+    raw.send(...texts.map((text) => query(text)));
+    const seen: string[] = [];
+    for (let message = await raw.next(); message !== null; message = await raw.next()) seen.push(message.type);
+    expect(seen.join('')).toBe(told);
+    const b = await clients.pg({ database: 'statement' });
+    expect((await b.query('select now() = statement_timestamp() as alone')).rows[0].alone).toBe(true);
+  });
 });

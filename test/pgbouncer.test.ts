@@ -321,6 +321,24 @@ describe('replication', () => {
     await Promise.all(Array.from({ length: 8 }, work));
   });
 
+  test('ordinary queries of theirs have the usual limits, a stream has none', async () => {
+    const up = await start('query_timeout = 0.5\n');
+    const at = { ...server, port: up.port };
+    const { raw: query } = await RawClient.login(at, { replication: 'database' });
+    const { raw: stream } = await RawClient.login(at, { replication: 'true' });
+    stream.send(wire.query('IDENTIFY_SYSTEM'));
+    const where = await stream.until('Z');
+    const row = where.find(({ type }) => type === 'D')!;
+    const lsn = Buffer.from(wire.parseDataRow(row.body, 0, row.body.length)[2]!).toString();
+    stream.send(wire.query(`START_REPLICATION PHYSICAL ${lsn}`));
+    expect((await stream.next())!.type).toBe('W');
+    query.send(wire.query('select pg_sleep(60)'));
+    expect(errorOf(await query.until('E'))).toMatchObject({ message: 'query timeout' });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(stream.closed).toBe(false);
+    stream.end();
+  });
+
   test('somebody who may not is told that the login failed', async () => {
     const up = await start();
     const at = { ...server, port: up.port };

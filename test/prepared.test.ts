@@ -440,7 +440,7 @@ describe('max_prepared_statement_bytes', () => {
   const text = (i: number) => `select ${i} /* ${'x'.repeat(1000)} */`;
 
   test('texts that no client has a name for make room, on the servers too', async () => {
-    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 5000');
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 12000');
     const a = await raw();
     for (let i = 0; i < 20; i++) {
       a.send(wire.parse('s', text(i)), ...use('s'));
@@ -453,7 +453,7 @@ describe('max_prepared_statement_bytes', () => {
   });
 
   test('texts with names stay; one more is refused by name of the setting, in its place in the pipeline', async () => {
-    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 5000');
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 12000');
     const [a, b] = [await raw(), await raw()];
     for (let i = 0; i < 4; i++) {
       a.send(wire.parse(`s${i}`, text(i)), wire.sync());
@@ -481,5 +481,169 @@ describe('max_prepared_statement_bytes', () => {
       b.send(wire.parse('t2', text(9)), ...use('t2'));
       done = types(await b.until('Z')) === '12DCZ';
     }
+  });
+
+  test('statements that nobody else may have count as well, until their names are gone', async () => {
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 12000');
+    const a = await raw();
+    const parsed = async (i: number) => {
+      a.send(
+        wire.query(`set datestyle = '${i % 2 ? 'iso, dmy' : 'iso, mdy'}'`),
+        wire.parse(`n${i}`, text(i)),
+        wire.sync(),
+      );
+      await a.until('Z');
+      return types(await a.until('Z'));
+    };
+    let held = 0;
+    while ((await parsed(held)) === '1Z') held++;
+    expect(held).toBeGreaterThan(2);
+    expect(held).toBeLessThan(6);
+    for (let i = 0; i < held; i++) a.send(wire.close('S', `n${i}`));
+    a.send(wire.sync());
+    await a.until('Z');
+    expect(await parsed(100)).toBe('1Z');
+  });
+
+  test('short ones count with what they take beside their text', async () => {
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 12000');
+    const a = await raw();
+    for (let i = 0; i < 100; i++) a.send(wire.parse(`s${i}`, `select ${i}`));
+    a.send(wire.sync());
+    expect(types(await a.until('Z'))).toMatch(/^1{10,20}EZ$/);
+  });
+
+  test('a text that cannot have room is refused before it is here, and passed over', async () => {
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 12000');
+    const a = await raw();
+    const long = wire.parse('long', `select 1 /* ${'x'.repeat(1_000_000)} */`);
+    a.send(long.subarray(0, 100));
+    const refused = await a.until('E');
+    expect(errorOf(refused)).toMatchObject({ code: '53400' });
+    a.send(long.subarray(100), wire.sync(), wire.query('select 7'));
+    expect(types(await a.until('Z'))).toBe('Z');
+    expect(cell(await a.until('Z'))).toBe('7');
+  });
+
+  test.each([0, 1, 5, 6, 7])('a long unnamed one is none of it, in a packet of %i bytes and the rest', async (cut) => {
+    await begin('default_pool_size = 1\nmax_prepared_statement_bytes = 12000');
+    const a = await raw();
+    const long = wire.parse('', `select 1 /* ${'x'.repeat(1_000_000)} */`);
+    a.send(long.subarray(0, cut));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    a.send(long.subarray(cut), ...use(''));
+    expect(types(await a.until('Z'))).toBe('12DCZ');
+  });
+});
+
+describe('names of prepared statements', () => {
+  test('errors that speak of something else are left as they are', async () => {
+    await begin('default_pool_size = 1');
+    const a = await raw();
+    a.send(wire.parse('mine', 'select 1'), ...use('mine'));
+    await a.until('Z');
+    const raising = `do $$ begin raise exception 'odd "PGBOUNCER_1"' using errcode = '26000', table = 't', column = 'c'; end $$`;
+    a.send(wire.parse('', raising), ...use(''));
+    const { body } = (await a.until('Z')).find(({ type }) => type === 'E')!;
+    const fields = body.toString('latin1');
+    for (const field of ['Modd "PGBOUNCER_1"', 'tt', 'cc', 'Rexec_stmt_raise'])
+      expect(fields.split('\0')).toContain(field);
+  });
+
+  test('names are bytes, and all that else is in an error stays', async () => {
+    await begin('default_pool_size = 1');
+    const a = await raw();
+    const { raw: direct } = await RawClient.login(server);
+    const told: string[] = [];
+    for (const at of [direct, a]) {
+      at.send(wire.parse('\u00e9', 'select 1'), wire.sync(), wire.parse('\u00e9', 'select 1'), wire.sync());
+      expect(types(await at.until('Z'))).toBe('1Z');
+      const [error] = await at.until('Z');
+      told.push(error!.body.toString());
+    }
+    direct.end();
+    expect(told[1]).toBe(told[0]);
+  });
+
+  test('a portal whose name is longer than any ends its client', async () => {
+    await begin('default_pool_size = 1');
+    const [a, b] = [await raw(), await raw()];
+    a.send(wire.parse('secret', "select 'of a'"), wire.sync());
+    await a.until('Z');
+    b.send(wire.bind('p'.repeat(300_000), 'PGBOUNCER_1'), wire.execute('p'.repeat(9000)), wire.sync());
+    expect(errorOf(await b.until('E'))).toMatchObject({ severity: 'FATAL', code: '08P01' });
+    a.send(...use('secret'));
+    expect(cell(await a.until('Z'))).toBe('of a');
+  });
+
+  test('errors speak of them as the client does', async () => {
+    await begin('default_pool_size = 1');
+    const a = await raw();
+    a.send(wire.parse('mine', 'select $1::int'), wire.sync());
+    await a.until('Z');
+    a.send(wire.parse('mine', 'select 2'), wire.sync());
+    expect(errorOf(await a.until('Z'))).toMatchObject({
+      severity: 'ERROR',
+      code: '42P05',
+      message: 'prepared statement "mine" already exists',
+    });
+    a.send(...use('mine'));
+    expect(errorOf(await a.until('Z'))).toMatchObject({
+      code: '08P01',
+      message: expect.stringMatching(/"mine" requires 1/),
+    });
+  });
+
+  test('those of one client are bounded, and it is told so', async () => {
+    await begin('default_pool_size = 1');
+    const a = await raw();
+    const names = Array.from({ length: 1000 }, (_, i) => String(i).padEnd(9000, 'x'));
+    for (const name of names) a.send(wire.parse(name, 'select 1'));
+    a.send(wire.sync());
+    const answers = await a.until('Z');
+    expect(types(answers)).toMatch(/^1{900,930}EZ$/);
+    expect(errorOf(answers)).toMatchObject({ code: '53400', message: expect.stringMatching(/names .* exceed 8 MB/) });
+    // Room comes back with a name that is closed.
+    a.send(wire.close('S', names[0]!), wire.parse(names[999]!, 'select 2'), ...use(names[999]!));
+    expect(types(await a.until('Z'))).toBe('312DCZ');
+  });
+
+  test('one longer than 64 kB is refused', async () => {
+    await begin('default_pool_size = 1');
+    const a = await raw();
+    a.send(wire.parse('x'.repeat(70_000), 'select 1'), wire.sync());
+    const refused = await a.until('Z');
+    expect(types(refused)).toBe('EZ');
+    expect(errorOf(refused)).toMatchObject({ code: '53400' });
+  });
+
+  test('long ones can be described, closed and asked for in vain', async () => {
+    await begin('default_pool_size = 1');
+    const a = await raw();
+    const [known, unknown] = ['x'.repeat(40_000), 'y'.repeat(40_000)];
+    a.send(wire.parse(known, 'select 1'), wire.describe('S', known), ...use(known));
+    expect(types(await a.until('Z'))).toBe('1tT2DCZ');
+    for (const asked of [wire.describe('S', unknown), wire.bind('', unknown)]) {
+      a.send(asked, wire.sync());
+      expect(errorOf(await a.until('Z'))).toMatchObject({ severity: 'ERROR', code: '26000' });
+    }
+    a.send(wire.close('S', known), wire.close('S', unknown), wire.sync());
+    expect(types(await a.until('Z'))).toBe('33Z');
+  });
+
+  test('messages that need not be long end their client, as with PostgreSQL, and cost no server', async () => {
+    await begin('default_pool_size = 1');
+    const [a, b] = [await raw(), await raw()];
+    const pid = async () => {
+      b.send(wire.query('select pg_backend_pid()'));
+      return cell(await b.until('Z'));
+    };
+    const before = await pid();
+    // The length counts itself, the NUL and the number of rows.
+    a.send(wire.execute('x'.repeat(10_000 - 9)), wire.sync());
+    expect(errorOf(await a.until('Z'))).toMatchObject({ code: '34000' });
+    a.send(wire.execute('x'.repeat(10_000 - 8)), wire.sync());
+    expect(errorOf(await a.until('E'))).toMatchObject({ severity: 'FATAL', code: '08P01' });
+    expect(await pid()).toBe(before);
   });
 });

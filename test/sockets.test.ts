@@ -1,12 +1,13 @@
 /** Unix sockets, and settings that PostgreSQL 18 reports. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { PSQL } from './support/programs.ts';
 import { startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -29,6 +30,33 @@ test('clients come in over a Unix socket; its file has the mode asked for and go
   expect((await sluice.exit).code).toBe(0);
   expect(existsSync(path)).toBe(false);
   await sluice.stop();
+});
+
+test.runIf(process.platform === 'linux')('abstract names, towards clients and towards servers', async () => {
+  const name = `@sluice-${basename(dir)}`;
+  const front = await startSluice(server, { settings: `unix_socket_dir = ${name}` });
+  await front.waitFor(new RegExp(`listening on unix:${name}`));
+  const names = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  expect(names.filter((line) => line.endsWith(` ${name}/.s.PGSQL.${front.port}`))).toHaveLength(1);
+  const login = `user=${server.user} password=${server.password}`;
+  const databases = `* = host=${name} port=${front.port} ${login}`;
+  const behind = await startSluice(server, { databases, settings: 'query_wait_timeout = 1' });
+  const client = new pg.Client({ ...server, port: behind.port });
+  await client.connect();
+  expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+  await client.end();
+  if (PSQL !== null) {
+    const asked = ['-h', name, '-p', String(front.port), '-U', server.user, 'postgres', '-Atc', 'select 2'];
+    const env = { ...process.env, PGPASSWORD: server.password };
+    expect(spawnSync(PSQL, asked, { env, encoding: 'utf8' }).stdout).toBe('2\n');
+  }
+  await front.stop();
+  // Nobody listens there: that is told as it is.
+  const other = new pg.Client({ ...server, port: behind.port, user: server.user });
+  other.on('error', () => {});
+  await expect(other.connect().then(() => other.query('select 1'))).rejects.toThrow();
+  await behind.waitFor(/ECONNREFUSED|closing because/);
+  await behind.stop();
 });
 
 test('a socket file that nobody listens on is taken over, one that answers is not', async () => {

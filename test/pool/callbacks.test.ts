@@ -129,7 +129,9 @@ describe('a callback runs in the context of whoever gave it', () => {
       (tx) =>
         new Promise((resolve, reject) => {
           tx.client.query('SELECT 1', () => {
-            pool.transaction(async (inner) => inner.client === tx.client).then(resolve, reject);
+            pool
+              .transaction(async (inner) => (inner.client as any).processID === (tx.client as any).processID)
+              .then(resolve, reject);
           });
         }),
     );

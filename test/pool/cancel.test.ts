@@ -146,3 +146,59 @@ test('a limited query may be given as an object whose text is an accessor', asyn
   const pool = makePool({ commandTimeoutMillis: 5_000 });
   expect((await pool.query(new Statement())).rows).toEqual([{ n: 5 }]);
 });
+
+describe('what is given for a signal', () => {
+  test('null is none, wherever there may be one', async () => {
+    const pool = makePool({ max: 1 });
+    const none = { signal: null, deadline: null, timeoutMillis: null } as object;
+    for (let i = 0; i < 3; i++) {
+      expect((await pool.query({ text: 'SELECT 1 AS n', ...none })).rows[0].n).toBe(1);
+      expect((await pool.transaction((tx) => tx.query('SELECT 2 AS n'), none)).rows[0].n).toBe(2);
+      const lease = await pool.acquire(none);
+      expect((await lease.query({ text: 'SELECT 3 AS n', ...none })).rows[0].n).toBe(3);
+      lease.release();
+    }
+    expect(pool.idleCount).toBe(1);
+  });
+
+  test('a controller in its place is refused by name, costs no place and cancels nobody', async () => {
+    const pool = makePool({ max: 1 });
+    const wrong = { signal: new AbortController() } as object;
+    const refused = { code: 'SLUICE_BAD_OPTION', message: expect.stringMatching(/signal is no AbortSignal/) };
+    expect(await failure(pool.acquire(wrong))).toMatchObject(refused);
+    const client = await pool.connect();
+    expect(await failure(client.query({ text: 'SELECT 1', timeoutMillis: 20, ...wrong } as any))).toMatchObject(
+      refused,
+    );
+    client.release();
+    expect(await failure(pool.query({ text: 'SELECT 1', ...wrong }))).toMatchObject(refused);
+    const called = new Promise((resolve) => pool.query({ text: 'SELECT 1', ...wrong } as any, resolve));
+    expect(await called).toMatchObject(refused);
+    expect((await pool.query('SELECT pg_sleep(0.1), 4 AS n')).rows[0].n).toBe(4);
+    expect(pool.stats().cancels).toBe(0);
+  });
+
+  test('one that serves many reaches only those that have it when its turn comes', async () => {
+    const pool = makePool({ max: 2 });
+    const held = await pool.connect();
+    const gone = new AbortController();
+    let other: Promise<any> = Promise.resolve();
+    const told = new Promise<void>((resolve) => {
+      pool.query({ text: 'SELECT pg_sleep(30)', signal: gone.signal } as any, () => {
+        // Serves the one that waits, and another request takes its place in the pool's books.
+        held.release();
+        other = pool.query('SELECT 5 AS n');
+        resolve();
+      });
+    });
+    await until(() => pool.holders().some((holder) => holder.sql.includes('pg_sleep')));
+    const waiting = pool.acquire({ signal: gone.signal }).then(
+      (lease) => lease.release(),
+      (error) => error.code,
+    );
+    gone.abort();
+    await told;
+    expect([undefined, 'SLUICE_ACQUIRE_ABORTED']).toContain(await waiting);
+    expect((await other).rows[0].n).toBe(5);
+  });
+});

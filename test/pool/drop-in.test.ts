@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import { Pool } from '../../packages/pool/src/index.ts';
-import { failure, makePool, outside, until } from './support.ts';
+import { at, failure, makePool, outside, until } from './support.ts';
 
 describe('in place of pg.Pool', () => {
   test('it is one by instanceof, with options visible and the password not enumerable', () => {
@@ -168,4 +168,20 @@ describe('in place of pg.Pool', () => {
     expect((await failure(pool.connect())).poolCode).toBe('SLUICE_POOL_CLOSED');
     expect(pool.ended).toBe(true);
   });
+});
+
+test('its counters are those of pg-pool while connections are made', async () => {
+  const seen = [];
+  for (const pool of [new pg.Pool({ ...at(), max: 2 }), makePool({ max: 2 })]) {
+    const asked = [];
+    const counts = [];
+    for (let i = 0; i < 4; i++) {
+      asked.push(pool.connect());
+      counts.push([pool.totalCount, pool.idleCount, pool.waitingCount]);
+    }
+    for (const each of asked) (await each).release();
+    seen.push(counts);
+    if (!(pool instanceof Pool)) await (pool as pg.Pool).end();
+  }
+  expect(seen[1]).toEqual(seen[0]);
 });

@@ -214,3 +214,34 @@ describe('a server of its own', () => {
     );
   });
 });
+
+test('who would wait for ever for connections that are kept hears why there are no more', async () => {
+  const admin = await outside();
+  await admin.query("DROP ROLE IF EXISTS kept_out; CREATE ROLE kept_out LOGIN PASSWORD 'before'");
+  const pool = makePool({ user: 'kept_out', password: 'before', max: 3, retryMinMillis: 5 });
+  const listening = await pool.connect();
+  await listening.query('LISTEN whatever');
+  await admin.query("ALTER ROLE kept_out PASSWORD 'after'");
+  expect(await failure(pool.query('SELECT 1'))).toMatchObject({ name: 'AuthenticationFailed', code: '28P01' });
+  listening.release();
+});
+
+test('end() does not wait for a connection that nobody waits for', async () => {
+  const hole = createServer(() => {}).listen(0, '127.0.0.1');
+  await new Promise((resolve) => hole.once('listening', resolve));
+  const pool = makePool({
+    port: (hole.address() as any).port,
+    dialTimeoutMillis: 600_000,
+    connectionTimeoutMillis: 50,
+  });
+  expect((await failure(pool.connect())).message).toMatch(/timeout/);
+  await pool.end();
+  const other = makePool({ port: (hole.address() as any).port, dialTimeoutMillis: 600_000 });
+  const gone = new AbortController();
+  const waiting = failure(other.acquire({ signal: gone.signal }));
+  const ended = other.end();
+  gone.abort();
+  expect((await waiting).poolCode).toBe('SLUICE_ACQUIRE_ABORTED');
+  await ended;
+  hole.close();
+});

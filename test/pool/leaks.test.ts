@@ -138,7 +138,9 @@ describe('holders that wait for the pool themselves', () => {
       const pool = all(2);
       await pool.transaction(async (tx) => {
         const other = await pool.connect();
-        await pool.transaction(async (inner) => expect(inner.client).toBe(tx.client));
+        await pool.transaction(async (inner) =>
+          expect((inner.client as any).processID).toBe((tx.client as any).processID),
+        );
         other.release();
       });
     });
@@ -167,4 +169,52 @@ describe('holders that wait for the pool themselves', () => {
       expect(depthOfScopes()).toBe(0);
     });
   });
+});
+
+test('a lease that is taken back takes its client with it', async () => {
+  const pool = makePool({ max: 1, leakDetectionMillis: 40, leakAction: 'reclaim' });
+  const { client } = await pool.acquire();
+  await client.query('SELECT 1');
+  const next = await pool.acquire();
+  expect((await failure(client.query('SELECT 2'))).code).toBe('SLUICE_STALE_HANDLE');
+  expect((await next.query('SELECT 3 AS n')).rows[0].n).toBe(3);
+  next.release();
+});
+
+test('in a scope of many (a request) others may wait while a holder does something else', async () => {
+  const pool = makePool({ max: 2 });
+  const holds = async () => {
+    const client = await pool.connect();
+    await pause(100);
+    client.release();
+  };
+  const request = () => pool.scope(() => Promise.all([holds(), pause(30).then(() => pool.query('SELECT 1 AS n'))]));
+  for (const [, { rows }] of await Promise.all([request(), request()])) expect(rows[0].n).toBe(1);
+});
+
+test('and a holder there that waits for the pool himself is told so after a standstill', async () => {
+  const pool = makePool({ max: 1 });
+  const nested = pool.scope(async () => {
+    const client = await pool.connect();
+    try {
+      return await pool.query('SELECT 1');
+    } finally {
+      client.release();
+    }
+  });
+  expect((await failure(nested)).code).toBe('SLUICE_DEADLOCK');
+});
+
+test('who waited in no scope is in none when somebody in one gives back', async () => {
+  const pool = makePool({ max: 1 });
+  const first = await pool.connect();
+  const background = pool.connect().then(async (client) => {
+    await pause(1_300);
+    client.release();
+  });
+  await pool.scope(async () => {
+    first.release();
+    expect((await pool.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+  });
+  await background;
 });

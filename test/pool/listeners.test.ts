@@ -187,3 +187,27 @@ test('pools of one name are told apart in metrics, and later ones can be added',
   collectPools({ register: registry }, c, { registry: registry as never });
   expect(await registry.metrics()).not.toContain('one');
 });
+
+test('what listeners throw is the program’s, whatever they listen to, and the pool goes on', () => {
+  const { out, code } = run(`
+    const seen = [];
+    process.on('uncaughtException', (error) => seen.push(error.message));
+    const pool = new Pool({ ...at, max: 1, leakDetectionMillis: 20 });
+    for (const name of ['leak', 'leakReturned', 'acquire', 'release', 'remove'])
+      pool.on(name, () => { throw new Error(name) });
+    const client = await pool.connect();
+    await client.query('select pg_sleep(0.1)');
+    client.release();
+    console.log(pool.idleCount, (await pool.query('select 1 as n')).rows[0].n);
+    await pool.end();
+    const down = new Pool({ ...at, port: 1, whenDown: 'wait', retryMinMillis: 1, connectionTimeoutMillis: 200 });
+    let dials = 0;
+    down.on('reconnectFailed', () => { dials++; throw new Error('reconnectFailed') });
+    await down.query('select 1').catch((error) => console.log(error.name, dials > 1));
+    await down.end();
+    console.log([...new Set(seen)].sort().join());`);
+  expect([out, code]).toEqual([
+    '1 1\nDatabaseDown true\nacquire,leak,leakReturned,reconnectFailed,release,remove\n',
+    0,
+  ]);
+});

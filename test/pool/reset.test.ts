@@ -224,3 +224,37 @@ describe('what a holder leaves behind', () => {
     expect((await none.query(look)).rows[0].it).toBe('66MB');
   });
 });
+
+describe('an error that pg makes by itself', () => {
+  test.each([
+    ['a name with another text', (client: any) => client.query({ name: 'twice', text: 'SELECT 2' })],
+    ['values that are no array', (client: any) => client.query({ text: 'SELECT $1', values: 'x' })],
+    ['nothing to run', (client: any) => client.query({})],
+  ])('costs neither time nor the connection: %s', async (_, wrong) => {
+    const pool = one({ resetTimeoutMillis: 600_000 });
+    const client = await pool.connect();
+    await client.query({ name: 'twice', text: 'SELECT 1' });
+    await client.query("SET work_mem = '9MB'");
+    // Released as early as can be.
+    const told = new Promise((resolve) => {
+      wrong({
+        query: (config: object) =>
+          client.query({ ...config } as any, (error: unknown) => {
+            client.release();
+            resolve(error);
+          }),
+      });
+    });
+    expect(await told).toBeInstanceOf(Error);
+    expect((await pool.query('SHOW work_mem')).rows[0].work_mem).not.toBe('9MB');
+    // And behind another that is still under way.
+    const again = await pool.connect();
+    const before = again.query("SET work_mem = '9MB'");
+    const refused = wrong(again).catch((error: Error) => error);
+    again.release();
+    expect((await pool.query('SHOW work_mem')).rows[0].work_mem).not.toBe('9MB');
+    await before;
+    expect(await refused).toBeInstanceOf(Error);
+    expect(pool.stats().opened).toBe(1);
+  });
+});

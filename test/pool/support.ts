@@ -30,7 +30,7 @@ export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve
 /** How many scopes the present code is in. */
 export function depthOfScopes(): number {
   let depth = 0;
-  for (let scope = newScope({}).parent; scope !== null; scope = scope.parent) depth++;
+  for (let scope = newScope({}, 'shared').parent; scope !== null; scope = scope.parent) depth++;
   return depth;
 }
 

@@ -209,3 +209,102 @@ describe('who is in which transaction', () => {
     expect(await rows(pool)).toEqual([1, 2]);
   });
 });
+
+describe('the client of a transaction', () => {
+  test.each(['fails', 'ends'])('is dead once its function %s: what still goes on reaches nothing', async (how) => {
+    const pool = makePool({ max: 1 });
+    const flow = async (client: any) => {
+      await client.query(insert(1));
+      await pause(30);
+      await client.query(insert(2));
+    };
+    let going: Promise<unknown> = Promise.resolve();
+    await pool
+      .transaction(async (tx) => {
+        going = failure(flow(tx.client));
+        await tx.query(insert(3));
+        await pause(10);
+        if (how === 'fails') throw new Error('no');
+      })
+      .catch(() => {});
+    expect(await going).toMatchObject({ code: 'SLUICE_STALE_HANDLE' });
+    expect(await rows(pool)).toEqual(how === 'fails' ? [] : [1, 3]);
+  });
+
+  test('wrappers around its query go with it', async () => {
+    const pool = makePool({ max: 1 });
+    let seen = 0;
+    await pool.transaction(async ({ client }) => {
+      const { query } = client as any;
+      Object.defineProperty(client, 'query', {
+        configurable: true,
+        writable: true,
+        value(...args: unknown[]) {
+          seen++;
+          return query.apply(this, args);
+        },
+      });
+      await client.query(insert(1));
+      delete (client as any).query;
+      await client.query(insert(2));
+    });
+    expect([await rows(pool), seen]).toEqual([[1, 2], 1]);
+  });
+
+  test('and of a lease, too', async () => {
+    const pool = makePool({ max: 1 });
+    const lease = await pool.acquire();
+    const { client } = lease;
+    expect(client).toBe(lease.client);
+    expect((await client.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+    lease.release();
+    const next = await pool.acquire();
+    await next.query('BEGIN');
+    expect(await failure(client.query(insert(1)))).toMatchObject({ code: 'SLUICE_STALE_HANDLE' });
+    await next.query('COMMIT');
+    next.release();
+    expect(await rows(pool)).toEqual([]);
+  });
+});
+
+describe('beside a nested transaction', () => {
+  test('what the outer one is asked is part of that, in the order in which it is asked', async () => {
+    const pool = makePool({ max: 1 });
+    await pool.transaction(async (tx) => {
+      const nested = tx.transaction(async (inner) => {
+        await inner.query(insert(1));
+        await pool.scope(() => tx.query(insert(2)));
+        await pause(30);
+        throw new Error('no');
+      });
+      await pause(10);
+      await tx.query(insert(3));
+      await failure(nested);
+      await tx.query(insert(4));
+    });
+    expect(await rows(pool)).toEqual([4]);
+  });
+
+  test('the way is the same through scopes and other work', async () => {
+    const pool = makePool({ max: 2 });
+    const inside = pool.transaction(async () => {
+      await pool.scope(() => pool.transaction((tx) => tx.query(insert(1))));
+      await pool.use(() => pool.transaction((tx) => tx.query(insert(2))));
+      throw new Error('all of it');
+    });
+    expect((await failure(inside)).message).toBe('all of it');
+    expect(await rows(pool)).toEqual([]);
+  });
+
+  test('one whose settings the server refuses leaves the outer one as it was', async () => {
+    const pool = makePool({ max: 1 });
+    await pool.transaction(
+      async (tx) => {
+        const writing = tx.transaction(async () => {}, { readOnly: false });
+        expect((await failure(writing)).message).toMatch(/read-write mode/);
+        expect((await tx.query('SELECT 1 AS n')).rows[0].n).toBe(1);
+      },
+      { readOnly: true },
+    );
+  });
+});

@@ -4,6 +4,7 @@ import {
   type CryptoPort,
   concat,
   lengthAt,
+  md5Response,
   parseAuthentication,
   parseBackendKeyData,
   parseDataRow,
@@ -47,7 +48,7 @@ export class RawClient {
   ): Promise<{ raw: RawClient; greeting: Message[] }> {
     const raw = await RawClient.connect(at.host, at.port);
     raw.send(startupMessage({ major: 3, minor, params: { user: at.user, database: at.database, ...params } }));
-    const before = await raw.authenticate(at.password);
+    const before = await raw.authenticate(at.password, nodeCrypto, at.user);
     const greeting = [...before, ...(await raw.until('Z'))];
     return { raw, greeting };
   }
@@ -104,7 +105,8 @@ export class RawClient {
   }
 
   /** Answers whatever authentication is asked for. Returns what came before AuthenticationOk (NegotiateProtocolVersion). */
-  async authenticate(password: string, crypto: CryptoPort = nodeCrypto): Promise<Message[]> {
+  /** `user`: for md5. */
+  async authenticate(password: string, crypto: CryptoPort = nodeCrypto, user = ''): Promise<Message[]> {
     const before: Message[] = [];
     let scram: ScramClient | null = null;
     for (;;) {
@@ -118,6 +120,8 @@ export class RawClient {
       const asked = parseAuthentication(message.body, 0, message.body.length);
       if (asked.kind === 'ok') return before;
       if (asked.kind === 'cleartext') this.send(passwordMessage(password));
+      else if (asked.kind === 'md5')
+        this.send(passwordMessage(md5Response(crypto, user, { kind: 'plain', password }, asked.salt)));
       else if (asked.kind === 'sasl') {
         scram = new ScramClient(crypto, { password }, { mechanisms: asked.mechanisms, endPoint: null });
         const first = scram.first();

@@ -33,7 +33,7 @@ export function cut(engine: Engine): void {
   core.shut();
   for (const entry of [...core.lists[EntryState.Linked]!]) {
     const conn = entry.value!;
-    conn.letGo();
+    engine.forfeit(conn);
     abandonQuery(conn.client, engine.settings.cancelTimeoutMs);
     core.discard(entry, entry.generation, 'drained');
   }

@@ -29,7 +29,12 @@ export function throwLater(error: unknown): void {
  * Tells the listeners of 'connect'. What they send belongs to the clean state of the session, as the connect hook's does. `done` is
  * called when they have ended, at once where none is asynchronous, and after `leftMs` at the latest.
  */
-export function announce(events: EventEmitter, conn: Conn, leftMs: number, done: () => void): void {
+export function announce(
+  { events, capturesRejections }: Announcing,
+  conn: Conn,
+  leftMs: number,
+  done: () => void,
+): void {
   conn.hooks++;
   conn.settingUp = true;
   conn.announced = true;
@@ -49,10 +54,11 @@ export function announce(events: EventEmitter, conn: Conn, leftMs: number, done:
   };
   for (const result of callEach(events, conn.client)) {
     underWay++;
-    // Its rejection stays unhandled, as with any emitter.
+    // Its rejection stays unhandled, as with any emitter that is not told to capture them.
     result.then(ended, (error) => {
       ended();
-      throw error;
+      if (!capturesRejections) throw error;
+      emitSafely(events, 'error', error);
     });
   }
   ended();
@@ -64,6 +70,12 @@ export function announce(events: EventEmitter, conn: Conn, leftMs: number, done:
     quietMs = isBusy(conn.client) ? 0 : quietMs + LOOK_MS;
     if (quietMs >= QUIET_MS || spentMs >= leftMs || conn.broken !== null) finish();
   }, LOOK_MS);
+}
+
+/** The pool, as far as it matters here. */
+interface Announcing {
+  readonly events: EventEmitter;
+  readonly capturesRejections: boolean;
 }
 
 /** Emits 'connect' and gives what the listeners returned that can be waited for. */

@@ -22,6 +22,9 @@ export interface ServerError extends Error {
   routine?: string;
 }
 
+/** Whose the connection of a scope was has given it back. */
+const NOBODY = {};
+
 export class Conn {
   readonly client: RawClient;
   readonly entry: Entry<Conn>;
@@ -103,7 +106,9 @@ export class Conn {
     });
     connection.on('readyForQuery', () => {
       if (this.#turns.length > 0) call(this.#turns);
-      if (this.#ready.length > 0 && !isBusy(this.client)) call(this.#ready);
+      this.#look();
+      // What comes next may be refused by pg itself, and end without another.
+      if (this.#ready.length > 0) setImmediate(() => this.#look());
     });
   }
 
@@ -152,14 +157,25 @@ export class Conn {
 
   /** Calls back when no query is under way: at once, at a later ReadyForQuery, or when the connection is gone. */
   whenReady(callback: () => void): void {
-    if (this.broken === null && isBusy(this.client)) this.#ready.push(callback);
+    if (this.broken === null && isBusy(this.client)) this.#later(this.#ready, callback);
     else callback();
   }
 
   /** Calls back when the query under way has ended, at once if there is none; others may be queued behind it. */
   whenTurnEnds(callback: () => void): void {
-    if (this.broken === null && this.client.readyForQuery === false) this.#turns.push(callback);
+    if (this.broken === null && this.client.readyForQuery === false) this.#later(this.#turns, callback);
     else callback();
+  }
+
+  /** A query that pg refuses by itself ends without a ReadyForQuery, right after its callback. */
+  #later(callbacks: (() => void)[], callback: () => void): void {
+    callbacks.push(callback);
+    setImmediate(() => this.#look());
+  }
+
+  #look(): void {
+    if (this.#turns.length > 0 && this.client.readyForQuery !== false) call(this.#turns);
+    if (this.#ready.length > 0 && !isBusy(this.client)) call(this.#ready);
   }
 
   /** Nothing will be ready on this connection any more. */
@@ -198,6 +214,11 @@ export class Conn {
     return this.#setup;
   }
 
+  /** Is its holder sure to wait when something in the holder's scope does? */
+  get certain(): boolean {
+    return this.scope?.owned === this;
+  }
+
   /** Where its new holder is. */
   heldIn(scope: Scope | null): void {
     this.scope = scope;
@@ -205,12 +226,14 @@ export class Conn {
     this.preparing = false;
     this.sleptMs = 0;
     if (scope?.implied === true) beginHold(scope);
+    else if (scope?.certain === true) scope.owned ??= this;
   }
 
   /** Nobody holds it any more. */
   letGo(): void {
     this.generation = -1;
     if (this.scope?.implied === true) endHold(this.scope);
+    else if (this.scope?.owned === this) this.scope.owned = NOBODY;
     this.scope = null;
     this.trace = null;
     this.leakReported = false;

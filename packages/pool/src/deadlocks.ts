@@ -2,9 +2,10 @@
  * Requests that can never be served: every connection is held by somebody who waits for this pool himself. Owns the
  * question and the error; who waits in which scope is scope.ts's.
  *
- * A holder counts as stuck when a request made inside his scope waits and his connection runs no query. A request that
- * is made in a scope and deliberately not awaited there looks the same; give such a flow a scope of its own. Where a scope
- * is only implied, everything must also have stood still for a while.
+ * A holder counts as stuck when a request made inside his scope waits and his connection runs no query. Of a transaction or a `use` that
+ * is sure, for its own connection: its function ends when all it waits for has. (A request that is made in it and deliberately not
+ * awaited looks the same; begin such a flow outside of it.) Of other connections the holder may be doing something else meanwhile,
+ * so there everything must also have stood still for a while.
  */
 import { EntryState } from '@sluice/core';
 import type { Conn } from './conn.ts';
@@ -15,7 +16,7 @@ import { beginWait, currentScope, endWait } from './scope.ts';
 import type { Ticket } from './ticket.ts';
 import { capture, framesOf } from './trace.ts';
 
-/** How long nobody may have done anything before implied scopes are believed. */
+/** How long nobody may have done anything before what is not sure is believed. */
 const STILL_MS = 1_000;
 
 export class Deadlocks {
@@ -65,7 +66,7 @@ export class Deadlocks {
       const { scope } = conn;
       if (scope === null || scope.waiting === 0) return false;
       if (isBusy(conn.client)) busy = conn;
-      if (scope.implied)
+      if (!conn.certain)
         believedAt = Math.max(believedAt, STILL_MS + Math.max(entry.stateSince, conn.lastAt, scope.waitSince));
     }
     if (busy !== null) busy.whenReady(() => setImmediate(() => this.look()));

@@ -107,7 +107,7 @@ function dialOne(
     done(error ?? null, error ? null : { client, host });
   };
   const giveUp = () => {
-    late = new Error(`Connection terminated due to connection timeout: no login within ${at.timeoutMs} ms`);
+    late = new Error(`Connection terminated due to connection timeout: no login within ${Math.ceil(at.timeoutMs)} ms`);
     // A client of another make may already be connected and only slow to say so.
     if (client.connection === undefined && client.isConnected?.() === true) return;
     destroy(client);

@@ -3,7 +3,7 @@
  * Owns hand-out and return; the public faces (pool.ts, lease.ts, transaction.ts) are thin over it.
  */
 
-import type { EventEmitter } from 'node:events';
+import { EventEmitter } from 'node:events';
 import {
   Pool as Core,
   type Entry,
@@ -23,6 +23,7 @@ import type { Conn } from './conn.ts';
 import type { AcquireOptions, PoolOptions } from './contract.ts';
 import { Deadlocks } from './deadlocks.ts';
 import type { DialOptions } from './dial.ts';
+import { dialFailed } from './dial-failed.ts';
 import { AcquireAborted, StaleHandle } from './errors.ts';
 import { Hosts } from './hosts.ts';
 import { Keepalive } from './keepalive.ts';
@@ -31,7 +32,7 @@ import { readPolicy, readSettings, type Settings } from './options.ts';
 import { ClientPort } from './port.ts';
 import { Queries } from './queries.ts';
 import { isBusy, isSpent, type RawClient, type RawClientClass } from './raw-client.ts';
-import { dialError, errorOf } from './refusals.ts';
+import { errorOf } from './refusals.ts';
 import { currentScope, isInScope } from './scope.ts';
 import { onAbort } from './signals.ts';
 import { Tally } from './tally.ts';
@@ -50,11 +51,19 @@ export interface PoolWatcher {
 
 const itself = (_engine: Engine, conn: Conn): Conn => conn;
 
+/** Of a pool that ends: what is being opened and nobody waits for. */
+function closeUnwanted(core: Core<Conn>): void {
+  if (core.queue.length > 0) return;
+  for (const entry of [...core.lists[EntryState.Opening]!]) core.close(entry, 'drained');
+}
+
 export class Engine {
   readonly name: string;
   readonly options: PoolOptions;
   readonly settings: Settings;
   readonly events: EventEmitter;
+  /** Rejections of its listeners are told by 'error': Node decides when an emitter is made. */
+  readonly capturesRejections = EventEmitter.captureRejections;
   readonly clock = new Clock();
   readonly alarm: Alarm;
   readonly core: Core<Conn>;
@@ -69,6 +78,8 @@ export class Engine {
   readonly dialOptions: DialOptions;
   /** Does anything of the application's run between getting a connection and giving it out? */
   readonly hasHandoutHooks: boolean;
+  /** Clock milliseconds at which a connection last came back, or was opened. */
+  returnedAt = Number.NEGATIVE_INFINITY;
   /** Called when the last connection of an ending pool is gone. */
   onEmpty: (() => void) | null = null;
   /** Who waits for the pool to be warm. */
@@ -152,7 +163,7 @@ export class Engine {
       this.#done(ticket);
       return conn;
     }
-    if (ticket.waiting) this.#queued(ticket, options?.signal);
+    if (ticket.waiting) this.#queued(ticket, options?.signal ?? undefined);
     return ticket;
   }
 
@@ -175,7 +186,7 @@ export class Engine {
         this.clock.refresh();
         if (!this.core.cancel(ticket)) return;
         this.deadlocks.ended(ticket);
-        this.#fail(ticket, new AcquireAborted(signal.reason));
+        this.fail(ticket, new AcquireAborted(signal.reason));
       };
       if (signal.aborted) {
         abort();
@@ -206,21 +217,23 @@ export class Engine {
 
   #refused(reason: Refusal, ticket: Ticket): void {
     this.deadlocks.ended(ticket);
-    this.#fail(ticket, errorOf(this, reason, ticket));
+    this.fail(ticket, errorOf(this, reason, ticket));
   }
 
-  #fail(ticket: Ticket, error: unknown): void {
+  /** It is out of the queue, and ends with this. */
+  fail(ticket: Ticket, error: unknown): void {
     ticket.unhook();
     ticket.error = error;
     if (listened('refused')) publish('refused', { pool: this.name, error });
     ticket.reject?.(error);
+    if (this.ending) this.wake();
   }
 
   /** Ends a waiting request with an error of the caller's making. */
   turnAway(ticket: Ticket, error: unknown, reason: Refusal): void {
     if (!this.core.cancel(ticket, reason)) return;
     this.deadlocks.ended(ticket);
-    this.#fail(ticket, error);
+    this.fail(ticket, error);
   }
 
   /** The entry is this request's from here on. */
@@ -229,7 +242,9 @@ export class Engine {
     conn.generation = entry.generation;
     conn.tenant = ticket.tenant;
     conn.priority = ticket.priority;
-    conn.heldIn(ticket.scope ?? (this.settings.deadlocks === false ? null : currentScope(this)));
+    // Who has waited is served in the context of whoever gave back.
+    const scope = ticket.resolve === null && this.settings.deadlocks !== false ? currentScope(this) : null;
+    conn.heldIn(ticket.scope ?? scope);
     conn.trace = ticket.trace;
     this.tally.acquires++;
     if (this.settings.allowExitOnIdle) conn.client.ref?.();
@@ -250,17 +265,23 @@ export class Engine {
       throw new StaleHandle('Release called on client which has already been released to the pool.');
     }
     const now = this.clock.refresh();
-    const heldMs = now - entry.stateSince;
-    this.tally.useMs.note(heldMs);
+    this.returnedAt = now;
     client._poolUseCount = entry.uses;
     if (conn.leakReported) this.leaks.cameBack(conn);
     conn.fresh = false;
     if (this.events.listenerCount('release') > 0) emitSafely(this.events, 'release', error, client);
-    if (listened('release')) publish('release', { pool: this.name, client, heldMs });
-    conn.letGo();
+    this.forfeit(conn);
     this.#giveBack(conn, generation, error);
     const { idleTimeoutMs } = this.core.policy;
     this.wake(idleTimeoutMs > 0 ? Math.min(now + idleTimeoutMs, entry.expiresAt) : entry.expiresAt);
+  }
+
+  /** Nobody holds it any more: given back, or taken away. */
+  forfeit(conn: Conn): void {
+    const heldMs = this.clock.now - conn.entry.stateSince;
+    this.tally.useMs.note(heldMs);
+    if (listened('release')) publish('release', { pool: this.name, client: conn.client, heldMs });
+    conn.letGo();
   }
 
   #giveBack(conn: Conn, generation: number, error: unknown): void {
@@ -314,43 +335,20 @@ export class Engine {
     if (entry.state === EntryState.Closing) core.closed(entry);
     else if (entry.state === EntryState.Opening && error === null) {
       core.opened(entry);
+      this.returnedAt = this.clock.now;
       for (const watcher of [...this.watchers]) watcher.opened();
       this.nowIdle(entry);
       this.wake(entry.expiresAt);
-    } else if (entry.state === EntryState.Opening) {
-      if (listened('openFailed')) publish('openFailed', { pool: this.name, error, failures: core.adder.failures + 1 });
-      this.#dialFailed(entry, error);
-    }
+    } else if (entry.state === EntryState.Opening) dialFailed(this, entry, error);
     // Also for a pool that ends: this dial was perhaps the last thing it waited for.
     this.wake();
-  }
-
-  /**
-   * Who is told: with compat the first who waits, as if the dial had been its own; else all, when no connection is left.
-   * They leave the queue before the core looks for whom to dial next, and hear after it has.
-   */
-  #dialFailed(entry: Entry<Conn>, error: unknown): void {
-    const { core, settings } = this;
-    const leaving: Ticket[] = [];
-    const isLast = core.size - core.count(EntryState.Closing) === 1;
-    for (const waiter of settings.compat || settings.whenDown === 'fail' ? [...core.queue] : []) {
-      const concerned = settings.compat ? leaving.length === 0 && waiter.since <= entry.createdAt : isLast;
-      if (concerned && core.cancel(waiter, 'open failed')) leaving.push(waiter as Ticket);
-    }
-    core.openFailed(entry, error);
-    for (const ticket of leaving) {
-      this.deadlocks.ended(ticket);
-      this.#fail(ticket, dialError(this, error, Math.round(this.clock.now - ticket.since)));
-    }
-    for (const watcher of [...this.watchers]) watcher.dialFailed(error);
-    this.events.emit('reconnectFailed', error);
   }
 
   idleFailed(error: Error, client: RawClient): void {
     if (listened('lost')) publish('lost', { pool: this.name, client, error });
     (error as Error & { client?: unknown }).client = client;
     // Unlike in pg-pool an idle connection that fails does not end a process that forgot to listen.
-    if (this.settings.compat || this.events.listenerCount('error') > 0) this.events.emit('error', error, client);
+    if (this.settings.compat || this.events.listenerCount('error') > 0) emitSafely(this.events, 'error', error, client);
   }
 
   /** What failed on one connection likely failed on all that are older, of the same host. */
@@ -362,6 +360,7 @@ export class Engine {
 
   /** Makes sure of a tick at `at`, or at the next deadline of all. */
   wake(at: number = this.nextWake()): void {
+    if (this.ending) closeUnwanted(this.core);
     const over = this.ending && this.core.size === 0 && this.core.queue.length === 0;
     // Who waits is told what becomes of it, also where an idle pool lets the process end.
     if (this.settings.allowExitOnIdle) this.alarm.keepAlive(this.core.queue.length > 0);
@@ -394,6 +393,6 @@ export class Engine {
     for (const waiter of this.core.queue) waiter.deadline += ms;
     for (const entry of this.core.lists[EntryState.Linked]!) entry.value!.sleptMs += ms;
     if (listened('clockJump')) publish('clockJump', { pool: this.name, ms });
-    this.events.emit('clockJump', ms);
+    emitSafely(this.events, 'clockJump', ms);
   }
 }

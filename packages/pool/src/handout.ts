@@ -117,9 +117,9 @@ function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle
 
 /** What the hooks say, unless the request is over before. */
 function inTime(engine: Engine, hooks: Promise<boolean>, { deadline, signal }: AcquireOptions): Promise<boolean> {
-  const left = deadline === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Number(deadline) - Date.now());
+  const left = Math.max(1, Number(deadline ?? Number.POSITIVE_INFINITY) - Date.now());
   const timed = within(hooks, left, () => hooksTookTooLong(engine, 'it has not ended'));
-  if (signal === undefined) return timed;
+  if (!signal) return timed;
   return new Promise((resolve, reject) => {
     const abort = () => reject(new AcquireAborted(signal.reason));
     const unhook = onAbort(signal, abort);

@@ -3,6 +3,7 @@
  * and, if asked, the taking back.
  */
 import { EntryState } from '@sluice/core';
+import { emitSafely } from './announce.ts';
 import { abandonQuery } from './cancel.ts';
 import { listened, publish } from './channels.ts';
 import type { Conn } from './conn.ts';
@@ -64,7 +65,7 @@ export class Leaks {
   /** A reported one was released after all (HikariCP's "unleaked" line). */
   cameBack(conn: Conn): void {
     const holder = holderOf(this.#engine, conn);
-    this.#engine.events.emit('leakReturned', { pool: this.#engine.name, holder });
+    emitSafely(this.#engine.events, 'leakReturned', { pool: this.#engine.name, holder });
   }
 
   #report(kind: LeakReport['kind'], conn: Conn): void {
@@ -79,7 +80,7 @@ export class Leaks {
     };
     if (engine.settings.reclaim) this.#takeBack(conn);
     if (listened('leak')) publish('leak', report);
-    engine.events.emit('leak', report, conn.client);
+    emitSafely(engine.events, 'leak', report, conn.client);
   }
 
   /**
@@ -91,10 +92,7 @@ export class Leaks {
     const { generation, entry } = conn;
     engine.tally.reclaimed++;
     const { asLease } = conn;
-    const heldMs = engine.clock.now - entry.stateSince;
-    engine.tally.useMs.note(heldMs);
-    if (listened('release')) publish('release', { pool: engine.name, client: conn.client, heldMs });
-    conn.letGo();
+    engine.forfeit(conn);
     if (!asLease) {
       abandonQuery(conn.client, engine.settings.cancelTimeoutMs);
       engine.core.discard(entry, generation, 'cancelled');

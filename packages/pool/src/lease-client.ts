@@ -1,5 +1,6 @@
 /**
- * `handles: 'lease'`: what connect() gives is the client in every way, but dead after its release. A proxy, so that fields, `instanceof` and
+ * What `handles: 'lease'` makes connect() give, and `client` of a lease and of a transaction: the client in every way, but dead after
+ * its release. A proxy, so that fields, `instanceof` and
  * what others put on the client show through in both directions; methods pass only while the hand-out lasts. Owns the
  * passing only.
  */
@@ -24,23 +25,40 @@ const HARMLESS: ReadonlySet<PropertyKey> = new Set([
 
 export function leaseClient(engine: Engine, conn: Conn): RawClient {
   conn.asLease = true;
-  const handle = new Proxy(conn.client, new HandOut(engine, conn));
+  const { generation } = conn;
+  const holder: HandOutHolder = {
+    isOver: () => conn.generation !== generation,
+    release: (error, handle) => {
+      engine.leaks.untrack(handle);
+      engine.release(conn, generation, error);
+    },
+  };
+  const handle = clientOf(engine, conn, holder);
   engine.leaks.track(handle, conn);
   return handle;
 }
 
+/** The client, as long as its holder has it. */
+export function clientOf(engine: Engine, conn: Conn, holder: HandOutHolder): RawClient {
+  return new Proxy(conn.client, new HandOut(engine, holder));
+}
+
+export interface HandOutHolder {
+  isOver(): boolean;
+  release(error: Error | boolean | undefined, handle: RawClient): void;
+}
+
 class HandOut implements ProxyHandler<RawClient> {
   readonly #engine: Engine;
-  readonly #conn: Conn;
-  readonly #generation: number;
+  /** Kept from being collected as lost while somebody has only the client, or its `release`. */
+  readonly #holder: HandOutHolder;
   /** Methods as this holder sees them: ours, and what he has put in their place. */
   #methods: Map<PropertyKey, unknown> | null = null;
   #release: unknown = null;
 
-  constructor(engine: Engine, conn: Conn) {
+  constructor(engine: Engine, holder: HandOutHolder) {
     this.#engine = engine;
-    this.#conn = conn;
-    this.#generation = conn.generation;
+    this.#holder = holder;
   }
 
   get(client: RawClient, key: PropertyKey, handle: RawClient): unknown {
@@ -57,16 +75,27 @@ class HandOut implements ProxyHandler<RawClient> {
     return true;
   }
 
+  /** As an assignment, for those who replace methods so. */
+  defineProperty(client: RawClient, key: PropertyKey, descriptor: PropertyDescriptor): boolean {
+    const isOurs = key === 'release' || (typeof descriptor.value === 'function' && isMethod(client, key));
+    if (!isOurs || descriptor.configurable === false) return Reflect.defineProperty(client, key, descriptor);
+    return this.set(client, key, descriptor.value);
+  }
+
+  /** What this holder has put in a method's place goes, never the method. */
+  deleteProperty(client: RawClient, key: PropertyKey): boolean {
+    if (key === 'release') this.#release = null;
+    else if (isMethod(client, key)) this.#methods?.delete(key);
+    else return Reflect.deleteProperty(client, key);
+    return true;
+  }
+
   has(client: RawClient, key: PropertyKey): boolean {
     return key === 'release' || Reflect.has(client, key);
   }
 
-  /** Keeps the handle from being collected as lost while somebody has only this. */
   #releaseOf(handle: RawClient): (error?: Error | boolean) => void {
-    return (error) => {
-      this.#engine.leaks.untrack(handle);
-      this.#engine.release(this.#conn, this.#generation, error);
-    };
+    return (error) => this.#holder.release(error, handle);
   }
 
   #passing(client: RawClient, key: PropertyKey, value: Method, handle: RawClient): unknown {
@@ -74,7 +103,7 @@ class HandOut implements ProxyHandler<RawClient> {
     if (known !== undefined) return known;
     if (!isMethod(client, key)) return value;
     const pass = (...args: unknown[]): unknown => {
-      if (this.#conn.generation !== this.#generation && !HARMLESS.has(key)) return this.#refuse(key, args);
+      if (!HARMLESS.has(key) && this.#holder.isOver()) return this.#refuse(key, args);
       const result = value.apply(client, args);
       return result === client ? handle : result;
     };

@@ -8,6 +8,7 @@ import type { QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
+import { clientOf } from './lease-client.ts';
 import { refuseQuery } from './queries.ts';
 import { isBusy } from './raw-client.ts';
 
@@ -41,6 +42,7 @@ export class Lease implements AsyncDisposable, Disposable {
   readonly #engine: Engine;
   readonly #conn: Conn;
   readonly #generation: number;
+  #client: pg.PoolClient | null = null;
 
   /** Made by the pool. */
   constructor(engine: Engine, conn: Conn) {
@@ -56,10 +58,17 @@ export class Lease implements AsyncDisposable, Disposable {
     return this.#conn.generation === this.#generation;
   }
 
-  /** The pg client, for libraries that need one. It must not outlive the lease: what is reached by it is not checked. */
+  /** The pg client, for libraries that need one. It is dead when the lease is: its methods throw, or reject with, StaleHandle. */
   get client(): pg.PoolClient {
     this.#assertLive('the client was asked for');
-    return this.#conn.client as unknown as pg.PoolClient;
+    this.#client ??= this.clientWhile(() => this.live);
+    return this.#client;
+  }
+
+  /** The same for somebody whose time with it is shorter. */
+  clientWhile(isLive: () => boolean): pg.PoolClient {
+    const holder = { isOver: () => !isLive(), release: (error?: Error | boolean) => this.release(error) };
+    return clientOf(this.#engine, this.#conn, holder) as unknown as pg.PoolClient;
   }
 
   /** Process id of the server's backend, or null. */

@@ -22,7 +22,6 @@ function badValues(row: OptionRow): { value: unknown; allowed: string }[] {
   const { min, max } = row;
   const allowed = `${min} ${max === undefined ? 'or more' : `to ${max}`}`;
   const bad = of(allowed, [Number.NaN, min! - 1, Number.NEGATIVE_INFINITY, '7', {}, true]);
-  if (row.nullable !== true) bad.push(...of(allowed, [null]));
   if (row.infinite !== true) bad.push(...of(allowed, [Number.POSITIVE_INFINITY]));
   else for (const each of bad) each.allowed += ', or Infinity';
   if (max !== undefined) bad.push(...of(allowed, [max + 1]));
@@ -37,7 +36,7 @@ function wordsOf({ kind, choices }: OptionRow): string {
 }
 
 function othersThan({ kind, choices }: OptionRow): unknown[] {
-  const all: unknown[] = [Number.NaN, -1, null, [], Symbol.iterator];
+  const all: unknown[] = [Number.NaN, -1, [], Symbol.iterator];
   if (kind !== 'object') all.push({});
   if (kind !== 'boolean') all.push(true);
   if (kind !== 'text') all.push('perhaps');
@@ -51,7 +50,7 @@ function goodValues(name: string, row: OptionRow): unknown[] {
     const good: unknown[] = [row.min === 0 && name !== 'min' ? row.min : Math.max(row.min!, 0), undefined];
     if (row.max !== undefined) good.push(row.max);
     if (row.infinite === true) good.push(Number.POSITIVE_INFINITY);
-    if (row.nullable === true) good.push(null);
+    good.push(null);
     return good;
   }
   if (row.kind === 'boolean') return [true, false, ...(row.choices ?? [])];
@@ -122,6 +121,12 @@ test.each([
 ] as [object, string, string][])('%o is refused as %s: %s', (options, name, allowed) => {
   const error = refusal(options);
   expect([error.option, error.message]).toEqual([name, expect.stringContaining(allowed)]);
+});
+
+test('what is null is as good as not given, in options that nobody may change, too', () => {
+  const options = Object.freeze({ max: null, min: null, log: null, application_name: 'mine' }) as object;
+  const { max, application_name } = new Pool(options).options;
+  expect([max, application_name]).toEqual([10, 'mine']);
 });
 
 test('a name that is near to none is refused too, unless the class of the clients may have options of its own', () => {

@@ -43,31 +43,48 @@ export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   if (typeof given.connect === 'function' && typeof given.query === 'function')
     throw new BadOption('options', 'a pool or a client was given where the options of a new pool are expected');
   const compat = given.compat === 'pg-pool';
+  const nulls: string[] = [];
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
     const row = Object.hasOwn(POOL_OPTIONS, name) ? POOL_OPTIONS[name]! : null;
-    if (row !== null) checkValue(name, value, row, compat);
+    // As good as not given, as with pg-pool; where it has a meaning of its own it is a value.
+    if (row !== null && value === null && row.nullable !== true) nulls.push(name);
+    else if (row !== null) checkValue(name, value, row, compat);
     else if (!CLIENT_OPTIONS.has(name) && !compat) refuseUnknown(name, given.Client !== undefined);
   }
-  if (!compat) checkSizes(options ?? {});
-  checkTogether(options ?? {});
-  return options ?? {};
+  const checked = nulls.length === 0 ? (options ?? {}) : without(given, nulls);
+  if (!compat) checkSizes(checked);
+  checkTogether(checked);
+  return checked;
+}
+
+function without(given: Record<string, unknown>, names: readonly string[]): PoolOptions {
+  const rest = Object.getOwnPropertyDescriptors(given);
+  for (const name of names) delete rest[name];
+  return Object.create(Object.getPrototypeOf(given), rest) as PoolOptions;
 }
 
 /** Why a request is refused before it is made: what it asks makes no sense, or its signal has fired. Null: nothing. */
 export function checkRequest(options: AcquireOptions | undefined): BadOption | AcquireAborted | null {
   if (options === undefined) return null;
-  const { timeoutMillis, deadline, priority, signal } = options;
-  if (timeoutMillis !== undefined && !(timeoutMillis >= 0))
+  const { signal } = options;
+  return wrongIn(options) ?? (signal?.aborted === true ? new AcquireAborted(signal.reason) : null);
+}
+
+/** What of this makes no sense, or null. Null stands for undefined, as with `fetch`. */
+export function wrongIn({ timeoutMillis, deadline, priority, signal }: AcquireOptions): BadOption | null {
+  if (!(Number(timeoutMillis ?? 0) >= 0))
     return new BadOption(
       'timeoutMillis',
       `timeoutMillis is ${timeoutMillis}: it must be milliseconds, 0 (no bound) or more`,
     );
-  if (deadline !== undefined && Number.isNaN(Number(deadline)))
+  if (Number.isNaN(Number(deadline ?? 0)))
     return new BadOption('deadline', 'deadline is no point in time: give a Date or epoch milliseconds');
-  if (priority !== undefined && !Number.isFinite(priority))
+  if (!Number.isFinite(priority ?? 0))
     return new BadOption('priority', `priority is ${priority}: it must be a number, higher is served first`);
-  return signal?.aborted === true ? new AcquireAborted(signal.reason) : null;
+  if (signal && typeof signal.addEventListener !== 'function')
+    return new BadOption('signal', 'signal is no AbortSignal: give the signal of a controller, not the controller');
+  return null;
 }
 
 function checkValue(name: string, value: unknown, row: OptionRow, compat: boolean): void {
@@ -214,11 +231,11 @@ function list(choices: readonly string[]): string {
   return choices.map((choice) => `'${choice}'`).join(', ');
 }
 
-/** A known name within two edits, or null. */
+/** A known name within two edits, or one where it is short; or null. */
 function nearest(name: string, known: readonly string[]): string | null {
   const lower = name.toLowerCase();
   let best: string | null = null;
-  let bestDistance = 3;
+  let bestDistance = name.length > 3 ? 3 : 2;
   for (const candidate of known) {
     const distance = editDistance(lower, candidate.toLowerCase(), bestDistance);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

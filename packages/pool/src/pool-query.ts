@@ -26,7 +26,7 @@ export function poolQuery(engine: Engine, text: unknown, values: unknown, callba
     }
     const { generation } = conn;
     const { compat } = engine.settings;
-    const done = signal === undefined ? callback : atOnce(signal, callback);
+    const done = signal ? atOnce(signal, callback) : callback;
     let over = false;
     const finish: Callback = (queryError, result) => {
       if (over) return;
@@ -99,15 +99,10 @@ function atOnce(signal: AbortSignal, callback: Callback): Callback {
     unhook();
     callback(error, result);
   };
-  const unhook = onAbort(signal, () =>
-    once(
-      new QueryCancelled(
-        'signal',
-        'the query was aborted by its signal and is being cancelled at the server',
-        signal.reason,
-      ),
-    ),
-  );
+  const unhook = onAbort(signal, () => {
+    const text = 'the query was aborted by its signal and is being cancelled at the server';
+    process.nextTick(once, new QueryCancelled('signal', text, signal.reason));
+  });
   return once;
 }
 

@@ -171,7 +171,7 @@ export class Pool extends Base implements AsyncDisposable {
   }
 
   #end(): Promise<void> {
-    this.#ending = drain(this.#engine).then(() => {
+    this.#ending = this.Promise.resolve(drain(this.#engine)).then(() => {
       this.#ended = true;
     });
     return this.#ending;
@@ -186,8 +186,11 @@ export class Pool extends Base implements AsyncDisposable {
     return this.#engine.core.count(EntryState.Idle);
   }
 
+  /** Requests for which no connection is being opened. */
   get waitingCount(): number {
-    return this.#engine.core.queue.length;
+    // Whose connection is being dialled does not count, as with pg-pool.
+    const { core } = this.#engine;
+    return Math.max(0, core.queue.length - core.count(EntryState.Opening));
   }
 
   /** Connections past their life that are still in use. */
@@ -243,7 +246,7 @@ export class Pool extends Base implements AsyncDisposable {
 
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
   use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions): Promise<R> {
-    return this.scope(async () => {
+    return runIn(newScope(this.#engine, 'own'), async () => {
       const lease = await this.#lease(options);
       try {
         return await fn(lease);
@@ -255,12 +258,12 @@ export class Pool extends Base implements AsyncDisposable {
 
   /** Runs `fn` in a scope: connections acquired inside are known to be held by it, and its requests to be its own. */
   scope<R>(fn: () => R): R {
-    return runIn(newScope(this.#engine), fn);
+    return runIn(newScope(this.#engine, 'shared'), fn);
   }
 
   /** BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. */
-  transaction<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions = {}): Promise<R> {
-    return transact(this.#engine, (asked) => this.#lease(asked), fn, options);
+  transaction<R>(fn: (tx: Transaction) => Promise<R>, options?: TransactionOptions | null): Promise<R> {
+    return transact(this.#engine, (asked) => this.#lease(asked), fn, options ?? {});
   }
 
   /** Every idle connection, at once; never waits, never dials. */

@@ -67,7 +67,7 @@ export class ClientPort implements PoolPort<Conn> {
       if (entry.state !== EntryState.Opening) return;
       const dialMs = engine.clock.now - started;
       engine.tally.dialMs.note(dialMs);
-      announce(engine.events, conn, left(), () => {
+      announce(engine, conn, left(), () => {
         engine.clock.refresh();
         this.#announced(conn, dialMs);
       });

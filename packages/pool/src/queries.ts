@@ -8,8 +8,9 @@ import type { Conn } from './conn.ts';
 import type { QueryLimits } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
+import { wrongIn } from './options.ts';
 import { bare, isSubmittable } from './query-config.ts';
-import { dequeue, destroy, holdQueue, lastSent, type RawClient, releaseQueue, runsAlone } from './raw-client.ts';
+import { dequeue, destroy, holdQueue, isUnderWay, lastSent, type RawClient, releaseQueue } from './raw-client.ts';
 import { bound, isInScope } from './scope.ts';
 import { onAbort } from './signals.ts';
 import { after } from './timers.ts';
@@ -45,8 +46,10 @@ export class Queries {
       engine.tally.queries++;
       if (isInScope()) bindCallback(args);
       if (conn.hooks > 0) return conn.noted(args, engine.clock.now, () => query.apply(client, args));
-      conn.note(args[0], engine.clock.now);
       const limits = limitsOf(args[0]);
+      const wrong = limits === null ? null : wrongIn(limits);
+      if (wrong !== null) return refuseQuery(args, wrong);
+      conn.note(args[0], engine.clock.now);
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
       if ((limits === null && timeoutMs === 0) || isSubmittable(args[0])) return query.apply(client, args);
       return this.#limited(conn, query, args, limits?.signal, timeoutMs);
@@ -83,7 +86,8 @@ export class Queries {
       const stop = (why: QueryCancelled) => {
         if (flight.over || cause !== null) return;
         cause = why;
-        if (dequeue(client, flight.query) || !runsAlone(client, flight.query)) end(why, undefined);
+        // What does not run is left alone: a cancel would reach another's.
+        if (dequeue(client, flight.query) || !isUnderWay(client, flight.query)) end(why, undefined);
         else landing = this.cancel(conn);
       };
       const end: Callback = (error, value) => {
@@ -148,7 +152,9 @@ export class Queries {
 function limitsOf(config: unknown): QueryLimits | null {
   if (typeof config !== 'object' || config === null) return null;
   const { signal, timeoutMillis } = config as QueryLimits;
-  return signal === undefined && timeoutMillis === undefined ? null : { signal, timeoutMillis };
+  return (signal ?? timeoutMillis ?? null) === null
+    ? null
+    : { signal: signal ?? undefined, timeoutMillis: timeoutMillis ?? undefined };
 }
 
 export function callbackOf(args: readonly unknown[]): Callback | null {

@@ -71,9 +71,12 @@ export function dequeue(client: RawClient, query: object | undefined): boolean {
   return true;
 }
 
-/** Would a cancel request reach this query and no other? In pipeline mode others may be at the server before and behind it. */
-export function runsAlone(client: RawClient, query: object | undefined): boolean {
-  if (client.pipeline !== true) return true;
+/**
+ * Would a cancel request reach this query and no other? In pipeline mode others may be at the server before and behind it. Clients of
+ * other makes do not tell what runs.
+ */
+export function isUnderWay(client: RawClient, query: object | undefined): boolean {
+  if (query === undefined) return !('_activeQuery' in client);
   return client._activeQuery === query && (client._sentQueryQueue ?? []).length === 0;
 }
 

@@ -5,6 +5,9 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
+/** `own`: of a function with a connection of its own. `shared`: of many (pool.scope, an HTTP request). */
+export type ScopeKind = 'own' | 'shared' | 'implied';
+
 export class Scope {
   /** The pool it belongs to: scopes of several pools nest in one context. */
   readonly owner: object;
@@ -14,6 +17,10 @@ export class Scope {
    * inside too, so it tells of a nesting only while a connection that was given out in it is held, and never for certain.
    */
   readonly implied: boolean;
+  /** Opened around a function that has a connection of its own and gives it back at its end: a transaction, a `use`. */
+  readonly certain: boolean;
+  /** That connection. */
+  owned: object | null = null;
   /** Connections held that were given out in it. */
   held = 0;
   /** Requests of this scope or one inside it that wait for the owner. */
@@ -25,10 +32,11 @@ export class Scope {
   /** The open transaction, if the scope is one's. */
   transaction: object | null = null;
 
-  constructor(owner: object, parent: Scope | null, implied: boolean) {
+  constructor(owner: object, parent: Scope | null, kind: ScopeKind) {
     this.owner = owner;
     this.parent = parent;
-    this.implied = implied;
+    this.implied = kind === 'implied';
+    this.certain = kind === 'own';
   }
 }
 
@@ -50,16 +58,16 @@ export function currentScope(owner: object): Scope | null {
 
 /** The open transaction around the present code that a new one would nest in, or null. */
 export function currentTransaction(owner: object): object | null {
-  let scope = currentScope(owner);
-  while (scope?.implied === true) scope = scope.parent;
-  return scope?.owner === owner ? scope.transaction : null;
+  for (let scope = currentScope(owner); scope !== null; scope = scope.parent)
+    if (scope.owner === owner && scope.transaction !== null) return scope.transaction;
+  return null;
 }
 
-export function newScope(owner: object, implied = false): Scope {
+export function newScope(owner: object, kind: ScopeKind): Scope {
   let parent = contexts.getStore() ?? null;
   // Also keeps a flow that starts others for ever from building a chain of them.
   while (parent?.implied === true && parent.held <= 0) parent = parent.parent;
-  return new Scope(owner, parent, implied);
+  return new Scope(owner, parent, kind);
 }
 
 export function runIn<R>(scope: Scope, fn: () => R): R {
@@ -81,7 +89,7 @@ export function bound<A extends unknown[], R>(callback: (...args: A) => R): (...
 /** Makes everything that follows in this asynchronous flow part of a new scope. For `deadlockDetection: 'all'` only. */
 export function enterImplied(owner: object): void {
   used = true;
-  contexts.enterWith(newScope(owner, true));
+  contexts.enterWith(newScope(owner, 'implied'));
 }
 
 /** A connection was given out in the scope: it counts from when its holder can go on. */

@@ -24,9 +24,9 @@ function fired(this: AbortSignal): void {
   const callbacks = CALLBACKS.get(this);
   this.removeEventListener('abort', fired);
   if (callbacks === undefined) return;
-  const all = [...callbacks];
-  callbacks.clear();
-  for (const callback of all) {
+  for (const callback of [...callbacks]) {
+    // One before it may have had it taken off.
+    if (!callbacks.delete(callback)) continue;
     try {
       callback();
     } catch (error) {

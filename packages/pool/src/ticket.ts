@@ -36,11 +36,11 @@ export class Ticket extends Waiter<Conn> {
   /** What the caller asks beyond the pool's own patience. */
   apply(options: AcquireOptions, now: number): void {
     const { timeoutMillis, deadline } = options;
-    if (timeoutMillis !== undefined) {
+    if (typeof timeoutMillis === 'number') {
       this.patienceMs = timeoutMillis;
       this.deadline = timeoutMillis > 0 ? now + timeoutMillis : Number.POSITIVE_INFINITY;
     }
-    if (deadline !== undefined) {
+    if (deadline !== undefined && deadline !== null) {
       const left = Number(deadline) - Date.now();
       if (now + left < this.deadline) {
         this.deadline = now + left;

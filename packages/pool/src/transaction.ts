@@ -46,6 +46,7 @@ export class Transaction {
   readonly #outer: Transaction | null;
   readonly #isolation: TransactionOptions['isolation'] | undefined;
   #over = false;
+  #client: pg.PoolClient | null = null;
   /** Nested transactions share the connection, so they run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -62,16 +63,20 @@ export class Transaction {
     this.#depth = outer === null ? 0 : outer.#depth + 1;
   }
 
-  /** As the lease's; rejects with StaleHandle when this transaction, or one around it, is over. */
+  /**
+   * As the lease's; rejects with StaleHandle when this transaction, or one around it, is over. While a nested one is open, what is
+   * asked here is a part of that: undone with it.
+   */
   readonly query: QueryMethod = ((...args: unknown[]): unknown => {
     if (this.isOver) return refuseQuery(args, new StaleHandle(OVER));
     return (this.#lease.query as (...args: unknown[]) => unknown)(...args);
   }) as QueryMethod;
 
-  /** The pg client, for libraries that need one. */
+  /** The pg client, for libraries that need one. It is dead when the transaction, or one around it, is over. */
   get client(): pg.PoolClient {
     this.#assertOpen();
-    return this.#lease.client;
+    this.#client ??= this.#lease.clientWhile(() => !this.isOver && this.#lease.live);
+    return this.#client;
   }
 
   /** It has ended, or one around it has. */
@@ -97,11 +102,12 @@ export class Transaction {
     const begin = this.#savepointText(options);
     const name = `sluice_${this.#depth + 1}`;
     const lease = this.#lease;
-    await lease.query(begin.replace('?', name));
     const inner = new Transaction(lease, this.#engine, this, this.#isolation);
-    const scope = newScope(this.#engine);
+    const scope = newScope(this.#engine, 'own');
     scope.transaction = inner;
     try {
+      // What it asks for may be refused: that is undone, too.
+      await lease.query(begin.replace('?', name));
       const result = await runIn(scope, () => fn(inner));
       await inner.#last;
       this.#assertOpen();
@@ -181,7 +187,7 @@ function pausedFor(ms: number, signal: AbortSignal | undefined): Promise<void> {
       resolve();
     };
     const timer = setTimeout(over, ms);
-    const unhook = signal === undefined ? null : onAbort(signal, over);
+    const unhook = signal ? onAbort(signal, over) : null;
   });
 }
 
@@ -191,7 +197,7 @@ async function once<R>(
   fn: (tx: Transaction) => Promise<R>,
   options: TransactionOptions,
 ): Promise<R> {
-  const scope = newScope(engine);
+  const scope = newScope(engine, 'own');
   const lease = await runIn(scope, () => acquire(options));
   const tx = new Transaction(lease, engine, null, options.isolation);
   scope.transaction = tx;

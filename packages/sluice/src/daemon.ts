@@ -2,18 +2,19 @@
  * Wires the parts together: configuration, listeners, pooler, console, ticking, reload, shutdown. The only file that knows
  * them all; what it needs of the machine beside sockets is in host/.
  */
-import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import type { Secret } from '@sluice/wire';
+import { decodeText, type Secret } from '@sluice/wire';
 import { readUsers, UserFile } from './auth/user-file.ts';
 import { receive } from './client/login.ts';
 import { type Access, afterReload, type Config, formatProblem, loadAccess, setSetting } from './config/index.ts';
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
 import { Console } from './console/console.ts';
+import { readText } from './host/config-file.ts';
 import { type InheritedListener, inheritTargets, listenTargets } from './host/listeners.ts';
 import { nameResolver } from './host/name-resolver.ts';
 import { Succession } from './host/succession.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
+import { shownPath } from './net/abstract-socket.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
 import { setListenerOptions, setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
@@ -238,9 +239,8 @@ export class Daemon implements ConsoleHost {
 
   /** Throws a TlsSetupError, an AccessError or an error that names auth_file. */
   #load(config: Config, keepTls?: TlsContexts): Loaded {
-    const read = (path: string) => readFileSync(path, 'utf8');
-    const tls = keepTls ?? loadTls(config.global, read);
-    const { access, problems } = loadAccess(config, read);
+    const tls = keepTls ?? loadTls(config.global, readText);
+    const { access, problems } = loadAccess(config, readText);
     const { log } = this.#options;
     for (const problem of problems) if (problem.severity === 'warning') log.warn(formatProblem(problem));
     const errors = problems.filter(({ severity }) => severity === 'error');
@@ -256,7 +256,7 @@ export class Daemon implements ConsoleHost {
         const { dev, ino, mode, uid, gid, mtimeMs, size } = await stat(path);
         return [dev, ino, mode, uid, gid, mtimeMs, size].join(' ');
       },
-      read: (path) => readFile(path, 'utf8'),
+      read: async (path) => decodeText(await readFile(path)),
       now: () => performance.now(),
       changed: (users) => {
         this.pooler.secrets = users;
@@ -280,7 +280,9 @@ export class Daemon implements ConsoleHost {
     });
     this.listeners.push(listener);
     this.#tune(listener);
-    this.log(`listening on ${target.unix ? `unix:${target.host}` : `${shownHost(target.host)}:${listener.port}`}`);
+    this.log(
+      `listening on ${target.unix ? `unix:${shownPath(target.host)}` : `${shownHost(target.host)}:${listener.port}`}`,
+    );
   }
 }
 
@@ -294,7 +296,7 @@ function readSecrets(config: Config, log: Log): Map<string, Secret> {
   if (authFile === '') return new Map();
   let text: string;
   try {
-    text = readFileSync(authFile, 'utf8');
+    text = readText(authFile);
   } catch (error) {
     throw new Error(`auth_file ${authFile} cannot be read: ${(error as Error).message}`);
   }

@@ -9,8 +9,14 @@ export function authenticateCert({ conn, user }: AuthRequest, map: IdentMap | nu
   if (peerName === null) return failed('certificate', 'TLS client certificate required');
   if (!exists) return failed('certificate', `no such user: ${user}`);
   if (map !== null)
-    return matchIdent(map, user, (name) => name === peerName)
+    return matchIdent(map, user, (name) => isSame(name, peerName))
       ? { ok: true }
       : failed('certificate', `ident map: ${map.name} does not have a match`);
-  return peerName === user ? { ok: true } : failed('certificate', 'TLS certificate name mismatch');
+  return isSame(user, peerName) ? { ok: true } : failed('certificate', 'TLS certificate name mismatch');
+}
+
+/** Case counts for nothing, as in PgBouncer; outside of ASCII it does. `name` is '' where a certificate has none to go by. */
+function isSame(user: string, name: string): boolean {
+  const lower = (text: string) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+  return name !== '' && lower(user) === lower(name);
 }

@@ -7,7 +7,7 @@ import { resolveSrv } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect, isIPv6, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
-import { authenticationCleartextPassword } from '@sluice/wire';
+import { authenticationCleartextPassword, decodeText, isText } from '@sluice/wire';
 import type { Client } from 'ldapts';
 import type { LdapOptions } from '../config/index.ts';
 import { ldapTlsOptions } from './ldap-tls.ts';
@@ -31,7 +31,8 @@ export async function authenticateLdap(request: AuthRequest, options: LdapOption
   sendMessage(request.conn, authenticationCleartextPassword());
   const given = await receivePassword(request.reader);
   if ('ok' in given) return given;
-  const password = new TextDecoder('utf-8').decode(given);
+  const password = decodeText(given);
+  if (!isText(password)) return failed('ldap', 'the password is not UTF-8, as LDAP wants it');
   if (!(await myTurn())) return failed('ldap', 'too many LDAP logins at once');
   try {
     // Gone while waiting: the directory is spared.

@@ -2,7 +2,7 @@
  * The password in clear text (auth_type plain). Compared with whatever kind of secret is known, in a time that tells
  * neither the kind nor whether there is one: where SCRAM secrets are about, each answer takes the hashing that one takes.
  */
-import { authenticationCleartextPassword, verifyPlainPassword } from '@sluice/wire';
+import { authenticationCleartextPassword, decodeText, verifyPlainPassword } from '@sluice/wire';
 import { type AuthRequest, type AuthResult, failed, receivePassword, sendMessage } from './method.ts';
 
 /** Stands in for the secret of a user that does not exist. */
@@ -13,7 +13,7 @@ export async function authenticatePlain(request: AuthRequest): Promise<AuthResul
   sendMessage(request.conn, authenticationCleartextPassword());
   const given = await receivePassword(request.reader);
   if ('ok' in given) return given;
-  const text = new TextDecoder('utf-8').decode(given);
+  const text = decodeText(given);
   const { crypto, user, secret } = request;
   const usable = secret !== null && !(secret.kind === 'plain' && secret.password === '');
   const [matches] = await Promise.all([

@@ -3,7 +3,7 @@
  * unknown users one is made up from a key of the process: the same user always gets the same salt, as PostgreSQL does it
  * (mock authentication), so that nobody learns who exists.
  */
-import { type CryptoPort, type ScramSecret, scramSecret, toHex } from '@sluice/wire';
+import { type CryptoPort, encodeText, type ScramSecret, scramSecret, toHex } from '@sluice/wire';
 import type { AuthRequest } from './method.ts';
 
 const SALT_BYTES = 16;
@@ -48,5 +48,5 @@ function mockSecret(crypto: CryptoPort, user: string, iterations: number): Scram
 
 function mockSalt(crypto: CryptoPort, user: string): Uint8Array {
   mockKey ??= crypto.randomBytes(32);
-  return crypto.hmacSha256(mockKey, new TextEncoder().encode(user)).subarray(0, SALT_BYTES);
+  return crypto.hmacSha256(mockKey, encodeText(user)).subarray(0, SALT_BYTES);
 }

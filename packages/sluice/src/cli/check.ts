@@ -1,7 +1,7 @@
 /** `sluice check`: reads a configuration, says what is wrong with it and where, changes nothing. */
 import { readFileSync } from 'node:fs';
 import { type Config, hasErrors, parseConfig } from '../config/index.ts';
-import { readConfigText } from '../host/config-file.ts';
+import { readConfigText, readText } from '../host/config-file.ts';
 import { unsupportedSettings } from '../host/unsupported.ts';
 import { loadTls, TlsSetupError } from '../net/tls-context.ts';
 import { CliError, readFlags } from './common.ts';
@@ -19,7 +19,7 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     if (path === undefined || positionals.length > 1) throw new CliError('check takes one configuration file', 2);
     const { config, problems } = parseConfig(readConfigText(path), {
       path,
-      readFile: (name) => readFileSync(name, 'utf8'),
+      readFile: readText,
     });
     for (const { severity, file, line, message } of problems)
       process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);

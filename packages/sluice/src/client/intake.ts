@@ -4,12 +4,13 @@
  * of the session, is session.ts's.
  */
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
+import { Fragment } from '../net/fragment.ts';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
-import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
+import { intercept, mayNameOne, mustWait, NAME_BYTES, parseSent, runSent } from './prepared.ts';
 import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { mayLeaveBehind, watch } from './watch.ts';
@@ -21,6 +22,20 @@ const PIPELINE_REPLIES = 65_536;
 
 /** Why a session ends that sent Terminate; PgBouncer's words. */
 export const TERMINATED = 'client close request';
+
+/**
+ * PostgreSQL's bound (PQ_SMALL_MESSAGE_LIMIT) on messages that hold no more than names and numbers. Those that name a statement may be
+ * longer: it has a short name on servers.
+ */
+const SMALL_BYTES = 10_000;
+const NAMING: readonly number[] = [Front.Describe, Front.Close];
+const LARGE: readonly number[] = [Front.Query, Front.Parse, Front.Bind, Front.Function, Front.CopyData];
+
+function isWrong(what: number, size: number, most: number): boolean {
+  if (size < HEADER_BYTES || size > most) return true;
+  if (size <= SMALL_BYTES + 1 || LARGE.includes(what)) return false;
+  return !NAMING.includes(what) || size > 2 * NAME_BYTES;
+}
 
 export const TO_SERVER = new Gather();
 export const TO_CLIENT = new Gather();
@@ -40,9 +55,7 @@ export class Intake {
   #owned = false;
   #bodyLeft = 0;
   #bodyForward = false;
-  #carry: Buffer | null = null;
-  #carried = 0;
-  #needed = 0;
+  readonly #fragment = new Fragment();
 
   constructor(session: Session) {
     this.#session = session;
@@ -54,7 +67,7 @@ export class Intake {
 
   /** No part of a message is here. */
   get empty(): boolean {
-    return this.#backlog === null && this.#bodyLeft === 0 && this.#carried === 0;
+    return this.#backlog === null && this.#bodyLeft === 0 && this.#fragment.size === 0;
   }
 
   take(buffer: Buffer, start: number, end: number): void {
@@ -64,7 +77,7 @@ export class Intake {
     }
     this.#record(buffer, start, end);
     let at = start;
-    if (this.#carried > 0) at = this.#finishCarried(buffer, at, end);
+    if (this.#fragment.size > 0) at = this.#finishFragment(buffer, at, end);
     if (at < end) this.#scan(buffer, at, end);
     this.#flush();
   }
@@ -76,7 +89,7 @@ export class Intake {
     this.#repeated = null;
     if (this.#session.home.maxPrepared === 0 || end - start > REPEATABLE_BYTES || !mayRun(buffer[start]!)) return;
     const { server } = this.#session;
-    const fresh = this.#carried === 0 && this.#bodyLeft === 0;
+    const fresh = this.#fragment.size === 0 && this.#bodyLeft === 0;
     if (fresh && (server === null || (server.settled && server.status === Tx.Idle)))
       this.#recorded = Buffer.from(buffer.subarray(start, end));
   }
@@ -158,18 +171,13 @@ export class Intake {
     return this.#owned ? buffer.subarray(at, end) : Buffer.from(buffer.subarray(at, end));
   }
 
-  #finishCarried(buffer: Buffer, at: number, end: number): number {
-    while (this.#carried > 0 && this.#backlog === null) {
-      const carry = this.#carry!;
-      const take = Math.min(this.#needed - this.#carried, end - at);
-      buffer.copy(carry, this.#carried, at, at + take);
-      this.#carried += take;
-      at += take;
-      if (this.#carried < this.#needed) return at;
-      const size = this.#carried;
-      this.#carried = 0;
-      this.#carry = null;
-      this.#scan(carry, 0, size);
+  #finishFragment(buffer: Buffer, at: number, end: number): number {
+    const fragment = this.#fragment;
+    while (fragment.size > 0 && this.#backlog === null) {
+      at = fragment.fill(buffer, at, end);
+      if (!fragment.isComplete) return at;
+      const { size } = fragment;
+      this.#scan(fragment.take(), 0, size);
       if (this.#session.server !== null) TO_SERVER.keep(this.#session.server.conn);
     }
     if (this.#backlog !== null && at < end) {
@@ -177,14 +185,6 @@ export class Intake {
       return end;
     }
     return at;
-  }
-
-  /** Keeps the beginning of a message until `needed` bytes of it are here. */
-  #keep(buffer: Buffer, at: number, end: number, needed: number): void {
-    this.#carried = end - at;
-    this.#needed = needed;
-    this.#carry = Buffer.allocUnsafe(needed);
-    buffer.copy(this.#carry, 0, at, end);
   }
 
   /** Walks the headers of a chunk. `from` is where the bytes begin that go to the server next. */
@@ -201,12 +201,12 @@ export class Intake {
       const have = end - at;
       if (have < HEADER_BYTES) {
         this.#send(buffer, from, at);
-        this.#keep(buffer, at, end, HEADER_BYTES);
+        this.#fragment.keep(buffer, at, end, HEADER_BYTES);
         return;
       }
       const what = FRONT[buffer[at]!]!;
       const size = lengthAt(buffer, at) + 1;
-      if (size < HEADER_BYTES || what === Front.Bad || size > this.#session.registry.maxPacketSize) {
+      if (what === Front.Bad || isWrong(what, size, this.#session.registry.maxPacketSize)) {
         this.#send(buffer, from, at);
         this.#refuseMessage(buffer[at]!, size);
         return;
@@ -293,10 +293,10 @@ export class Intake {
       this.#hold(buffer, at, end);
       return 0;
     }
-    if (verdict === 'more') {
+    if (typeof verdict === 'number') {
       // Whoever takes his time has a server meanwhile: the timeouts count.
       this.#session.exchangeBegins(server);
-      this.#keep(buffer, at, end, size);
+      this.#fragment.keep(buffer, at, end, verdict);
       return 0;
     }
     this.#note(FRONT[buffer[at]!]!);
@@ -323,16 +323,16 @@ export class Intake {
     const result = intercept(this.#session, server, buffer, at, end);
     if (result.kind === 'pass') return -1;
     if (result.kind === 'more') {
-      this.#keep(buffer, at, end, result.needed);
+      this.#fragment.keep(buffer, at, end, result.needed);
       return 0;
     }
     const { pieces, restAt } = result;
     for (const piece of pieces) TO_SERVER.add(server.conn, piece, 0, piece.length);
     const step = end - at;
+    this.#bodyLeft = size - step;
+    this.#bodyForward = restAt >= 0;
     if (restAt >= 0) {
       TO_SERVER.add(server.conn, buffer, at + restAt, end);
-      this.#bodyLeft = size - step;
-      this.#bodyForward = true;
       server.owedBody = this.#bodyLeft;
     }
     server.answer();
@@ -365,7 +365,7 @@ export class Intake {
   }
 
   #refuseMessage(type: number, size: number): void {
-    const isLength = size < HEADER_BYTES || size > this.#session.registry.maxPacketSize;
+    const isLength = isWrong(FRONT[type]!, size, this.#session.registry.maxPacketSize);
     const length = `length ${size - 1} in a message of type 0x${type.toString(16)}`;
     this.#session.disconnect(isLength ? `invalid message ${length}` : `invalid frontend message type ${type}`, '08P01');
   }
@@ -394,7 +394,6 @@ export class Intake {
   clear(): void {
     this.#backlog = null;
     this.#recorded = null;
-    this.#carry = null;
-    this.#carried = 0;
+    this.#fragment.clear();
   }
 }

@@ -4,6 +4,7 @@
  * question. What follows from the answer is follow.ts's.
  */
 import { type ErrorFields, HEADER_BYTES, lengthAt, parseDataRow, query, Reply, sqlLiteral } from '@sluice/wire';
+import { timeLimit } from '../net/time-limit.ts';
 import type { ServerHolder } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { Keeps, type Suspicion } from '../sql/suspicion.ts';
@@ -93,9 +94,6 @@ const STANDING = `CASE WHEN s.source <> 'session' THEN 'r' WHEN s.setting = s.re
 const unhurried = (standing: boolean) =>
   `SELECT 's', ${hex(`'${TIMEOUT}'`)}, ${hex(`pg_catalog.current_setting('${TIMEOUT}')`)}, ${standing ? `(SELECT ${STANDING} FROM pg_catalog.pg_settings AS s WHERE s.name = '${TIMEOUT}')` : 'NULL'}; SET LOCAL ${TIMEOUT} = 0; `;
 
-/** PostgreSQL must answer within this long, or its connection is given up. */
-const ANSWER_MS = 15_000;
-
 /** The question, for these settings and what the suspicion names. */
 function question(names: ReadonlySet<string>, { anySetting, keeps }: Suspicion): string {
   const parts = PARTS.filter(([bit]) => (keeps & bit) !== 0).map(([, sql]) => sql);
@@ -144,7 +142,9 @@ export class Inventory implements ServerHolder {
     this.#question = question(names, suspicion);
     this.#unhurried = names.has(TIMEOUT);
     // Its client may be gone by then, and nobody else looks after the server.
-    this.#timer = setTimeout(() => server.close(`no answer about the session within ${ANSWER_MS / 1000} s`), ANSWER_MS);
+    const { answerMs } = server.watcher;
+    const late = () => server.close(`no answer about the session within ${answerMs / 1000} s`);
+    this.#timer = timeLimit(answerMs, late);
     this.#send(server);
   }
 
@@ -171,7 +171,7 @@ export class Inventory implements ServerHolder {
   errorRelayed(fields: ErrorFields | null): boolean {
     this.#error ??= fields?.message ?? 'a long error';
     this.#canceled = fields?.code === QUERY_CANCELED;
-    return fields?.severity !== 'FATAL' || this.#owner.errorRelayed(fields);
+    return fields?.severity !== 'FATAL' || this.#owner.errorRelayed(fields, null, null);
   }
 
   planRejected(): boolean {

@@ -17,6 +17,7 @@ import {
 } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
+import { timeLimit } from '../net/time-limit.ts';
 import { type AcceptOptions, acceptTls, TlsFailed } from '../net/tls-conn.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import type { SessionSettings } from '../server/session-settings.ts';
@@ -109,10 +110,8 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
   const deadline = desk.loginTimeoutMs;
   const began = performance.now();
   let request: StartupRequest | null = null;
-  const timer =
-    deadline > 0
-      ? setTimeout(() => refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' }), deadline)
-      : undefined;
+  const late = () => refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' });
+  const timer = timeLimit(deadline, late);
   try {
     request = await startup(line, desk);
     if (request === null) return;

@@ -11,7 +11,7 @@ import type { Server } from '../server/server.ts';
 import { type Statement, textOf } from '../server/statements.ts';
 import { STATEMENTS } from '../sql/suspicion.ts';
 import { Keeping } from './home.ts';
-import type { Session } from './side.ts';
+import type { RefusedText, Session } from './side.ts';
 import {
   ClosedEffect,
   EvictedEffect,
@@ -21,9 +21,13 @@ import {
   RepeatedEffect,
   ReplacedEffect,
 } from './statement-effects.ts';
+import { NAMES_BYTES } from './statement-names.ts';
 
-/** A statement or portal name longer than this is refused, in bytes. PostgreSQL truncates identifiers at 63. */
-const NAME_BYTES = 65_536;
+/** A statement cannot have a longer name, in bytes. PostgreSQL truncates identifiers at 63. */
+export const NAME_BYTES = 65_536;
+
+/** A longer name is cut where PostgreSQL is to say that it does not know it: it ends connections for such messages. */
+const UNKNOWN_BYTES = 1_000;
 
 /** A longer unnamed statement is not kept for a later exchange. */
 const UNNAMED_BYTES = 65_536;
@@ -36,7 +40,7 @@ export interface Interception {
   kind: 'pass' | 'more' | 'done';
   needed: number;
   pieces: Uint8Array[];
-  /** Offset in the message from which its bytes follow unchanged; -1: none do. */
+  /** Offset in the message from which its bytes follow unchanged, also those to come; -1: none do. */
   restAt: number;
 }
 
@@ -104,10 +108,14 @@ export function intercept(session: Session, server: Server, buffer: Buffer, at: 
   const size = lengthAt(buffer, at) + 1;
   const whole = end - at >= size;
   if (what === 0x50) {
-    // Parse with an empty name begins with NUL right after the header.
-    const isUnnamed = end - at > HEADER_BYTES && buffer[at + HEADER_BYTES] === 0;
-    if (isUnnamed && size > UNNAMED_BYTES) return result('pass');
-    return whole ? parse(session, server, buffer, at, size) : result('more', [], -1, size);
+    if (end - at === HEADER_BYTES && !whole) return result('more', [], -1, HEADER_BYTES + 1);
+    // The name is empty.
+    if (buffer[at + HEADER_BYTES] === 0 && size > UNNAMED_BYTES) return result('pass');
+    if (whole) return parse(session, server, buffer, at, size);
+    const { maxBytes } = session.registry.statements;
+    // However it goes on: it is not collected to be refused in the end.
+    const never = maxBytes > 0 && 2 * (size - NAME_BYTES) > maxBytes;
+    return never ? noRoom(session, server, tooMuchText(maxBytes)) : result('more', [], -1, size);
   }
   if (what === 0x42) return bind(session, server, buffer, at, end, size);
   if (what === 0x44 || what === 0x43) {
@@ -138,14 +146,17 @@ export function runSent({ statements }: Session, { queue }: Server, kind: Reply)
 function parse(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const nameEnd = buffer.indexOf(0, at + HEADER_BYTES);
   if (nameEnd < 0 || nameEnd >= at + size) return result('pass');
-  const name = buffer.toString('latin1', at + HEADER_BYTES, nameEnd);
   const { statements: store } = session.registry;
   session.home.traffic.clientParses++;
+  if (nameEnd - at - HEADER_BYTES > NAME_BYTES) return noRoom(session, server, LONG_NAME);
+  const name = buffer.toString('latin1', at + HEADER_BYTES, nameEnd);
+  // The unnamed one can do without being kept.
+  if (!session.statements.hasRoomFor(name))
+    return name === '' ? result('pass') : noRoom(session, server, TOO_MANY_NAMES);
   const tail = buffer.subarray(nameEnd + 1, at + size);
   const statement = store.take(tail, reading(session, tail));
-  // It can do without being kept.
   if (statement === null && name === '') return result('pass');
-  if (statement === null) return noRoom(session, server);
+  if (statement === null) return noRoom(session, server, tooMuchText(store.maxBytes));
   if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
     const text = statement.key.slice(0, statement.key.indexOf('\0'));
     statement.suspicion = session.registry.classifier.suspicionOf(text);
@@ -190,7 +201,12 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   const nameEnd = portalEnd < 0 || portalEnd >= limit ? -1 : buffer.indexOf(0, portalEnd + 1);
   if (nameEnd < 0 || nameEnd >= limit) {
     const have = end - at;
-    if (have >= size || have > 2 * NAME_BYTES) return result('pass');
+    if (have >= size) return result('pass');
+    if (have > 2 * NAME_BYTES) {
+      // Unread it could name anything.
+      session.disconnect(`a Bind whose names are longer than ${2 * NAME_BYTES} bytes`, '08P01');
+      return result('done');
+    }
     return result('more', [], -1, Math.min(size, Math.max(64, have * 2)));
   }
   const name = buffer.toString('latin1', portalEnd + 1, nameEnd);
@@ -252,9 +268,10 @@ function unknown(
   size: number,
 ): Interception {
   const name = buffer.toString('latin1', nameAt, nameEnd);
-  if (!name.startsWith('PGBOUNCER_')) return result('pass');
+  if (!name.startsWith('PGBOUNCER_') && name.length <= UNKNOWN_BYTES) return result('pass');
   server.queue.sent(kind);
-  return result('done', [renamed(buffer, at, nameAt, nameEnd, size, `${name} `)], nameEnd - at);
+  const other = `${name.slice(0, UNKNOWN_BYTES)} `;
+  return result('done', [renamed(buffer, at, nameAt, nameEnd, size, other)], nameEnd - at);
 }
 
 /** What this client's text is read by; null: nobody can tell. */
@@ -294,14 +311,29 @@ function ensure(session: Session, server: Server, statement: Statement, pieces: 
   pieces.push(parseMessage(statement));
 }
 
-/** The texts of all prepared statements take what they may: the client is told so, in place of PostgreSQL's answer. */
-function noRoom(session: Session, server: Server): Interception {
-  const { maxBytes } = session.registry.statements;
-  const instead = session.refuseNext({
+const LONG_NAME = {
+  code: '53400',
+  message: `the name of a prepared statement is longer than ${NAME_BYTES} bytes`,
+  hint: 'Use a shorter name: a number, or a hash of the text.',
+};
+
+const TOO_MANY_NAMES = {
+  code: '53400',
+  message: `the names of this connection's prepared statements exceed ${NAMES_BYTES / 1_048_576} MB`,
+  hint: 'Close statements that are not needed, or use fewer and shorter names.',
+};
+
+function tooMuchText(maxBytes: number): RefusedText {
+  return {
     code: '53400',
-    message: `the texts of prepared statements exceed ${maxBytes} bytes (max_prepared_statement_bytes)`,
+    message: `prepared statements exceed ${maxBytes} bytes (max_prepared_statement_bytes)`,
     hint: 'Close statements that are not needed, send values as parameters instead of in the text, or raise the setting.',
-  });
+  };
+}
+
+/** There is no room for another prepared statement: the client is told so, in place of PostgreSQL's answer. */
+function noRoom(session: Session, server: Server, why: RefusedText): Interception {
+  const instead = session.refuseNext(why);
   server.queue.sent(Reply.Parse);
   return result('done', [parseText('', instead)]);
 }
@@ -316,8 +348,7 @@ function makeRoom(session: Session, server: Server, statement: Statement, pieces
   const { maxBytes } = session.registry.statements;
   if (statements.isStale(statement) && !evict(session, server, statement, pieces)) return;
   const isFull = () =>
-    statements.size >= session.home.maxPrepared ||
-    (maxBytes > 0 && statements.bytes + statement.tail.length > maxBytes);
+    statements.size >= session.home.maxPrepared || (maxBytes > 0 && statements.bytes + statement.bytes > maxBytes);
   while (statements.size > 0 && isFull()) if (!evict(session, server, statements.oldest!, pieces)) return;
 }
 

@@ -4,7 +4,7 @@
  * Login is in login.ts, prepared statements in prepared.ts; the pool's rules are the pool's.
  */
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
-import { type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
+import { type Effect, type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
@@ -17,6 +17,7 @@ import { Follow, type Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
 import { Intake, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
 import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
+import { inClientsWords } from './statement-effects.ts';
 import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
 
@@ -150,6 +151,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   refuseNext(refusal: RefusedText): string {
+    if (this.server?.queue.skipping) return ''; // it is passed over, and nobody hears of it
     this.#refusals ??= new Refusals();
     return this.#refusals.add(refusal);
   }
@@ -259,17 +261,22 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     traffic.queries++;
     traffic.queryMs += now - this.queryAt;
     this.queryAt = this.server!.queue.length > 0 ? now : 0;
+    if (this.queryAt === 0) this.#refusals = null;
     if (status === Tx.Idle) {
       traffic.transactions++;
       traffic.transactionMs += now - this.transactionAt;
       this.transactionAt = this.queryAt;
       if (this.queryAt === 0) this.follow?.transactionEnded();
+    } else if (this.home.mode === 'statement') {
+      // Before it is told that it has a transaction.
+      TO_CLIENT.flush(this.conn);
+      this.disconnect('transaction blocks not allowed in statement pooling mode');
     } else if (this.queryAt === 0) this.idleInTransactionAt = now;
   }
 
-  errorRelayed(fields: ErrorFields | null): boolean {
+  errorRelayed(fields: ErrorFields | null, about: Effect | null, body: Uint8Array | null): boolean {
     if (fields !== null && (fields.severity === 'FATAL' || fields.severity === 'PANIC')) this.#fatalRelayed = true;
-    const instead = this.#refusals?.insteadOf(fields) ?? null;
+    const instead = this.#refusals?.insteadOf(fields) ?? inClientsWords(fields, body, this.statements, about);
     if (instead !== null) TO_CLIENT.add(this.conn, instead, 0, instead.length);
     return instead === null;
   }
@@ -293,13 +300,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     if (this.state === SessionState.Linked) this.intake.serverScanned(server);
     if (this.state !== SessionState.Linked || !server.settled || server.closedBecause !== null) return;
     if (this.intake.repeats()) return;
-    const { mode } = this.home;
-    if (mode === 'session') return;
-    if (server.status !== Tx.Idle) {
-      if (mode === 'statement') this.disconnect('transaction blocks not allowed in statement pooling mode');
-      return;
-    }
-    this.#refusals = null;
+    if (this.home.mode === 'session') return;
+    if (server.status !== Tx.Idle) return;
     if (this.follow?.mustGo(this.home.keeping)) {
       // Where nothing may be left of a transaction, or nobody looks any more, whatever there is is thrown away.
       this.follow = null;

@@ -84,7 +84,7 @@ class Collector implements ServerHolder {
 
 function makeServer(): { server: Server; holder: Collector; conn: FakeConn } {
   const conn = new FakeConn();
-  const watcher = { serverClosed() {}, connectionBroke() {}, failedItself() {}, unaskedMessage() {} };
+  const watcher = { answerMs: 0, serverClosed() {}, connectionBroke() {}, failedItself() {}, unaskedMessage() {} };
   const entry = {} as Entry<Server>;
   const server = new Server(conn, entry, identity, new wire.Parameters(names), watcher, new StatementStore(), 0);
   const holder = new Collector();

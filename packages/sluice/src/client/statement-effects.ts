@@ -2,11 +2,12 @@
  * What a message changes in the books of names and statements, on the assumption that the server will carry it out; undone when
  * the server skips it (see Effect).
  */
-import type { Effect } from '@sluice/wire';
+import { type Effect, type ErrorFields, errorWith } from '@sluice/wire';
 import type { Server } from '../server/server.ts';
-import type { Statement, StatementStore } from '../server/statements.ts';
+import { type Statement, type StatementStore, StatementUse } from '../server/statements.ts';
 import { isReadBy } from '../sql/read-by.ts';
 import type { Session } from './side.ts';
+import type { StatementNames } from './statement-names.ts';
 
 /** The client has a name. Holds the reference that `take` gave. */
 export class NamedEffect implements Effect {
@@ -114,30 +115,30 @@ export class ClosedEffect implements Effect {
  * something whose answer had not come. Holds the reference that `take` gave.
  */
 export class RepeatedEffect implements Effect {
+  readonly name: string;
   readonly #session: Session;
   readonly #server: Server;
-  readonly #name: string;
-  readonly #statement: Statement;
+  readonly statement: Statement;
 
   constructor(session: Session, server: Server, name: string, statement: Statement) {
     this.#session = session;
     this.#server = server;
-    this.#name = name;
-    this.#statement = statement;
+    this.name = name;
+    this.statement = statement;
   }
 
   confirm(): void {
     const { statements, isOver } = this.#session;
-    if (isOver || statements.get(this.#name) !== undefined) {
+    if (isOver || statements.get(this.name) !== undefined) {
       this.revert();
       return;
     }
-    statements.set(this.#name, this.#statement);
-    this.#server.statements.add(this.#statement);
+    statements.set(this.name, this.statement);
+    this.#server.statements.add(this.statement);
   }
 
   revert(): void {
-    this.#session.registry.statements.drop(this.#statement);
+    this.#session.registry.statements.drop(this.statement);
   }
 }
 
@@ -239,4 +240,28 @@ export class PairEffect implements Effect {
   settingChanged(name: string): void {
     this.#second.settingChanged(name);
   }
+}
+
+/** SQLSTATEs of errors that speak of a prepared statement: there already, not there, bound with other parameters. */
+const OF_STATEMENTS = ['42P05', '26000', '08P01'];
+
+/** An error that speaks of a prepared statement, with the name that the client has given it; null: it may stay as it is. */
+export function inClientsWords(
+  fields: ErrorFields | null,
+  body: Uint8Array | null,
+  names: StatementNames,
+  about: Effect | null,
+): Uint8Array | null {
+  if (fields === null || body === null || !OF_STATEMENTS.includes(fields.code)) return null;
+  if (!(about instanceof RepeatedEffect || about instanceof StatementUse)) return null;
+  const { statement } = about;
+  const inServersWords = Buffer.from(`"${statement.serverName}"`);
+  const own = about instanceof RepeatedEffect ? about.name : names.nameOf(statement);
+  if (own === undefined) return null;
+  return errorWith(body, (message) => {
+    const at = Buffer.from(message).indexOf(inServersWords);
+    if (at < 0) return message;
+    const after = message.subarray(at + inServersWords.length);
+    return Buffer.concat([message.subarray(0, at), Buffer.from(`"${own}"`, 'latin1'), after]);
+  });
 }

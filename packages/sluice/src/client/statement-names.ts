@@ -62,12 +62,20 @@ export class UnnamedStatement implements Effect {
   }
 }
 
+/** The memory that one client's names may take: tens of thousands of them. */
+export const NAMES_BYTES = 8_388_608;
+/** What a name takes beside its characters. */
+const BESIDE_BYTES = 100;
+
+const bytesOf = (name: string) => BESIDE_BYTES + name.length;
+
 /** A client's names. The empty one stands for its unnamed statement, where that is kept for later exchanges. */
 export class StatementNames {
   readonly unnamed = new UnnamedStatement();
   /** What the next Query or Execute does to the names, if it comes at once. */
   onRun: OnRun | null = null;
   #byName: Map<string, Statement> | null = null;
+  #bytes = 0;
 
   get size(): number {
     return this.#byName?.size ?? 0;
@@ -77,8 +85,18 @@ export class StatementNames {
     return this.#byName?.get(name);
   }
 
+  hasRoomFor(name: string): boolean {
+    return this.#byName?.has(name) === true || this.#bytes + bytesOf(name) <= NAMES_BYTES;
+  }
+
+  nameOf(statement: Statement): string | undefined {
+    for (const [name, one] of this.entries()) if (one === statement) return name;
+    return undefined;
+  }
+
   set(name: string, statement: Statement): void {
     this.#byName ??= new Map();
+    if (!this.#byName.has(name)) this.#bytes += bytesOf(name);
     this.#byName.set(name, statement);
   }
 
@@ -96,7 +114,7 @@ export class StatementNames {
   }
 
   delete(name: string): void {
-    this.#byName?.delete(name);
+    if (this.#byName?.delete(name)) this.#bytes -= bytesOf(name);
   }
 
   *entries(): IterableIterator<[string, Statement]> {
@@ -108,5 +126,6 @@ export class StatementNames {
     if (this.#byName === null) return;
     for (const statement of this.#byName.values()) store.drop(statement);
     this.#byName = null;
+    this.#bytes = 0;
   }
 }

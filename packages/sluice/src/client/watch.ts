@@ -46,6 +46,9 @@ const LARGE_OBJECTS = [715, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 
 const REFUSED_TEXT = '/* refused by the pooler */ not_sent_by_pooler_';
 const REFUSED_MARK = /not_sent_by_pooler_(\d+)/;
 
+/** Most refusals kept: of the oldest beyond it the client hears in the words that were sent in their place. */
+const REFUSALS = 4_096;
+
 /** Refused statements whose errors have not come yet. Those that an earlier error of their pipeline skipped get none. */
 export class Refusals {
   readonly #refusals = new Map<number, RefusedText>();
@@ -54,6 +57,7 @@ export class Refusals {
   /** Returns the text to be sent instead. */
   add(refusal: RefusedText): string {
     this.#refusals.set(++this.#last, refusal);
+    this.#refusals.delete(this.#last - REFUSALS);
     return REFUSED_TEXT + this.#last;
   }
 
@@ -67,8 +71,8 @@ export class Refusals {
   }
 }
 
-/** 'pass': send it. 'more': keep it until it is whole. 'wait': look again when answers have come. Otherwise: send this instead. */
-export type Verdict = 'pass' | 'more' | 'wait' | Uint8Array;
+/** 'pass': send it. A number: keep it until so many bytes of it are here. 'wait': look again when answers have come. Otherwise: send this instead. */
+export type Verdict = 'pass' | 'wait' | number | Uint8Array;
 
 /** Looks at the Query, Parse or FunctionCall at `at`, which is `size` bytes long; what is here goes up to `end`, which may be beyond it. */
 export function watch(
@@ -92,7 +96,7 @@ export function watch(
     session.suspect(ANYTHING, '(a text too long to be read)');
     return 'pass';
   }
-  if (end - at < size) return 'more';
+  if (end - at < size) return size;
   const nameEnd = isQuery ? at + HEADER_BYTES - 1 : buffer.indexOf(0, at + HEADER_BYTES);
   const textEnd = buffer.indexOf(0, nameEnd + 1);
   if (nameEnd < 0 || textEnd < 0 || textEnd >= at + size) return 'pass';
@@ -168,10 +172,10 @@ function watchStatements(
   const from = at + HEADER_BYTES + (isQuery ? 0 : 1);
   // Without a text, which is a mistake: PostgreSQL's to say.
   if (at + size <= from) return 'pass';
-  if (end <= from) return 'more';
+  if (end <= from) return from - at + 1;
   if (size > READ_BYTES || !(isQuery || isUnnamed(buffer, at, end)) || !mayNameStatement(buffer, from, end))
     return 'pass';
-  if (end - at < size) return 'more';
+  if (end - at < size) return size;
   const textEnd = buffer.indexOf(0, from);
   const text = buffer.toString('latin1', from, textEnd < 0 ? from : textEnd);
   if (!namesStatements(text)) return 'pass';

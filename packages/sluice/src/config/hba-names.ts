@@ -71,6 +71,8 @@ class NamesReader implements HbaNames {
     if (text.startsWith('@')) return this.#file(besideFile(file, text.slice(1)), depth);
     if (text.startsWith('+'))
       return `roles are not supported: ${quote(text)}; name the users, or list them in an @file`;
+    if (text.startsWith('/'))
+      return `regular expressions are not supported: ${quote(text)}; name the ${this.#column}s, or put quotes around a name that begins so`;
     if (text === 'all') this.all = true;
     else if (this.#column === 'database' && text === 'sameuser') this.sameUser = true;
     else if (this.#column === 'database' && text === 'replication') this.replication = true;

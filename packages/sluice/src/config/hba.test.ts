@@ -127,6 +127,10 @@ describe('an access rule', () => {
     ['host samerole all all md5', 'samerole is not supported: name the databases, or list them in an @file'],
     ['host samegroup all all md5', 'samegroup is not supported: name the databases, or list them in an @file'],
     ['host all +admins all md5', 'roles are not supported: "+admins"; name the users, or list them in an @file'],
+    [
+      'host all /^adm all reject',
+      'regular expressions are not supported: "/^adm"; name the users, or put quotes around a name that begins so',
+    ],
     ['host all all', 'did not find address: write one such as 10.0.0.0/8, or all'],
     ['host all all "10.0.0.0/8" md5', 'did not find address: write one such as 10.0.0.0/8, or all'],
     [

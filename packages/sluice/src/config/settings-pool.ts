@@ -109,10 +109,10 @@ export const POOL_ROWS = {
   max_prepared_statement_bytes: {
     ...SESSION,
     kind: 'bytes',
-    default: '67108864',
+    default: '268435456',
     max: Number.MAX_SAFE_INTEGER,
     own: true,
-    doc: 'Most bytes of the texts of prepared statements: all together, and on each server. The longest unused go first. 0: no limit.',
+    doc: 'Most memory that prepared statements take: all together, and on each server. A text counts twice, and 600 bytes for the rest. The longest unused go first. 0: no limit.',
   },
   track_extra_parameters: {
     ...SESSION,

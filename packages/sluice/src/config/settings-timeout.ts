@@ -54,6 +54,13 @@ export const TIMEOUT_ROWS = {
     default: '15',
     doc: 'Time for connecting and logging in to a server. 0: no limit.',
   },
+  server_answer_timeout: {
+    ...CHECK,
+    kind: 'time',
+    default: '15',
+    own: true,
+    doc: "Time for a server to answer what the pooler asks of it itself: a check, a reset, a client's settings and what it has left in its session. Then its connection is closed. 0: no limit.",
+  },
   server_login_retry: {
     ...CHECK,
     kind: 'time',

@@ -1,5 +1,6 @@
 /** The configuration file as the daemon reads it: at start and at every RELOAD, all problems named with file and line. */
 import { readFileSync, statSync } from 'node:fs';
+import { decodeText } from '@sluice/wire';
 import { type Config, formatProblem, hasErrors, parseConfig } from '../config/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import { unsupportedSettings } from './unsupported.ts';
@@ -16,10 +17,15 @@ export class ConfigFileError extends Error {
   }
 }
 
+/** Of any encoding: names in it are compared byte by byte. */
+export function readText(path: string): string {
+  return decodeText(readFileSync(path));
+}
+
 /** Throws a ConfigFileError; by then every problem is in the log. */
 export function readConfig(path: string, log: Log): Config {
   const text = readConfigText(path);
-  const { config, problems } = parseConfig(text, { path, readFile: (name) => readFileSync(name, 'utf8') });
+  const { config, problems } = parseConfig(text, { path, readFile: readText });
   for (const problem of problems) {
     if (problem.severity === 'error') log.error(formatProblem(problem));
     else log.warn(formatProblem(problem));
@@ -36,7 +42,7 @@ export function readConfigText(path: string): string {
   try {
     if (statSync(path).isDirectory())
       throw new ConfigFileError(`${path} is a directory; name the configuration file in it`, 2);
-    return readFileSync(path, 'utf8');
+    return readText(path);
   } catch (error) {
     if (error instanceof ConfigFileError) throw error;
     if ((error as NodeJS.ErrnoException).code === 'ENOENT')

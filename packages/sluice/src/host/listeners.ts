@@ -1,6 +1,7 @@
 /** Where the daemon listens, by its configuration and by what a running pooler has handed it (-R). */
 import type { Config } from '../config/index.ts';
 import { closeDescriptor } from '../net/descriptors.ts';
+import { unixPath } from '../net/dial.ts';
 import type { ListenTarget } from '../net/listen.ts';
 import type { ListenerParcel } from '../pooling/parcels.ts';
 import { groupId } from './groups.ts';
@@ -15,7 +16,7 @@ export function listenTargets({ global }: Config): ListenTarget[] {
   const targets: ListenTarget[] = listenAddr.map((host) => ({ host, port, unix: false, backlog, shared }));
   if (global.unixSocketDir !== '' && port > 0)
     targets.push({
-      host: `${global.unixSocketDir}/.s.PGSQL.${port}`,
+      host: unixPath(global.unixSocketDir, port),
       port,
       unix: true,
       backlog,

@@ -7,6 +7,7 @@
 import { tmpdir } from 'node:os';
 import { parseDataRow, parseErrorFields, query, startupMessage, terminate, toHex } from '@sluice/wire';
 import type { Config } from '../config/index.ts';
+import { shownPath } from '../net/abstract-socket.ts';
 import type { Conn } from '../net/conn.ts';
 import { closeDescriptor, DescriptorReceiver, descriptorsPass, type Parcel } from '../net/descriptors.ts';
 import { dial, unixPath } from '../net/dial.ts';
@@ -39,7 +40,9 @@ export async function succeed({ global }: Config): Promise<Succeeding> {
     const timer = setTimeout(late, ANSWER_MS);
     return await Succeeding.begin(conn, host.startsWith('/') ? host : tmpdir()).finally(() => clearTimeout(timer));
   } catch (error) {
-    throw new Error(`cannot take over from the pooler at ${unixPath(host, port)}: ${(error as Error).message}`);
+    throw new Error(
+      `cannot take over from the pooler at ${shownPath(unixPath(host, port))}: ${(error as Error).message}`,
+    );
   }
 }
 

@@ -3,11 +3,10 @@
  * (sd_listen_fds(3)). Without systemd nothing here does anything.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import { libc } from '../net/libc.ts';
+import { AF_UNIX, libc, unixAddress } from '../net/libc.ts';
 
 /** The first descriptor that systemd passes on. */
 const FIRST_FD = 3;
-const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 
@@ -46,10 +45,7 @@ export function notifySystemd(state: string, path: string | undefined = process.
     const close = library.func('int close(int fd)');
     const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
-    const name = Buffer.from(path.startsWith('@') ? `\0${path.slice(1)}` : path);
-    const address = Buffer.alloc(2 + name.length + (path.startsWith('@') ? 0 : 1));
-    address.writeUInt16LE(AF_UNIX, 0);
-    name.copy(address, 2);
+    const address = unixAddress(path.startsWith('@') ? `\0${path.slice(1)}` : path);
     const data = Buffer.from(state);
     sendto(fd, data, data.length, 0, address, address.length);
     close(fd);

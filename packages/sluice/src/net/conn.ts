@@ -54,7 +54,7 @@ export interface TlsFacts {
   readonly description: string;
   /** Hash of the server's certificate for tls-server-end-point channel binding (RFC 5929), or null. */
   readonly endPoint: Uint8Array | null;
-  /** Common name of the peer's verified certificate, or null. */
+  /** Common name of the peer's verified certificate, '' when it has none to go by; null: it has shown none. */
   readonly peerName: string | null;
 }
 

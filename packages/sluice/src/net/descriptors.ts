@@ -5,9 +5,8 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeMessages, lastError, libc } from './libc.ts';
+import { AF_UNIX, describeMessages, lastError, libc, unixAddress } from './libc.ts';
 
-const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -50,13 +49,6 @@ function open({ socket }: Calls): number {
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw new Error(`socket: ${lastError()}`);
   return fd;
-}
-
-function unixAddress(path: string): Buffer {
-  const address = Buffer.alloc(2 + Buffer.byteLength(path) + 1);
-  address.writeUInt16LE(AF_UNIX, 0);
-  address.write(path, 2);
-  return address;
 }
 
 export function closeDescriptor(fd: number): void {

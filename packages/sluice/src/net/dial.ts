@@ -1,10 +1,12 @@
 /** Outgoing connections: TCP or Unix, with a deadline. */
-import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
+import { connect, isIP, type LookupFunction, Socket } from 'node:net';
 import { sslRequest } from '@sluice/wire';
+import { connectedSocket, isAbstract } from './abstract-socket.ts';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork } from './fast-conn.ts';
 import { ConnectionEnded, PacketReader } from './packet-reader.ts';
 import { PlainConn } from './plain-conn.ts';
+import { timeLimit } from './time-limit.ts';
 import { connectTls, TlsFailed } from './tls-conn.ts';
 import type { ServerTls } from './tls-context.ts';
 
@@ -77,7 +79,7 @@ export function dial(target: DialTarget): Dial {
     current?.destroy(error);
   };
   const late = () => giveUp(new DialTimeout(target, current !== null));
-  const timer = target.timeoutMs > 0 ? setTimeout(late, target.timeoutMs) : undefined;
+  const timer = timeLimit(target.timeoutMs, late);
   const conn = opened.conn
     .then((plain) => {
       current = plain;
@@ -94,7 +96,9 @@ export function dial(target: DialTarget): Dial {
 
 function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) => void } {
   const unix = isUnixHost(target.host);
-  const where = unix ? { path: unixPath(target.host, target.port) } : hostAndPort(target);
+  const path = unix ? unixPath(target.host, target.port) : '';
+  if (isAbstract(path)) return { conn: openAbstract(path, target.port), abort: () => {} };
+  const where = unix ? { path } : hostAndPort(target);
   const unixPort = unix ? target.port : -1;
   const fast = fastConnsWork ? FastConn.dialling() : null;
   const options = { ...where, noDelay: true, ...(fast === null ? {} : { onread: fast.onread }) };
@@ -110,6 +114,13 @@ function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) 
     });
   });
   return { conn, abort: (error) => socket.connecting && socket.destroy(error) };
+}
+
+/** Connected at once, or refused. */
+async function openAbstract(path: string, port: number): Promise<Conn> {
+  const fd = connectedSocket(path);
+  if (fastConnsWork) return FastConn.adopted(fd, DISCARD, port);
+  return new PlainConn(new Socket({ fd, readable: true, writable: true }), DISCARD, port);
 }
 
 function hostAndPort({ host, port, address, names }: DialTarget) {

@@ -3,6 +3,7 @@
  * when koffi cannot be loaded on this platform.
  */
 import { createRequire } from 'node:module';
+import { encodeText } from '@sluice/wire';
 
 export type Library = ReturnType<typeof import('koffi').load>;
 
@@ -43,4 +44,15 @@ export function describeMessages(): void {
 export function lastError(): string {
   const { koffi } = load();
   return Object.entries(koffi.os.errno).find(([, value]) => value === koffi.errno())?.[0] ?? 'EIO';
+}
+
+export const AF_UNIX = 1;
+
+/** struct sockaddr_un. An abstract name (NUL first) ends where the address does, a path by a NUL of its own. */
+export function unixAddress(path: string): Buffer {
+  const name = encodeText(path);
+  const address = Buffer.alloc(2 + name.length + (path.startsWith('\0') ? 0 : 1));
+  address.writeUInt16LE(AF_UNIX, 0);
+  address.set(name, 2);
+  return address;
 }

@@ -1,6 +1,7 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
 import { chmodSync, chownSync, existsSync, linkSync, renameSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { boundSocket, isAbstract } from './abstract-socket.ts';
 import { acceptWaiting, HANDSHAKE_MS, refuseHandshakes, undeafen } from './closing-time.ts';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
@@ -8,7 +9,7 @@ import { PlainConn } from './plain-conn.ts';
 import { reusePortSocket } from './reuse-port.ts';
 
 export interface ListenTarget {
-  /** An address or '*'; for a Unix socket, its path. */
+  /** An address or '*'; for a Unix socket, its path (NUL first: an abstract name). */
   host: string;
   port: number;
   unix: boolean;
@@ -108,11 +109,17 @@ function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Li
       resolve(new NodeListener(server, accept, door, target, port, handle?.fd ?? -1));
     });
     const { backlog } = target;
-    const fd = target.fd ?? (target.shared ? reusePortSocket(host, target.port) : undefined);
+    const fd = target.fd ?? ownSocket(target, host);
     if (fd !== undefined) server.listen({ fd, backlog });
     else if (target.unix) server.listen({ path: host, backlog });
     else server.listen({ host, port: target.port, backlog });
   });
+}
+
+/** What Node cannot make. */
+function ownSocket({ unix, shared, port }: ListenTarget, host: string): number | undefined {
+  if (unix) return isAbstract(host) ? boundSocket(host) : undefined;
+  return shared ? reusePortSocket(host, port) : undefined;
 }
 
 class NodeListener implements Listener {

@@ -91,8 +91,8 @@ export function speaksFor(certificate: X509Certificate, host: string): boolean {
   return !certificate.subjectAltName && commonName(certificate) === host;
 }
 
-/** The common name; null when there is none, or more than one, of which either might be meant. */
-export function commonName(certificate: X509Certificate): string | null {
+/** The common name; '' when there is none, or more than one, of which either might be meant. */
+export function commonName(certificate: X509Certificate): string {
   const { CN } = certificate.toLegacyObject().subject as unknown as { CN?: string | string[] };
-  return typeof CN === 'string' ? CN : null;
+  return typeof CN === 'string' ? CN : '';
 }

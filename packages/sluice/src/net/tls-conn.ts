@@ -112,7 +112,7 @@ function checkServer(socket: TLSSocket, peer: X509Certificate | null, host: stri
 }
 
 function namesOf(certificate: X509Certificate): string {
-  return certificate.subjectAltName ?? `"${commonName(certificate) ?? 'nobody'}"`;
+  return certificate.subjectAltName ?? `"${commonName(certificate) || 'nobody'}"`;
 }
 
 function surrender(plain: Conn, rest: Uint8Array): Surrendered {

@@ -50,8 +50,8 @@ export function clientArrives(pooler: Pooler, parcel: ClientParcel, fd: number):
   session.requestedAt = clock.now - parcel.requestedMs;
   for (const [name, tail] of parcel.statements) {
     const bytes = fromBase64(tail);
-    const statement = context.statements.take(bytes, readingOf(textOf(bytes), parameters, settings));
-    if (statement !== null) session.statements.set(name, statement);
+    const statement = context.statements.take(bytes, readingOf(textOf(bytes), parameters, settings), true);
+    session.statements.set(name, statement);
   }
   pooler.clientEnters(database.name, parcel.user);
   pooler.restore(session);

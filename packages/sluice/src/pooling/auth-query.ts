@@ -3,10 +3,10 @@
  * pool, asks with the extended protocol (the user's name is a parameter, never part of the text), reads the row, gives the
  * server back. Nothing of the client's session is applied to that server. Where to ask is decided in lookups.ts.
  */
-
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import * as wire from '@sluice/wire';
 import { align, alignment } from '../client/align.ts';
+import { timeLimit } from '../net/time-limit.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { AS_AT_LOGIN, SessionSettings } from '../server/session-settings.ts';
@@ -64,7 +64,7 @@ export class AuthQuestion implements ServerHolder, WaiterOwner<Server> {
   begin(): void {
     const { now } = this.#pool.context.clock;
     const waiter = new Waiter<Server>(this);
-    waiter.deadline = Math.min(now + this.#timeoutMs, this.#pool.waitDeadline(now));
+    waiter.deadline = Math.min(now + (this.#timeoutMs || Number.POSITIVE_INFINITY), this.#pool.waitDeadline(now));
     const entry = this.#pool.pool.acquire(waiter);
     if (entry !== null) this.served(entry);
   }
@@ -101,7 +101,8 @@ export class AuthQuestion implements ServerHolder, WaiterOwner<Server> {
       wire.execute(''),
       wire.sync(),
     );
-    this.#timer = setTimeout(() => server.close('no answer to auth_query in time'), this.#timeoutMs);
+    const late = () => server.close('no answer to auth_query in time');
+    this.#timer = timeLimit(this.#timeoutMs, late);
     server.conn.write(message, 0, message.length);
   }
 
@@ -200,9 +201,9 @@ export function readAnswer(bytes: Buffer): Found | null {
 
 function readRow([name, secret]: readonly (Uint8Array | null)[]): Found | null {
   if (name === null || name === undefined) return null;
-  const text = secret === null || secret === undefined ? null : Buffer.from(secret).toString('utf8');
+  const text = secret === null || secret === undefined ? null : wire.decodeText(secret);
   return {
-    name: Buffer.from(name).toString('utf8'),
+    name: wire.decodeText(name),
     secret: text === null || text === '' ? null : wire.parseSecret(text),
   };
 }

@@ -1,6 +1,7 @@
 /** What a failed dial or login to a server means: whether waiting would help, and what the log says. */
 import { DialTimeout } from '../net/dial.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
+import type { ServerPool } from './server-pool.ts';
 
 /** SQLSTATE classes with which a server refuses for good: waiting would not help. */
 const PERMANENT = new Set(['28', '3D', '22', '42', '0A', '08']);
@@ -19,4 +20,11 @@ export function closeText(error: Error): string {
   if (error instanceof DialTimeout && error.connected) return 'connect timeout';
   if (code !== undefined) return 'connect failed';
   return error.message;
+}
+
+/** Why a pool's connection could not be opened, in one line. */
+export function explain({ shape, user }: ServerPool, error: unknown): string {
+  const where = `server ${shape.database.hosts.join(',') || shape.unixSocketDir}:${shape.database.port}`;
+  if (error instanceof ServerRefused) return `${where} refused the login of user "${user.name}": ${error.message}`;
+  return `cannot connect to ${where}: ${error instanceof Error ? error.message : String(error)}`;
 }

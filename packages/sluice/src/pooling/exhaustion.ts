@@ -3,6 +3,7 @@ import { EntryState, type Refusal } from '@sluice/core';
 import type { ClientError } from '../client/home.ts';
 import { ClientSession } from '../client/session.ts';
 import { ServerRefused } from '../server/login.ts';
+import { explain } from './dial-failures.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** Holders named in the error, at most. */
@@ -15,10 +16,10 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number):
     // A refusal of PostgreSQL's is passed on in its own words, as on a direct connection.
     const refused = lastError instanceof ServerRefused;
     if (refused && home.replication)
-      return { message: 'login failed', detail: `${home.explain(lastError)}.`, sqlState: sqlStateOf(lastError) };
+      return { message: 'login failed', detail: `${explain(home, lastError)}.`, sqlState: sqlStateOf(lastError) };
     return {
-      message: refused ? lastError.message : home.explain(lastError),
-      ...(refused ? { detail: `${home.explain(lastError)}.` } : {}),
+      message: refused ? lastError.message : explain(home, lastError),
+      ...(refused ? { detail: `${explain(home, lastError)}.` } : {}),
       sqlState: sqlStateOf(lastError),
       hint: 'Correct the database entry or the server, then try again.',
     };
@@ -27,7 +28,7 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number):
   if (reason !== 'timeout') return { message: `no server connection: ${reason}`, sqlState: '53300' };
   const linked = pool.count(EntryState.Linked);
   const limit = pool.policy.maxSize > 0 ? String(pool.policy.maxSize) : 'unlimited';
-  const down = pool.adder.failures > 0 ? ` ${home.explain(pool.adder.lastError)}.` : '';
+  const down = pool.adder.failures > 0 ? ` ${explain(home, pool.adder.lastError)}.` : '';
   return {
     // PgBouncer's text: people's retries match on it.
     message: 'query_wait_timeout',

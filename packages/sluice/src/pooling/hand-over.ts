@@ -35,6 +35,16 @@ export interface HandedOver {
   readonly processIds: number;
 }
 
+/** May it fit into one parcel, by what it has prepared? To pack that in vain, step by step, would hold everybody up. */
+function mayFit({ statements }: Session): boolean {
+  let bytes = 0;
+  for (const [name, { tail }] of statements.entries()) {
+    bytes += name.length + tail.length;
+    if (bytes > PARCEL_BYTES) return false;
+  }
+  return true;
+}
+
 export class HandOver {
   readonly #pooler: Pooler;
   readonly #sender: DescriptorSender;
@@ -80,7 +90,7 @@ export class HandOver {
 
   /** True: passed on. False: it stays for now. Null: the successor takes no more at the moment. */
   #client(session: Session): boolean | null {
-    if (!isAtRest(session)) return false;
+    if (!isAtRest(session) || !mayFit(session)) return false;
     const sent = this.#send(this.#clientParcel(session), session.conn.fd);
     if (sent !== true) return sent;
     letClientGo(session);

@@ -11,8 +11,6 @@ import { housekeep } from './upkeep.ts';
 const TICK_MS = 100;
 /** Clients and pools are looked at every third tick: about three times a second, as in PgBouncer. */
 const SWEEP_TICKS = 3;
-/** A server that does not answer the statement that applies a client's settings is given up after this long. */
-const PREPARING_MS = 15_000;
 
 /** query_wait_notify: PgBouncer's words. */
 const WAITING = noticeResponse({
@@ -84,14 +82,14 @@ export class Janitor {
         if (over(now, session.waitingSince, limits.query)) session.disconnect('query_timeout');
         return;
       case SessionState.Preparing:
-        if (over(now, session.preparingSince, PREPARING_MS))
+        if (over(now, session.preparingSince, this.#pooler.config.global.serverAnswerTimeoutMs))
           session.disconnect("the server did not apply the client's settings, or tell them, in time", '08006');
         return;
       default:
         break;
     }
-    // A WAL sender's one command lasts as long as the connection.
-    if (session.home.replication) return;
+    // Streaming lasts as long as the connection.
+    if (session.server?.copyBoth) return;
     if (session.queryAt > 0 && over(now, session.queryAt, limits.query)) session.disconnect('query timeout');
     else if (session.idleInTransactionAt > 0 && over(now, session.idleInTransactionAt, limits.idleTransaction))
       session.disconnect('idle transaction timeout');

@@ -11,9 +11,6 @@ import { describeRefusal } from './exhaustion.ts';
 import type { Pooler } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
 
-/** How long a question may take where client_login_timeout sets no bound. */
-const QUESTION_MS = 15_000;
-
 const CONFIG_ERROR: ClientError = { message: 'bouncer config error', sqlState: '08P01' };
 
 /** The database that a client asked for: an entry of [databases], or the console, which has none. */
@@ -58,7 +55,8 @@ export class Lookups {
     const id = `${pool.name}\0${sql}\0${user}`;
     const waiting = this.#waiting.get(id);
     if (waiting !== undefined) return waiting;
-    const timeoutMs = this.#pooler.config.global.clientLoginTimeoutMs || QUESTION_MS;
+    const { clientLoginTimeoutMs, serverAnswerTimeoutMs } = this.#pooler.config.global;
+    const timeoutMs = clientLoginTimeoutMs || serverAnswerTimeoutMs;
     const question = new AuthQuestion(pool, sql, user, timeoutMs, () => this.#waiting.delete(id));
     this.#waiting.set(id, question);
     question.begin();

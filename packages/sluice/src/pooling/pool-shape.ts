@@ -26,6 +26,8 @@ export interface PoolingContext {
   /** Replaced by a reload: for connections that come later. */
   tls: TlsContexts;
   tcp: TcpSettings;
+  /** server_answer_timeout. */
+  serverAnswerMs: number;
   readonly nextConnectionId: () => number;
 }
 

@@ -44,6 +44,7 @@ export function poolingContext(
     names: new NameCache({ resolver, now: () => clock.update(), settings: global, gone, log }),
     tls,
     tcp: global,
+    serverAnswerMs: global.serverAnswerTimeoutMs,
     nextConnectionId,
   };
 }

@@ -7,6 +7,7 @@ import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPo
 import { type ErrorFields, query } from '@sluice/wire';
 import { type ClientHome, Keeping, type PoolingMode } from '../client/home.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
+import { timeLimit } from '../net/time-limit.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
 import { ServerRefused } from '../server/login.ts';
 import { ServerOpening } from '../server/open.ts';
@@ -14,7 +15,7 @@ import { Server } from '../server/server.ts';
 import { AS_AT_LOGIN } from '../server/session-settings.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { CLOSE_TEXTS } from './close-texts.ts';
-import { closeText, isHopeless } from './dial-failures.ts';
+import { closeText, explain, isHopeless } from './dial-failures.ts';
 import { HostTurn } from './host-turn.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Welcome } from './pool-shape.ts';
 
@@ -22,9 +23,6 @@ import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Wel
 const EMPTY_QUERY = '<empty>';
 
 const UNHURRIED = 'SET statement_timeout = 0';
-
-/** A server that is checked or reset must answer within this long. */
-const UPKEEP_MS = 15_000;
 
 /** Makes a server of a connection that another process has opened. */
 export type Arrival = (entry: Entry<Server>) => Server;
@@ -78,6 +76,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   get name(): string {
     return this.pool.name;
+  }
+
+  get answerMs(): number {
+    return this.context.serverAnswerMs;
   }
 
   get replication(): boolean {
@@ -370,15 +372,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       const reason = this.replication && error instanceof ServerRefused ? 'login failed' : closeText(error);
       log.info(`closing because: ${reason} (age=${age}s)`, `S: ${this.name}`);
     }
-    log.warn(`${this.name}: ${this.explain(error)}`);
-  }
-
-  /** Why a connection could not be opened, in one line. */
-  explain(error: unknown): string {
-    const where = `server ${this.shape.database.hosts.join(',') || this.shape.unixSocketDir}:${this.shape.database.port}`;
-    if (error instanceof ServerRefused)
-      return `${where} refused the login of user "${this.user.name}": ${error.message}`;
-    return `cannot connect to ${where}: ${error instanceof Error ? error.message : String(error)}`;
+    log.warn(`${this.name}: ${explain(this, error)}`);
   }
 
   /** Runs a statement, or none, on a server that nobody holds; it must leave the server idle and clean, in time. */
@@ -388,7 +382,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       done(server.status === Tx.Idle && server.settled);
       return;
     }
-    const timer = setTimeout(() => server.close(`no answer to "${sql}" within ${UPKEEP_MS / 1000} s`), UPKEEP_MS);
+    const late = () => server.close(`no answer to "${sql}" within ${this.answerMs / 1000} s`);
+    const timer = timeLimit(this.answerMs, late);
     server.runInternal(query(sql), (error) => {
       clearTimeout(timer);
       this.context.clock.update();

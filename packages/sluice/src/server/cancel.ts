@@ -2,6 +2,7 @@
 import { cancelRequest } from '@sluice/wire';
 import { DISCARD } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
+import { timeLimit } from '../net/time-limit.ts';
 import type { CancelTarget } from './holder.ts';
 import type { Server } from './server.ts';
 
@@ -19,7 +20,7 @@ export function sendCancel(to: CancelTarget, timeoutMs: number, done: (error: Er
   dial({ host, port, address, names, timeoutMs, tls }).conn.then((conn) => {
     const message = cancelRequest(to.processId, to.cancelKey);
     const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));
-    const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
+    const timer = timeLimit(timeoutMs, late);
     conn.handler = {
       ...DISCARD,
       onClose: (error) => {

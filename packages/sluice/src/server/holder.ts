@@ -1,5 +1,5 @@
 /** The two sides that hear what a server does: its holder (the client session) and its watcher (the pool). Types only, and Tx. */
-import type { ErrorFields, Reply } from '@sluice/wire';
+import type { Effect, ErrorFields, Reply } from '@sluice/wire';
 import type { DialTls, Names } from '../net/dial.ts';
 import type { Server } from './server.ts';
 
@@ -17,7 +17,7 @@ export interface ServerHolder {
   /** An exchange ended, with the transaction status of its ReadyForQuery. */
   exchangeEnded(status: number): void;
   /** The server reported an error for the client. False: the client must not see it. */
-  errorRelayed(fields: ErrorFields | null): boolean;
+  errorRelayed(fields: ErrorFields | null, about: Effect | null, body: Uint8Array | null): boolean;
   /**
    * PostgreSQL refuses to run a prepared statement whose result would have other columns than before; asked while the replies
    * to that exchange are still owed. True: the exchange will be sent once more, and this error and its end are not to be seen.
@@ -40,6 +40,8 @@ export type InternalDone = (error: ErrorFields | null) => void;
 
 /** What the server's owner (the pool's port) wants to hear. */
 export interface ServerWatcher {
+  /** Milliseconds that it has to answer what it is asked on our own account (server_answer_timeout); 0: no bound. */
+  readonly answerMs: number;
   /** Gone, for whatever reason. After `holder.serverLost`. */
   serverClosed(server: Server, reason: string): void;
   /** The connection broke with an error of the system's. Before `serverClosed`. */

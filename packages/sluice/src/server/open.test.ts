@@ -17,7 +17,7 @@ function kinds(host: string, mode: SslMode, direct = false): string[] {
 describe('the kinds of connection tried, in order', () => {
   it.each([
     ['disable', ['plain']],
-    ['allow', ['plain', 'tls']],
+    ['allow', ['tls?', 'plain']],
     ['prefer', ['tls?', 'plain']],
     ['require', ['tls']],
     ['verify-ca', ['tls']],

@@ -5,6 +5,7 @@
 import type { Conn } from '../net/conn.ts';
 import { type Dial, type DialTls, dial, isUnixHost, type Names } from '../net/dial.ts';
 import { ConnectionEnded } from '../net/packet-reader.ts';
+import { timeLimit } from '../net/time-limit.ts';
 import { TlsFailed } from '../net/tls-conn.ts';
 import type { ServerTls } from '../net/tls-context.ts';
 import { type LoggedIn, LoginImpossible, type LoginRequest, logIn, ServerRefused } from './login.ts';
@@ -31,8 +32,8 @@ export interface Opened {
 const NO_HBA_ENTRY = '28000';
 
 /**
- * The kinds of connection to try, in order; null is plain. As libpq: `allow` begins plain, `prefer` with TLS, and both
- * go on to the other when the server refuses; from `require` on there is nothing but TLS. Unix sockets are always plain.
+ * The kinds of connection to try, in order; null is plain. `prefer` begins with TLS and goes on without where the server refuses, as
+ * libpq does; so does `allow`, as PgBouncer has it. From `require` on there is nothing but TLS. Unix sockets are always plain.
  */
 export function attempts(host: string, tls: ServerTls, direct: boolean): readonly (DialTls | null)[] {
   if (isUnixHost(host)) return [null];
@@ -43,7 +44,6 @@ export function attempts(host: string, tls: ServerTls, direct: boolean): readonl
     case 'disable':
       return [null];
     case 'allow':
-      return [null, { context: tls, required: true, direct }];
     case 'prefer':
       return [{ context: tls, required: false, direct }, null];
     default:
@@ -105,7 +105,7 @@ export class ServerOpening {
     const conn = await this.#dial.conn;
     this.#conn = conn;
     const late = () => conn.destroy(new Error('connect timeout'));
-    const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
+    const timer = timeLimit(timeoutMs, late);
     try {
       const loggedIn = await logIn(conn, { ...login(), endPoint: conn.tls?.endPoint ?? null });
       return { conn, loggedIn, tls: conn.tls === null ? null : tls };

@@ -211,7 +211,7 @@ export class Server implements ConnHandler {
     while (at < end) {
       if (end - at < HEADER_BYTES) {
         this.#pass(buffer, from, at);
-        this.#carry.keep(buffer, at, end);
+        this.#carry.begin(buffer, at, end);
         return;
       }
       const what = BACK[buffer[at]!]!;
@@ -225,7 +225,7 @@ export class Server implements ConnHandler {
       if (what !== Back.Pass) {
         if (size > end - at && collects(buffer, at)) {
           this.#pass(buffer, from, at);
-          this.#carry.keep(buffer, at, end);
+          this.#carry.begin(buffer, at, end);
           return;
         }
         if (passing || from < at) {
@@ -289,7 +289,7 @@ export class Server implements ConnHandler {
       case Back.Ready:
         return this.#ready(buffer[at + HEADER_BYTES]!, passing);
       case Back.Error:
-        return this.#failed(size === 0 ? null : parseErrorFields(buffer, at + HEADER_BYTES, at + size));
+        return this.#failed(size === 0 ? null : buffer.subarray(at + HEADER_BYTES, at + size));
       case Back.Notice:
         if (this.holder === null && size > 0)
           this.watcher.unaskedMessage(this, 'NOTICE', parseErrorFields(buffer, at + HEADER_BYTES, at + size));
@@ -347,24 +347,27 @@ export class Server implements ConnHandler {
     return passing;
   }
 
-  #failed(fields: ErrorFields | null): boolean {
+  /** `body`: null where it is too long to be looked at. */
+  #failed(body: Uint8Array | null): boolean {
+    const fields = body === null ? null : parseErrorFields(body, 0, body.length);
     if (this.holder === null || (this.#internalDone !== null && this.queue.headAction === Action.Skip)) {
       this.#internalError = fields;
       if (this.#internalDone === null && fields !== null) this.watcher.unaskedMessage(this, 'ERROR', fields);
       this.queue.failed();
       // A fatal error belongs to the client all the same: it is why its connection ends.
       const fatal = fields !== null && fields.severity === 'FATAL';
-      if (this.holder !== null && fatal) this.holder.errorRelayed(fields);
+      if (this.holder !== null && fatal) this.holder.errorRelayed(fields, null, body);
       return this.holder !== null && fatal;
     }
     if (knowsOtherStatements(fields)) this.discardOwed = true;
-    const stale = rejectedPlan(fields, this.queue.headEffect);
+    const about = this.queue.headEffect;
+    const stale = rejectedPlan(fields, about);
     if (stale !== null) this.statements.invalidate(stale);
     const again = stale !== null && this.holder.planRejected(this);
     this.queue.failed();
     if (!again) this.#giveHeldBack();
     this.#heldBack = null;
-    if (!again) return this.holder.errorRelayed(fields);
+    if (!again) return this.holder.errorRelayed(fields, about, body);
     this.queue.skipHead();
     return false;
   }

@@ -7,6 +7,9 @@
 import type { Effect, ErrorFields } from '@sluice/wire';
 import { namesStatements, type Suspicion } from '../sql/suspicion.ts';
 
+/** What a statement takes beside its text, which is there twice: as bytes, and as what it is known by. Measured on Node 20. */
+const STATEMENT_BYTES = 600;
+
 /** A statement's text and parameter types, as Parse carries them, under the name that servers know it by. */
 export class Statement {
   readonly id: number;
@@ -14,6 +17,8 @@ export class Statement {
   /** Parse's body after the name: query, NUL, parameter types. */
   readonly tail: Uint8Array;
   readonly serverName: string;
+  /** The memory that it takes. */
+  readonly bytes: number;
   /** What the text was read by; null: nobody else reads it so. */
   readonly reading: string | null;
   /** It is DEALLOCATE or DISCARD. */
@@ -26,6 +31,8 @@ export class Statement {
   names = 0;
   /** Servers that have parsed it; without those and without names it leaves the store. */
   servers = 0;
+  /** It is part of the store's bytes. */
+  counted = false;
   /** Stands in the reply queue with each message that uses it. */
   readonly use: StatementUse;
 
@@ -33,12 +40,17 @@ export class Statement {
     this.id = id;
     this.key = key;
     this.tail = tail;
+    this.bytes = bytesOf(tail, key);
     this.reading = reading;
     this.serverName = `PGBOUNCER_${id}`;
     this.forgets = forgetsStatements(key);
     this.prepares = namesStatements(key);
     this.use = new StatementUse(this);
   }
+}
+
+function bytesOf(tail: Uint8Array, key: string): number {
+  return STATEMENT_BYTES + tail.length + key.length;
 }
 
 /** Tells, when a reply is an error, which statement it is about. */
@@ -103,9 +115,9 @@ export function textOf(tail: Uint8Array): string {
 
 /** All statements of the process, by text. */
 export class StatementStore {
-  /** Most bytes of text (max_prepared_statement_bytes); 0: no limit. */
+  /** Most memory that they may take (max_prepared_statement_bytes); 0: no limit. */
   maxBytes: number;
-  /** Bytes of text held. */
+  /** The memory that those take which anybody has a name for, or may have. */
   bytes = 0;
   /** How often an ALTER or DROP went by: who prepares a text after one is to have the types that columns have now. */
   alterations = 0;
@@ -123,18 +135,19 @@ export class StatementStore {
   }
 
   /**
-   * The statement with this tail and this reading, with one more name. The bytes are copied when it is new. Null: the texts that
-   * clients have names for leave no room for it.
+   * The statement with this tail and this reading, with one more name. The bytes are copied when it is new. Null: those that
+   * clients have names for leave no room for it. `exceeds`: even so, for who has had it before.
    */
-  take(tail: Uint8Array, reading: string | null): Statement | null {
+  take(tail: Uint8Array, reading: string | null): Statement | null;
+  take(tail: Uint8Array, reading: string | null, exceeds: true): Statement;
+  take(tail: Uint8Array, reading: string | null, exceeds = false): Statement | null {
     // The length, so that nobody can make up bytes that end like a reading. Without one it is a statement by itself.
     const key = `${textOf(tail)}${reading ?? `\0${this.#ids}`}\0${this.alterations}\0${tail.length}`;
     let statement = reading === null ? undefined : this.#byKey.get(key);
     if (statement === undefined) {
-      if (!this.#makeRoom(tail.length)) return null;
+      if (!this.#makeRoom(bytesOf(tail, key)) && !exceeds) return null;
       statement = new Statement(++this.#ids, key, Uint8Array.from(tail), reading);
       this.#byKey.set(key, statement);
-      this.bytes += tail.length;
     }
     this.retain(statement);
     return statement;
@@ -142,19 +155,24 @@ export class StatementStore {
 
   /** It was not read as was thought: nobody else gets it. */
   setApart(statement: Statement): void {
-    this.#forget(statement);
+    if (statement.names === 0) this.#forget(statement);
+    else this.#remove(statement);
   }
 
   /** One name more for a statement that somebody has. */
   retain(statement: Statement): void {
-    if (statement.names++ === 0) this.#unnamed.delete(statement);
+    if (statement.names++ > 0) return;
+    this.#unnamed.delete(statement);
+    if (statement.counted) return;
+    statement.counted = true;
+    this.bytes += statement.bytes;
   }
 
   /** One name less. */
   drop(statement: Statement): void {
     if (--statement.names > 0) return;
-    if (statement.servers === 0) this.#forget(statement);
-    else if (this.#byKey.get(statement.key) === statement) this.#unnamed.add(statement);
+    if (statement.servers > 0 && this.#byKey.get(statement.key) === statement) this.#unnamed.add(statement);
+    else this.#forget(statement);
   }
 
   /** One server less. */
@@ -174,9 +192,14 @@ export class StatementStore {
 
   #forget(statement: Statement): void {
     this.#unnamed.delete(statement);
-    if (this.#byKey.get(statement.key) !== statement) return;
-    this.#byKey.delete(statement.key);
-    this.bytes -= statement.tail.length;
+    this.#remove(statement);
+    if (!statement.counted) return;
+    statement.counted = false;
+    this.bytes -= statement.bytes;
+  }
+
+  #remove(statement: Statement): void {
+    if (this.#byKey.get(statement.key) === statement) this.#byKey.delete(statement.key);
   }
 
   [Symbol.iterator](): IterableIterator<Statement> {
@@ -186,7 +209,7 @@ export class StatementStore {
 
 /** What one server has parsed, least recently used first. */
 export class ServerStatements {
-  /** Bytes of the texts. */
+  /** What they take, as it is counted here. */
   bytes = 0;
   readonly #store: StatementStore;
   readonly #known = new Map<number, Statement>();
@@ -225,14 +248,14 @@ export class ServerStatements {
   add(statement: Statement): void {
     if (this.#known.has(statement.id)) return;
     statement.servers++;
-    this.bytes += statement.tail.length;
+    this.bytes += statement.bytes;
     this.#known.set(statement.id, statement);
   }
 
   remove(statement: Statement): void {
     if (!this.#known.delete(statement.id)) return;
     this.#stale.delete(statement.id);
-    this.bytes -= statement.tail.length;
+    this.bytes -= statement.bytes;
     this.#store.leave(statement);
   }
 

@@ -66,6 +66,19 @@ export function errorResponse(text: ErrorText): Uint8Array {
   return report('E', text);
 }
 
+/** The error with this body, and another message in it; all else is as it was. */
+export function errorWith(body: Uint8Array, change: (message: Uint8Array) => Uint8Array): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < body.length && body[at] !== 0; ) {
+    const nul = body.indexOf(0, at);
+    const end = nul < 0 ? body.length : nul;
+    const text = body.subarray(at + 1, end);
+    parts.push(body.subarray(at, at + 1), body[at] === 0x4d ? change(text) : text, Uint8Array.of(0));
+    at = end + 1;
+  }
+  return message('E', ...parts, Uint8Array.of(0));
+}
+
 export function noticeResponse(text: ErrorText): Uint8Array {
   return report('N', text);
 }
