@@ -45,6 +45,27 @@ describe('a signal', () => {
     expect(pool.stats().cancels).toBe(20);
   });
 
+  // PostgreSQL forgets a cancel request that finds its session waiting for a command: as the query's first bytes are on their way.
+  test('reaches a query that the server has not read yet', async () => {
+    const pool = makePool({ max: 1 });
+    const pid = await pidOf(pool);
+    const gone = new AbortController();
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const query = failure(pool.query({ text: 'SELECT pg_sleep(30)', signal: gone.signal }));
+      await until(() => pool.holders().some((holder) => holder.sql.includes('pg_sleep')));
+      gone.abort();
+      await until(() => pool.stats().cancels === 1);
+      // The request came first, and so has been dealt with when these are answered.
+      for (let i = 0; i < 2; i++) await (await outside()).query('SELECT 1');
+      process.kill(pid, 'SIGCONT');
+      expect((await query).code).toBe('SLUICE_QUERY_CANCELLED');
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    expect(await pidOf(pool)).toBe(pid);
+  });
+
   test('that fires when the query is just ending never hits the next one', async () => {
     const pool = makePool({ max: 1 });
     const pid = await pidOf(pool);

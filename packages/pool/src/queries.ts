@@ -15,6 +15,10 @@ import { bound, isInScope } from './scope.ts';
 import { onAbort } from './signals.ts';
 import { after } from './timers.ts';
 
+/** Between one cancel request and the next for the same query, doubled each time. */
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 1000;
+
 type Callback = (error: unknown, result?: unknown) => void;
 type Method = (this: RawClient, ...args: unknown[]) => unknown;
 
@@ -139,14 +143,34 @@ export class Queries {
         engine.cancelsLanded(conn);
       };
       const timer = setTimeout(() => landed(new Error('the query did not stop in time')), cancelTimeoutMs);
-      sendCancel(conn.client, cancelTimeoutMs).then(() => conn.whenTurnEnds(() => landed(null)), landed);
+      this.#insist(conn, () => over).then(landed, landed);
     });
+  }
+
+  /** PostgreSQL drops a cancel that comes before its session has read the query; so it is sent until the query has ended. */
+  async #insist(conn: Conn, isOver: () => boolean): Promise<void> {
+    const { cancelTimeoutMs } = this.#engine.settings;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      await sendCancel(conn.client, cancelTimeoutMs);
+      if (isOver() || (await turnEndsWithin(conn, pauseMs)) || isOver()) return;
+    }
   }
 
   #giveUp(conn: Conn, error: Error): void {
     conn.broken ??= error;
     destroy(conn.client);
   }
+}
+
+/** False after `ms` in which the turn went on. */
+function turnEndsWithin(conn: Conn, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms, false);
+    conn.whenTurnEnds(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
 }
 
 function limitsOf(config: unknown): QueryLimits | null {
