@@ -8,34 +8,16 @@ import { Fragment } from '../net/fragment.ts';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
-import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
+import { BACKLOG_BYTES, isWrong, PIPELINE_REPLIES } from './bounds.ts';
+import { DiscardWatch, exchangeEnd, OWED, unnamedExchange } from './glance.ts';
 import { Keeping } from './home.ts';
-import { intercept, mayNameOne, mustWait, NAME_BYTES, parseSent, runSent } from './prepared.ts';
-import { mayRun, REPEATABLE_BYTES, repeatablePart } from './repeat.ts';
+import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
+import { Repetition } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { mayLeaveBehind, watch } from './watch.ts';
 
-/** What may pile up from a client that waits for a server before it is no longer read. */
-const BACKLOG_BYTES = 65_536;
-/** Replies owed at which a pipelining client is no longer read, until half of them have come. */
-const PIPELINE_REPLIES = 65_536;
-
 /** Why a session ends that sent Terminate; PgBouncer's words. */
 export const TERMINATED = 'client close request';
-
-/**
- * PostgreSQL's bound (PQ_SMALL_MESSAGE_LIMIT) on messages that hold no more than names and numbers. Those that name a statement may be
- * longer: it has a short name on servers.
- */
-const SMALL_BYTES = 10_000;
-const NAMING: readonly number[] = [Front.Describe, Front.Close];
-const LARGE: readonly number[] = [Front.Query, Front.Parse, Front.Bind, Front.Function, Front.CopyData];
-
-function isWrong(what: number, size: number, most: number): boolean {
-  if (size < HEADER_BYTES || size > most) return true;
-  if (size <= SMALL_BYTES + 1 || LARGE.includes(what)) return false;
-  return !NAMING.includes(what) || size > 2 * NAME_BYTES;
-}
 
 export const TO_SERVER = new Gather();
 export const TO_CLIENT = new Gather();
@@ -45,9 +27,7 @@ export class Intake {
   paused = false;
   readonly #session: Session;
   #backlog: Buffer | null = null;
-  #recorded: Buffer | null = null;
-  #repeated: Buffer | null = null;
-  #repeatDue = false;
+  readonly #repetition = new Repetition();
   /** The backlog waits for what the server says to messages before it. */
   #held = false;
   readonly #discards = new DiscardWatch();
@@ -67,14 +47,19 @@ export class Intake {
 
   /** No part of a message is here. */
   get empty(): boolean {
-    return this.#backlog === null && this.#bodyLeft === 0 && this.#fragment.size === 0;
+    return this.#backlog === null && this.#isFresh;
+  }
+
+  get #isFresh(): boolean {
+    return this.#bodyLeft === 0 && this.#fragment.size === 0;
   }
 
   take(buffer: Buffer, start: number, end: number): void {
-    if (this.#backlog !== null || this.#repeatDue) {
+    if (this.#backlog !== null || this.#repetition.isDue) {
       this.#queueUp(buffer, start, end);
       return;
     }
+    if (this.#isFresh && this.#takeWhole(buffer, start, end)) return;
     this.#record(buffer, start, end);
     let at = start;
     if (this.#fragment.size > 0) at = this.#finishFragment(buffer, at, end);
@@ -84,30 +69,46 @@ export class Intake {
 
   /** Keeps an exchange that runs a prepared statement, in case that it must be sent once more. */
   #record(buffer: Buffer, start: number, end: number): void {
-    this.#recorded = this.#repeated === buffer ? buffer : null;
-    if (this.#recorded !== null) return;
-    this.#repeated = null;
-    if (this.#session.home.maxPrepared === 0 || end - start > REPEATABLE_BYTES || !mayRun(buffer[start]!)) return;
-    const { server } = this.#session;
-    const fresh = this.#fragment.size === 0 && this.#bodyLeft === 0;
-    if (fresh && (server === null || (server.settled && server.status === Tx.Idle)))
-      this.#recorded = Buffer.from(buffer.subarray(start, end));
+    const { server, home } = this.#session;
+    if (this.#repetition.isOf(buffer)) return;
+    this.#repetition.forget();
+    if (home.maxPrepared > 0 && this.#isFresh && (server === null || (server.settled && server.status === Tx.Idle)))
+      this.#repetition.record(buffer, start, end);
+  }
+
+  /** The commonest exchange at once: nothing in it has to be looked at. */
+  #takeWhole(buffer: Buffer, at: number, end: number): boolean {
+    const session = this.#session;
+    const { home, statements, registry } = session;
+    const exchange = unnamedExchange(buffer, at, end);
+    if (exchange === null || end - at > registry.maxPacketSize) return false;
+    if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, Front.Parse, buffer, at, end)) return false;
+    if (statements.get('') !== undefined) return false;
+    if (home.maxPrepared > 0 && this.#discards.sees(Front.Parse, buffer, at, end)) return false;
+    this.#repetition.forget();
+    if (session.state !== SessionState.Linked && !this.#mayProceed(Front.Parse, buffer, at, end)) return true;
+    const server = session.server!;
+    if (!server.queue.exchangeSent(exchange, home.maxPrepared > 0 ? statements.unnamed : null)) return false;
+    session.exchangeBegins(server);
+    server.owedBody = 0;
+    if (home.maxPrepared > 0) statements.unnamed.isSent();
+    statements.groupEnds();
+    this.#send(buffer, at, end);
+    this.#flush();
+    return true;
   }
 
   /** May the last exchange, of which `owed` replies are owed, be sent once more when it has ended? Not for the second time. */
   repeatLater(owed: number): boolean {
-    if (this.#recorded === null || this.#recorded === this.#repeated || !this.empty) return false;
-    this.#repeated = repeatablePart(this.#recorded, owed);
-    this.#repeatDue = this.#repeated !== null;
-    return this.#repeatDue;
+    return this.empty && this.#repetition.plan(owed);
   }
 
   repeats(): boolean {
-    if (!this.#repeatDue) return false;
-    this.#repeatDue = false;
+    if (!this.#repetition.isDue) return false;
+    const exchange = this.#repetition.take();
     const later = this.#backlog;
     this.#backlog = null;
-    this.take(this.#repeated!, 0, this.#repeated!.length);
+    this.take(exchange, 0, exchange.length);
     if (later !== null) this.#takeOwned(later);
     return true;
   }
@@ -393,7 +394,7 @@ export class Intake {
 
   clear(): void {
     this.#backlog = null;
-    this.#recorded = null;
+    this.#repetition.forget();
     this.#fragment.clear();
   }
 }

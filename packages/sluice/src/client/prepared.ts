@@ -10,6 +10,7 @@ import { readingOf } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { type Statement, textOf } from '../server/statements.ts';
 import { STATEMENTS } from '../sql/suspicion.ts';
+import { NAME_BYTES } from './bounds.ts';
 import { Keeping } from './home.ts';
 import type { RefusedText, Session } from './side.ts';
 import {
@@ -22,9 +23,6 @@ import {
   ReplacedEffect,
 } from './statement-effects.ts';
 import { NAMES_BYTES } from './statement-names.ts';
-
-/** A statement cannot have a longer name, in bytes. PostgreSQL truncates identifiers at 63. */
-export const NAME_BYTES = 65_536;
 
 /** A longer name is cut where PostgreSQL is to say that it does not know it: it ends connections for such messages. */
 const UNKNOWN_BYTES = 1_000;

@@ -245,7 +245,11 @@ const ANSWERS = [
   wire.concat(wire.copyResponse('G', 1), wire.commandComplete('COPY 2'), wire.readyForQuery(Tx.InBlock)),
 ];
 
-function makeSession(): { session: ClientSession; serverConn: FakeConn; clientConn: FakeConn } {
+function makeSession(keeping: Keeping = Keeping.Follow): {
+  session: ClientSession;
+  serverConn: FakeConn;
+  clientConn: FakeConn;
+} {
   const { server, conn: serverConn } = makeServer();
   server.holder = null;
   const entry = { value: server, generation: 1 } as Entry<Server>;
@@ -255,7 +259,7 @@ function makeSession(): { session: ClientSession; serverConn: FakeConn; clientCo
     traffic: new Traffic(),
     mode: 'transaction',
     maxPrepared: 100,
-    keeping: Keeping.Follow,
+    keeping,
     resetAlways: false,
     waitDeadline: () => Number.POSITIVE_INFINITY,
   } as unknown as ClientHome;
@@ -265,6 +269,7 @@ function makeSession(): { session: ClientSession; serverConn: FakeConn; clientCo
     maxPacketSize: 1 << 20,
     refuseWork: () => null,
     sessionWaits() {},
+    warn() {},
     sessionEnds() {},
     sessionClosed() {},
     serverLostByClient() {},
@@ -316,6 +321,65 @@ describe('from the client', () => {
         expect([SessionState.Linked, SessionState.Idle, SessionState.Closed]).toContain(session.state);
       }),
       { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('a whole exchange in one chunk', () => {
+  const exchange = (sql: string, portal: string, isDescribed: boolean) =>
+    wire.concat(
+      ...[wire.parse('', sql), wire.bind(portal, '', ['5'])],
+      ...(isDescribed ? [wire.describe('P', portal)] : []),
+      ...[wire.execute(portal), wire.sync()],
+    );
+  const answer = (isDescribed: boolean, fails: boolean) =>
+    fails
+      ? [wire.PARSE_COMPLETE, wire.errorResponse({ severity: 'ERROR', code: '22012', message: 'division by zero' })]
+      : [
+          ...[wire.PARSE_COMPLETE, wire.BIND_COMPLETE],
+          ...(isDescribed ? [wire.rowDescription([{ name: 'n', type: 23, size: 4 }])] : []),
+          wire.commandComplete('SELECT 1'),
+        ];
+  const stateOf = ({ queue }: Server) => [queue.length, queue.head, queue.headAction, queue.changing, queue.atRest];
+  const step = fc.record({
+    sql: fc.constantFrom('select 1', 'select 1', 'select $1', ' discard all', 'deallocate x', 'prepare x as select 1'),
+    portal: fc.constantFrom('', '', '', 'p'),
+    isDescribed: fc.boolean(),
+    fails: fc.boolean(),
+    status: fc.constantFrom(Tx.Idle, Tx.InBlock),
+    before: fc.constantFrom(null, null, wire.parse('', 'select 3'), wire.flush(), wire.parse('a', 'select 4')),
+    isAnswered: fc.boolean(),
+  });
+
+  test('comes to the same as in two', () => {
+    const keepings = fc.constantFrom(Keeping.Nothing, Keeping.Statements, Keeping.Follow);
+    fc.assert(
+      fc.property(keepings, fc.array(step, { maxLength: 8 }), (keeping, steps) => {
+        const [whole, parted] = [makeSession(keeping), makeSession(keeping)];
+        const both = [whole, parted];
+        const owed: Uint8Array[] = [];
+        for (const { sql, portal, isDescribed, fails, status, before, isAnswered } of steps) {
+          if (before !== null) for (const { session } of both) feed(session, before, []);
+          const bytes = exchange(sql, portal, isDescribed);
+          feed(whole.session, bytes, []);
+          feed(parted.session, bytes, [bytes.length - 1]);
+          if (before === null || before[0] === 0x48)
+            owed.push(wire.concat(...answer(isDescribed, fails), wire.readyForQuery(status)));
+          if (isAnswered && owed.length > 0) {
+            const next = owed.shift()!;
+            for (const { session } of both) if (session.server !== null) feed(session.server, next, []);
+          }
+          const seen = both.map(({ session, serverConn, clientConn }) => ({
+            server: Buffer.from(serverConn.written).toString('latin1'),
+            client: Buffer.from(clientConn.written).toString('latin1'),
+            state: session.state,
+            queue: session.server === null ? null : stateOf(session.server),
+            unnamed: ['sent', 'inGroup', 'open', 'there'].map((what) => (session.statements.unnamed as any)[what]),
+          }));
+          expect(seen[0]).toEqual(seen[1]);
+        }
+      }),
+      { numRuns: 1_000 },
     );
   });
 });

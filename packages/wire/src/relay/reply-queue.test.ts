@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';
+import { Action, DESCRIBED_EXCHANGE, type Effect, PLAIN_EXCHANGE, Reply, ReplyQueue } from './reply-queue.ts';
 
 const kinds = (queue: ReplyQueue): Reply[] => {
   const found: Reply[] = [];
@@ -50,6 +50,59 @@ describe('order', () => {
           }
         },
       ),
+    );
+  });
+
+  test('a whole exchange at once is what its messages are one by one', () => {
+    const kind = fc.constantFrom(Parse, Bind, Describe, Execute, Close, Sync, Query, CopyEnd);
+    const doing = fc.oneof(kind, fc.constantFrom('data', 'copy', 'failed', 'pop', 'changes'));
+    fc.assert(
+      fc.property(
+        fc.array(doing, { maxLength: 30 }),
+        fc.constantFrom(PLAIN_EXCHANGE, DESCRIBED_EXCHANGE),
+        (all, replies) => {
+          const seen = [true, false].map((atOnce) => {
+            const queue = new ReplyQueue();
+            for (const one of all) {
+              if (typeof one === 'number') queue.sent(one);
+              else if (one === 'data') queue.dataSent();
+              else if (one === 'changes') queue.changesBooks();
+              else if (queue.length === 0) continue;
+              else if (one === 'copy') queue.copyInStarted();
+              else if (one === 'failed') queue.failed();
+              else queue.pop();
+            }
+            const log: string[] = [];
+            const effect = {
+              harmless: true as const,
+              confirm: () => log.push('confirmed'),
+              revert: (itself: boolean) => log.push(`reverted ${itself}`),
+            };
+            if (!atOnce || !queue.exchangeSent(replies, effect))
+              for (const [i, reply] of replies.entries()) queue.sent(reply, Action.Forward, i === 0 ? effect : null);
+            const state = () => [
+              queue.length,
+              queue.head,
+              queue.syncMissing,
+              queue.unsure,
+              queue.changing,
+              queue.atRest,
+            ];
+            const states = [state()];
+            // What comes after it is taken the same way too.
+            queue.sent(CopyEnd);
+            queue.sent(Sync);
+            while (queue.length > 1) {
+              if (queue.length % 3 === 0) queue.failed();
+              if (queue.length > 0) queue.pop();
+              states.push(state());
+            }
+            return { states, log };
+          });
+          expect(seen[0]).toEqual(seen[1]);
+        },
+      ),
+      { numRuns: 2_000 },
     );
   });
 

@@ -28,6 +28,17 @@ export const Reply = {
 } as const;
 export type Reply = (typeof Reply)[keyof typeof Reply];
 
+/** One exchange of the extended protocol, in the order of its replies. */
+export const PLAIN_EXCHANGE: readonly Reply[] = [Reply.Parse, Reply.Bind, Reply.Execute, Reply.Sync];
+/** The same with a Describe of its portal. */
+export const DESCRIBED_EXCHANGE: readonly Reply[] = [
+  Reply.Parse,
+  Reply.Bind,
+  Reply.Describe,
+  Reply.Execute,
+  Reply.Sync,
+];
+
 /** What to do with the reply. */
 export const Action = {
   /** Pass it on to the client. */
@@ -184,11 +195,25 @@ export class ReplyQueue {
     if (kind === Reply.Query || kind === Reply.Execute) this.#data = false;
     const data = kind === Reply.Sync && this.#data ? AFTER_DATA : 0;
     this.#ring[index] = kind | action | data | (endsGroup(kind) ? this.#endGroup() : 0);
-    if (effect !== null) {
-      this.#effects ??= new Array<Effect | null>(this.#ring.length).fill(null);
-      this.#effects[index] = effect;
-    }
+    if (effect !== null) this.#keepEffect(index, effect);
     this.length++;
+    return true;
+  }
+
+  /**
+   * A whole exchange goes to the server, its replies are passed on; the effect, which must be harmless, is its first message's.
+   * False: not as things stand; its messages must be told one by one.
+   */
+  exchangeSent(replies: readonly Reply[], effect: Effect | null): boolean {
+    if (this.skipping || this.copyIn || this.#changing) return false;
+    while (this.length + replies.length > this.#ring.length) this.#grow();
+    const mask = this.#ring.length - 1;
+    const first = this.#at + this.length;
+    for (let i = 0; i < replies.length; i++) this.#ring[(first + i) & mask] = replies[i]!;
+    if (effect !== null) this.#keepEffect(first & mask, effect);
+    this.length += replies.length;
+    this.#last = Reply.Sync;
+    this.#data = false;
     return true;
   }
 
@@ -300,6 +325,11 @@ export class ReplyQueue {
     this.#changing = false;
     this.#unsure++;
     return UNSURE;
+  }
+
+  #keepEffect(index: number, effect: Effect): void {
+    this.#effects ??= new Array<Effect | null>(this.#ring.length).fill(null);
+    this.#effects[index] = effect;
   }
 
   #takeEffect(index: number): Effect | null {
