@@ -1,5 +1,5 @@
 /** What a glance at a client's bytes tells: where an exchange ends, and whether a text throws prepared statements away. */
-import { DESCRIBED_EXCHANGE, FRONT, Front, HEADER_BYTES, lengthAt, PLAIN_EXCHANGE, Reply } from '@sluice/wire';
+import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { LEADING_CHARACTERS, mayForgetStatements } from '../server/statements.ts';
 
 /** The reply that each kind of frontend message makes the server owe; None where it owes nothing. */
@@ -62,33 +62,4 @@ export function exchangeEnd(backlog: Buffer): number {
     at = end;
   }
   return -1;
-}
-
-const DESCRIBE_PORTAL_BYTES = HEADER_BYTES + 2;
-const EXECUTE_BYTES = HEADER_BYTES + 5;
-
-/** What is sent, if it is exactly one exchange without names: Parse, Bind, perhaps Describe of the portal, Execute, Sync. */
-export function unnamedExchange(buffer: Buffer, at: number, end: number): readonly Reply[] | null {
-  if (buffer[at] !== 0x50 || buffer[at + HEADER_BYTES] !== 0) return null;
-  const bind = nextAt(buffer, at);
-  if (bind + HEADER_BYTES + 2 > end || buffer[bind] !== 0x42) return null;
-  if (buffer[bind + HEADER_BYTES] !== 0 || buffer[bind + HEADER_BYTES + 1] !== 0) return null;
-  let next = nextAt(buffer, bind);
-  const isDescribed = buffer[next] === 0x44;
-  if (isDescribed) {
-    if (next + DESCRIBE_PORTAL_BYTES > end || nextAt(buffer, next) !== next + DESCRIBE_PORTAL_BYTES) return null;
-    if (buffer[next + HEADER_BYTES] !== 0x50 || buffer[next + HEADER_BYTES + 1] !== 0) return null;
-    next += DESCRIBE_PORTAL_BYTES;
-  }
-  if (next + EXECUTE_BYTES + HEADER_BYTES !== end || buffer[next] !== 0x45) return null;
-  if (nextAt(buffer, next) !== next + EXECUTE_BYTES || buffer[next + HEADER_BYTES] !== 0) return null;
-  next += EXECUTE_BYTES;
-  if (buffer[next] !== 0x53 || nextAt(buffer, next) !== end) return null;
-  return isDescribed ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
-}
-
-/** Where the message behind the one at `at` begins; far away where its length makes no sense. */
-function nextAt(buffer: Buffer, at: number): number {
-  const length = lengthAt(buffer, at);
-  return length < HEADER_BYTES - 1 ? Number.MAX_SAFE_INTEGER : at + length + 1;
 }

@@ -3,13 +3,13 @@
  * passes the rest on. Owns the backlog of a client that waits for a server. When a server is to be had, and what becomes
  * of the session, is session.ts's.
  */
-import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
+import { FRONT, Front, HEADER_BYTES, lengthAt, Reply, unnamedExchange } from '@sluice/wire';
 import { Fragment } from '../net/fragment.ts';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { BACKLOG_BYTES, isWrong, PIPELINE_REPLIES } from './bounds.ts';
-import { DiscardWatch, exchangeEnd, OWED, unnamedExchange } from './glance.ts';
+import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
 import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
 import { Repetition } from './repeat.ts';

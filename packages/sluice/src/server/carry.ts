@@ -1,6 +1,7 @@
-/** The beginning of a message of the server's that a chunk cut, until there is enough of it to be looked at. */
+/** What of a server's bytes waits for more: the beginning of a message that a chunk cut, and a message that the next one may annul. */
 import { BACK, Back, HEADER_BYTES, lengthAt } from '@sluice/wire';
 import { Fragment } from '../net/fragment.ts';
+import type { ServerHolder } from './holder.ts';
 
 /** Messages that must be read as a whole are collected up to this size; a longer error or notice is passed unread. */
 const COLLECT_BYTES = 1_048_576;
@@ -24,5 +25,25 @@ export class Carry extends Fragment {
     if (this.needed !== HEADER_BYTES || !collects(this.bytes, 0)) return true;
     this.needed = lengthAt(this.bytes, 0) + 1;
     return false;
+  }
+}
+
+/** A message that is not passed on until another has come, which may say that it must be answered anew. */
+export class HeldBack {
+  #message: Buffer | null = null;
+
+  /** Returns false: it is not passed on now. */
+  keep(buffer: Buffer, at: number, size: number): false {
+    this.#message = Buffer.from(buffer.subarray(at, at + size));
+    return false;
+  }
+
+  giveTo(holder: ServerHolder | null): void {
+    if (this.#message !== null) holder?.relay(this.#message, 0, this.#message.length);
+    this.#message = null;
+  }
+
+  drop(): void {
+    this.#message = null;
   }
 }

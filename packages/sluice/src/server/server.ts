@@ -8,6 +8,7 @@ import {
   BACK,
   Back,
   type ErrorFields,
+  exchangeAnswer,
   HEADER_BYTES,
   lengthAt,
   type Parameters,
@@ -19,7 +20,7 @@ import {
   terminate,
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
-import { Carry, collects } from './carry.ts';
+import { Carry, collects, HeldBack } from './carry.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
 import {
@@ -71,7 +72,7 @@ export class Server implements ConnHandler {
   #bodyPass = false;
   readonly #carry = new Carry();
   /** The parameters of a statement whose columns are still to come: where it is stale they would come twice. */
-  #heldBack: Buffer | null = null;
+  readonly #heldBack = new HeldBack();
 
   constructor(
     conn: Conn,
@@ -151,7 +152,7 @@ export class Server implements ConnHandler {
     try {
       let at = start;
       if (this.#carry.size > 0) at = this.#finishCarried(buffer, at, end);
-      if (at < end && this.closedBecause === null) this.#scan(buffer, at, end);
+      if (at < end && this.closedBecause === null && !this.#takeWhole(buffer, at, end)) this.#scan(buffer, at, end);
       this.holder?.serverScanned(this);
       if (this.queue.astray) this.close('protocol violation: Sync in the middle of a COPY that failed');
     } catch (error) {
@@ -197,6 +198,17 @@ export class Server implements ConnHandler {
       this.holder?.keepRelayed();
     }
     return at;
+  }
+
+  /** The commonest answer at once: to all that was owed, passed on, and after it no transaction is open. */
+  #takeWhole(buffer: Buffer, at: number, end: number): boolean {
+    const { holder } = this;
+    if (holder === null || this.#bodyLeft > 0 || buffer[end - 1] !== Tx.Idle) return false;
+    if (!this.queue.exchangeAnswered(exchangeAnswer(buffer, at, end))) return false;
+    holder.relay(buffer, at, end);
+    this.status = Tx.Idle;
+    holder.exchangeEnded(Tx.Idle);
+    return true;
   }
 
   /** Walks the headers of a chunk. `from` is where the bytes begin that are passed on next. */
@@ -276,9 +288,10 @@ export class Server implements ConnHandler {
       case Back.CloseComplete:
         return this.#completes(Reply.Close, passing);
       case Back.ParameterTypes:
-        return this.#holdBack(buffer, at, size, passing);
+        if (!passing || size === 0 || !(queue.headEffect instanceof StatementUse)) return passing;
+        return this.#heldBack.keep(buffer, at, size);
       case Back.Described:
-        this.#giveHeldBack();
+        this.#heldBack.giveTo(this.holder);
         if (queue.head === Reply.Describe) queue.pop();
         return passing;
       case Back.Executed:
@@ -365,22 +378,11 @@ export class Server implements ConnHandler {
     if (stale !== null) this.statements.invalidate(stale);
     const again = stale !== null && this.holder.planRejected(this);
     this.queue.failed();
-    if (!again) this.#giveHeldBack();
-    this.#heldBack = null;
+    if (!again) this.#heldBack.giveTo(this.holder);
+    this.#heldBack.drop();
     if (!again) return this.holder.errorRelayed(fields, about, body);
     this.queue.skipHead();
     return false;
-  }
-
-  #holdBack(buffer: Buffer, at: number, size: number, passing: boolean): boolean {
-    if (!passing || size === 0 || !(this.queue.headEffect instanceof StatementUse)) return passing;
-    this.#heldBack = Buffer.from(buffer.subarray(at, at + size));
-    return false;
-  }
-
-  #giveHeldBack(): void {
-    if (this.#heldBack !== null) this.holder?.relay(this.#heldBack, 0, this.#heldBack.length);
-    this.#heldBack = null;
   }
 
   #parameter(buffer: Buffer, start: number, end: number, passing: boolean): boolean {

@@ -1,2 +1,3 @@
-export { Action, DESCRIBED_EXCHANGE, type Effect, PLAIN_EXCHANGE, Reply, ReplyQueue } from './reply-queue.ts';
+export { DESCRIBED_EXCHANGE, exchangeAnswer, PLAIN_EXCHANGE, unnamedExchange } from './exchange.ts';
+export { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';
 export { BACK, Back, FRONT, Front, HEADER_BYTES, lengthAt } from './tables.ts';

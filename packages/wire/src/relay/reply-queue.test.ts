@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Action, DESCRIBED_EXCHANGE, type Effect, PLAIN_EXCHANGE, Reply, ReplyQueue } from './reply-queue.ts';
+import { DESCRIBED_EXCHANGE, PLAIN_EXCHANGE } from './exchange.ts';
+import { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';
 
 const kinds = (queue: ReplyQueue): Reply[] => {
   const found: Reply[] = [];

@@ -28,17 +28,6 @@ export const Reply = {
 } as const;
 export type Reply = (typeof Reply)[keyof typeof Reply];
 
-/** One exchange of the extended protocol, in the order of its replies. */
-export const PLAIN_EXCHANGE: readonly Reply[] = [Reply.Parse, Reply.Bind, Reply.Execute, Reply.Sync];
-/** The same with a Describe of its portal. */
-export const DESCRIBED_EXCHANGE: readonly Reply[] = [
-  Reply.Parse,
-  Reply.Bind,
-  Reply.Describe,
-  Reply.Execute,
-  Reply.Sync,
-];
-
 /** What to do with the reply. */
 export const Action = {
   /** Pass it on to the client. */
@@ -214,6 +203,16 @@ export class ReplyQueue {
     this.length += replies.length;
     this.#last = Reply.Sync;
     this.#data = false;
+    return true;
+  }
+
+  /** The answer to a whole exchange came (null: to none), and it is all that is owed. False: it is not; its replies must be told one by one. */
+  exchangeAnswered(replies: readonly Reply[] | null): boolean {
+    if (replies === null || this.length !== replies.length) return false;
+    const mask = this.#ring.length - 1;
+    for (let i = 0; i < replies.length; i++) if (this.#ring[(this.#at + i) & mask] !== replies[i]) return false;
+    for (let i = 0; i < replies.length; i++) this.#takeHead()?.confirm();
+    this.#syncInCopy = false;
     return true;
   }
 

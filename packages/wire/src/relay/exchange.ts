@@ -1,0 +1,73 @@
+/** Whole exchanges of the extended protocol, known at one glance: nearly all that drivers send is of this form. */
+import { Reply } from './reply-queue.ts';
+import { HEADER_BYTES, lengthAt } from './tables.ts';
+
+/** What is owed for one exchange of the extended protocol, in the order of the replies. */
+export const PLAIN_EXCHANGE: readonly Reply[] = [Reply.Parse, Reply.Bind, Reply.Execute, Reply.Sync];
+/** The same with a Describe of its portal. */
+export const DESCRIBED_EXCHANGE: readonly Reply[] = [
+  Reply.Parse,
+  Reply.Bind,
+  Reply.Describe,
+  Reply.Execute,
+  Reply.Sync,
+];
+/** The same of a statement that was prepared before. */
+const PLAIN_RUN: readonly Reply[] = [Reply.Bind, Reply.Execute, Reply.Sync];
+const DESCRIBED_RUN: readonly Reply[] = [Reply.Bind, Reply.Describe, Reply.Execute, Reply.Sync];
+const SIMPLE_EXCHANGE: readonly Reply[] = [Reply.Query];
+
+const DESCRIBE_PORTAL_BYTES = HEADER_BYTES + 2;
+const EXECUTE_BYTES = HEADER_BYTES + 5;
+const READY_BYTES = HEADER_BYTES + 1;
+
+/** What is owed for it, if it is exactly one exchange without names: Parse, Bind, perhaps Describe of the portal, Execute, Sync. */
+export function unnamedExchange(bytes: Uint8Array, at: number, end: number): readonly Reply[] | null {
+  if (bytes[at] !== 0x50 || bytes[at + HEADER_BYTES] !== 0) return null;
+  const bind = nextAt(bytes, at);
+  if (bind + HEADER_BYTES + 2 > end || bytes[bind] !== 0x42) return null;
+  if (bytes[bind + HEADER_BYTES] !== 0 || bytes[bind + HEADER_BYTES + 1] !== 0) return null;
+  let next = nextAt(bytes, bind);
+  const isDescribed = bytes[next] === 0x44;
+  if (isDescribed) {
+    if (next + DESCRIBE_PORTAL_BYTES > end || nextAt(bytes, next) !== next + DESCRIBE_PORTAL_BYTES) return null;
+    if (bytes[next + HEADER_BYTES] !== 0x50 || bytes[next + HEADER_BYTES + 1] !== 0) return null;
+    next += DESCRIBE_PORTAL_BYTES;
+  }
+  if (next + EXECUTE_BYTES + HEADER_BYTES !== end || bytes[next] !== 0x45) return null;
+  if (nextAt(bytes, next) !== next + EXECUTE_BYTES || bytes[next + HEADER_BYTES] !== 0) return null;
+  next += EXECUTE_BYTES;
+  if (bytes[next] !== 0x53 || nextAt(bytes, next) !== end) return null;
+  return isDescribed ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
+}
+
+/**
+ * What it completes, if it is exactly the answer to one exchange, of a command that went well: to Parse and Bind where those were sent,
+ * perhaps columns, rows, CommandComplete, ReadyForQuery. (Not where it may have been ALTER, DROP, DEALLOCATE or DISCARD: that has to
+ * be looked at.)
+ */
+export function exchangeAnswer(bytes: Uint8Array, at: number, end: number): readonly Reply[] | null {
+  const first = bytes[at];
+  if (first !== 0x31 && first !== 0x32 && first !== 0x54) return null;
+  let next = at;
+  if (first === 0x31) next = nextAt(bytes, next);
+  if (first !== 0x54) {
+    if (bytes[next] !== 0x32) return null;
+    next = nextAt(bytes, next);
+  }
+  const isDescribed = bytes[next] === 0x54 || bytes[next] === 0x6e;
+  if (isDescribed) next = nextAt(bytes, next);
+  while (next < end && bytes[next] === 0x44) next = nextAt(bytes, next);
+  if (next >= end || bytes[next] !== 0x43 || nextAt(bytes, next) !== end - READY_BYTES) return null;
+  if ((bytes[next + HEADER_BYTES]! & ~5) === 0x40) return null;
+  if (bytes[end - READY_BYTES] !== 0x5a || lengthAt(bytes, end - READY_BYTES) !== READY_BYTES - 1) return null;
+  if (first === 0x54) return SIMPLE_EXCHANGE;
+  if (first === 0x31) return isDescribed ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
+  return isDescribed ? DESCRIBED_RUN : PLAIN_RUN;
+}
+
+/** Where the message behind the one at `at` begins; far away where its length makes no sense. */
+function nextAt(bytes: Uint8Array, at: number): number {
+  const length = lengthAt(bytes, at);
+  return length < HEADER_BYTES - 1 ? Number.MAX_SAFE_INTEGER : at + length + 1;
+}
