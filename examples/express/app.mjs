@@ -19,6 +19,8 @@ app.post('/pay/:amount', async (request, response) => {
     async (tx) => {
       await tx.query('insert into payments (amount) values ($1)', [Number(request.params.amount)]);
       const { rows } = await tx.query('select sum(amount)::int as balance from payments');
+      // What is thrown undoes the transaction, and is the answer.
+      if (rows[0].balance < 0) throw Object.assign(new Error('not enough'), { status: 409 });
       return rows[0].balance;
     },
     { isolation: 'serializable', retry: true },

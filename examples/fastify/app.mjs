@@ -14,13 +14,14 @@ app.get('/balance', async (request) => {
   return rows[0];
 });
 
-app.post('/pay/:amount', async (request, reply) => {
+app.post('/pay/:amount', (request) => {
   const amount = Number(request.params.amount);
+  // What the function throws undoes the transaction, and is the answer; it may run several times, so it answers nothing itself.
   return app.pool.transaction(
     async (tx) => {
       await tx.query('insert into payments (amount) values ($1)', [amount]);
       const { rows } = await tx.query('select sum(amount)::int as balance from payments');
-      if (rows[0].balance < 0) return reply.code(409).send(new Error('not enough'));
+      if (rows[0].balance < 0) throw Object.assign(new Error('not enough'), { statusCode: 409 });
       return { balance: rows[0].balance };
     },
     { isolation: 'serializable', retry: true },

@@ -47,6 +47,7 @@ describe.each(['fastify', 'express'])('%s', (name) => {
     // More at once than there are connections: those beyond wait their turn, those that conflict are tried again.
     await Promise.all(Array.from({ length: 12 }, () => json('/balance')));
     for (let i = 0; i < 3; i++) await json('/pay/5', 'POST');
+    expect((await fetch(`${at}/pay/-1000`, { method: 'POST' })).status).toBe(409);
     expect(await json('/balance')).toEqual({ balance: 15 });
     expect(await json('/health')).toMatchObject({ ok: true });
     expect((await fetch(`${at}/health`)).status).toBe(200);

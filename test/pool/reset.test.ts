@@ -204,6 +204,29 @@ describe('what a holder leaves behind', () => {
     },
   );
 
+  test.each(['DISCARD ALL', 'DEALLOCATE ALL', 'DEALLOCATE one'])(
+    'what the connect hook has prepared survives a %s',
+    async (sql) => {
+      const pool = one({ onConnect: (client: any) => client.query('PREPARE one AS SELECT 1 AS n') });
+      await pool.query(sql);
+      for (let i = 0; i < 2; i++) expect((await pool.query('EXECUTE one')).rows).toEqual([{ n: 1 }]);
+      expect(pool.stats().resets).toBe(1);
+    },
+  );
+
+  test('a temporary table of the connect hook is there again after a DISCARD ALL', async () => {
+    const pool = one({ onConnect: (client: any) => client.query('CREATE TEMP TABLE mine (n int)') });
+    await pool.query('DISCARD ALL');
+    expect((await pool.query('SELECT count(*)::int AS n FROM mine')).rows).toEqual([{ n: 0 }]);
+  });
+
+  test('a lock taken by a statement that the connect hook has prepared is given back', async () => {
+    const pool = one({ onConnect: (client: any) => client.query('PREPARE locks(int) AS SELECT pg_advisory_lock($1)') });
+    await pool.query('EXECUTE locks(5)');
+    const held = "SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    expect((await pool.query(held)).rows[0].n).toBe(0);
+  });
+
   test('a query still running at the release is waited for', async () => {
     const pool = one();
     const client = await pool.connect();

@@ -121,6 +121,49 @@ describe('pool.transaction', () => {
     expect(error.code).toBe('SLUICE_TRANSACTION_ABORTED');
   });
 
+  test.each(['SELECT 1', 'CREATE TEMP TABLE leftover (n int)'])(
+    'is done when the server has said so, whatever fails after that (%s)',
+    async (also) => {
+      const pool = makePool({ max: 1 });
+      let cuts = true;
+      pool.on('connect', (client: any) => {
+        client.connection.on('commandComplete', ({ text }: { text: string }) => {
+          if (!cuts || text !== 'COMMIT') return;
+          // What follows in the same packet is lost as well.
+          client.connection.removeAllListeners('readyForQuery');
+          client.connection.stream.destroy();
+        });
+      });
+      const result = await pool.transaction(async (tx) => {
+        await tx.query(insert(1));
+        await tx.query(also);
+        return 'paid';
+      });
+      cuts = false;
+      expect([result, await rows(pool), pool.stats().opened]).toEqual(['paid', [1], 2]);
+    },
+  );
+
+  test('is done when what it left behind cannot be undone in time', async () => {
+    const pool = makePool({ max: 1, commandTimeoutMillis: 60 });
+    const outcome = await pool
+      .transaction(async (tx) => {
+        await tx.query(insert(1));
+        await tx
+          .query(
+            "DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE TEMP TABLE t%s (n int PRIMARY KEY, v text UNIQUE)', i); END LOOP; END $$",
+            [],
+          )
+          .catch(() => {});
+        await tx.query({ text: 'SELECT 1', timeoutMillis: 5_000 });
+      })
+      .then(
+        () => true,
+        () => false,
+      );
+    expect(await rows(makePool())).toEqual(outcome ? [1] : []);
+  });
+
   test('gives a handle that is dead when the function has ended', async () => {
     const pool = makePool();
     let kept: any;

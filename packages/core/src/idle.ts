@@ -8,7 +8,8 @@ export function fitIdle<T>(pool: Pool<T>): Entry<T> | null {
   for (let entry = nextIdle(pool); entry !== null; entry = nextIdle(pool)) {
     const now = pool.env.now();
     if (now < entry.expiresAt) {
-      const due = now - entry.provenAt > pool.policy.checkDelayMs;
+      // Those of which nothing is known any more (a thaw) are checked however long others are trusted.
+      const due = now - entry.provenAt > pool.policy.checkDelayMs || entry.provenAt === Number.NEGATIVE_INFINITY;
       return due && entry !== pool.justChecked ? null : entry;
     }
     pool.close(entry, 'lifetime over');

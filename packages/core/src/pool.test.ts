@@ -402,6 +402,34 @@ describe('modes', () => {
     release(pool, two!);
   });
 
+  test('a minimum beyond what is dialled at once is filled though nobody asks, also after the database was away', () => {
+    const pool = makePool({ minSize: 7, maxSize: 10, maxDials: 2, retryMinMs: 100 });
+    pool.tick();
+    for (let i = 0; i < 7; i++) answer('open');
+    expect(pool.count(EntryState.Idle)).toBe(7);
+    for (const entry of [...pool.entries()]) pool.lost(entry);
+    while (calls.some(({ what }) => what === 'open')) {
+      const [{ entry }] = calls.splice(0, 1) as [Call];
+      pool.openFailed(entry, new Error('it is down'));
+    }
+    now += 1_000;
+    pool.tick();
+    for (let i = 0; i < 7; i++) answer('open');
+    expect(pool.count(EntryState.Idle)).toBe(7);
+  });
+
+  test('an idle entry of which nothing is known any more is checked, however long others are trusted', () => {
+    const pool = makePool({ checkDelayMs: Number.POSITIVE_INFINITY });
+    const first = ask(pool);
+    const entry = answer('open');
+    pool.release(entry, entry.generation);
+    entry.provenAt = Number.NEGATIVE_INFINITY;
+    const second = ask(pool);
+    expect([first.got.length, second.got.length]).toEqual([1, 0]);
+    answer('check');
+    expect(second.got).toEqual([entry]);
+  });
+
   test("a minimum takes no room from a neighbour's waiter, and gets it when nobody waits any more", () => {
     const limits = [new Limit('shared', 2)];
     const both = set();

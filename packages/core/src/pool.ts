@@ -184,6 +184,7 @@ export class Pool<T> {
     entry.lastUsedAt = now;
     entry.provenAt = now;
     this.#free(entry);
+    this.serve(); // only so many are dialled at once: more may be wanted, though nobody waits
   }
 
   /** The dial failed and left nothing to close. `error` is kept as the adder's `lastError`. */

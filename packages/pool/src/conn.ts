@@ -3,7 +3,7 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import { ALL_DIRT, afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
+import { ALL_DIRT, afterCommand, Dirt, executed, forgotten, isTelling, suspectsIn } from './dirt.ts';
 import { bare, isSubmittable, textOf } from './query-config.ts';
 import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
@@ -56,6 +56,10 @@ export class Conn {
   preparing = false;
   /** Milliseconds of the present hold that are not its holder's: the process was frozen, or a hook was at work. */
   sleptMs = 0;
+  /** Its commands' tags are heard. */
+  watched = false;
+  /** Hears the tag of each command that has completed. */
+  onTag: ((tag: string) => void) | null = null;
   /** Cancel requests that may still land. */
   cancels = 0;
   // The present holder.
@@ -87,7 +91,9 @@ export class Conn {
   watch(onError: (error: ServerError) => void, now: () => number): void {
     const connection = this.client.connection;
     if (connection === undefined || typeof connection.on !== 'function') return;
+    this.watched = true;
     connection.on('commandComplete', (message: { text: string }) => {
+      this.onTag?.(message.text);
       if (this.internal > 0) return;
       const entry = this.#entryUnderWay();
       // Its transactions are said again too: what they had rolled back must be.
@@ -116,7 +122,9 @@ export class Conn {
   note(config: unknown, now: number): void {
     this.lastSql = textOf(config) || this.#namedIn(config);
     this.lastAt = now;
-    if (this.hooks === 0 && this.lastSql !== '') this.dirt |= suspectsIn(this.lastSql);
+    if (this.hooks > 0 || this.lastSql === '') return;
+    this.dirt |= suspectsIn(this.lastSql);
+    if (this.#setup.length > 0) this.dirt |= executed(this.lastSql, this.hooked);
   }
 
   /** Sends a query of a hook, and notes it where it is the connect hook's. */
@@ -204,9 +212,11 @@ export class Conn {
     this.dirt = afterCommand(this.dirt, tag, text, !isQueued(client), this.hooked);
   }
 
-  /** Has the connect hook done anything that a reset may undo? */
-  get hooked(): boolean {
-    return this.#setup.some(({ does }) => does !== 0);
+  /** What the connect hook has done that a reset may undo: bits of Dirt. */
+  get hooked(): number {
+    let bits = 0;
+    for (const { does } of this.#setup) bits |= does;
+    return bits;
   }
 
   /** What the connect hook has said. */
@@ -244,7 +254,7 @@ const OF_TRANSACTIONS = /^(?:BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|R
 
 /** What the connect hook's statement has done, now that it is known. A RESET of its own belongs to it. */
 function doneBy({ does, text }: Setup, tag: string): number {
-  return afterCommand(does, tag, textOf(text), false, true);
+  return afterCommand(does, tag, textOf(text), false, Dirt.Settings | Dirt.Listen);
 }
 
 function call(callbacks: (() => void)[]): void {

@@ -47,11 +47,10 @@ export function suspectsIn(text: string): number {
 
 /**
  * The dirt after a command has completed: `dirt` before, its tag, the text it came in ('' when that is not known), whether
- * nothing was sent behind it that `dirt` may speak of already, and whether the connect hook had set something.
+ * nothing was sent behind it that `dirt` may speak of already, and what the connect hook had done: where that was undone it has to be
+ * said again, which is the reset's work.
  */
-export function afterCommand(dirt: number, tag: string, text: string, alone: boolean, hooked: boolean): number {
-  // What was undone includes what the hook had set, so it has to be said again.
-  const undone = hooked ? Dirt.Settings | Dirt.Listen : 0;
+export function afterCommand(dirt: number, tag: string, text: string, alone: boolean, hooked: number): number {
   switch (tag) {
     case 'SET':
       return ONLY_LOCAL.test(text) ? dirt : dirt | Dirt.Settings;
@@ -62,13 +61,24 @@ export function afterCommand(dirt: number, tag: string, text: string, alone: boo
     case 'DO':
       return dirt | Dirt.Settings | Dirt.Listen;
     case 'RESET':
+      return dirt | (hooked & Dirt.Settings);
     case 'UNLISTEN':
-      return dirt | undone;
+      return dirt | (hooked & Dirt.Listen);
+    case 'DEALLOCATE':
+    case 'DEALLOCATE ALL':
+      return dirt | (hooked & Dirt.Prepared);
     case 'DISCARD ALL':
-      return (alone ? 0 : dirt) | undone;
+      return (alone ? 0 : dirt) | hooked;
     default:
       return dirt;
   }
+}
+
+const EXECUTES = /\bexecute\b/i;
+
+/** What running a statement by name may leave, where the connect hook has prepared some and done this. */
+export function executed(text: string, hooked: number): number {
+  return hooked & Dirt.Prepared && EXECUTES.test(text) ? hooked & UNTOLD : 0;
 }
 
 const TELLING: ReadonlySet<string> = new Set([
@@ -106,7 +116,7 @@ export function undo(dirt: number, open: boolean): string {
   if (dirt & Dirt.Settings) parts.push('SET SESSION AUTHORIZATION DEFAULT', 'RESET ROLE', 'RESET ALL');
   if (dirt & Dirt.Prepared) parts.push('DEALLOCATE ALL');
   if (dirt & Dirt.Listen) parts.push('UNLISTEN *');
-  if (dirt & Dirt.Locks) parts.push('SELECT pg_advisory_unlock_all()');
+  if (dirt & Dirt.Locks) parts.push('SELECT pg_catalog.pg_advisory_unlock_all()');
   if (dirt & Dirt.Temp) parts.push('DISCARD TEMP');
   if (dirt === ALL_DIRT) parts.push('DISCARD SEQUENCES');
   return parts.join('; ');

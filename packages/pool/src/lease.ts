@@ -90,23 +90,37 @@ export class Lease implements AsyncDisposable, Disposable {
 
   /**
    * Ends a transaction; what it left behind is undone in the same message, so that the release has nothing to wait for.
-   * Resolves with the command that the server carried out.
+   * Resolves with the command that the server carried out, also when something failed after that.
    */
   async end(command: 'COMMIT' | 'ROLLBACK'): Promise<string> {
     const engine = this.#engine;
     const conn = this.#conn;
-    // What the connect hook had set would have to be said again after it, and that is the reset's own work.
     const { client, dirt } = conn;
-    // While something is under way nobody knows yet what there is to undo.
-    const known = engine.settings.reset === 'lazy' && !conn.hooked && !isBusy(client);
+    if (!conn.watched) return (await this.query(command)).command;
+    // What the connect hook had set would have to be said again after it, and that is the reset's own work. While something is under
+    // way nobody knows yet what there is to undo.
+    const known = engine.settings.reset === 'lazy' && conn.hooked === 0 && !isBusy(client);
     const sql = known ? undo(dirt, false) : '';
-    if (sql === '') return (await this.query(command)).command;
-    const results: unknown = await this.query(`${command}; ${sql}`);
-    if (!isBusy(client)) {
-      conn.cleaned(false);
-      engine.tally.resets++;
+    let ended = '';
+    const heard = isBusy(client)
+      ? null
+      : (tag: string) => {
+          ended ||= tag;
+        };
+    conn.onTag = heard;
+    try {
+      const result = await this.query(sql === '' ? command : `${command}; ${sql}`);
+      if (sql === '') return result.command;
+      if (!isBusy(client)) {
+        conn.cleaned(false);
+        engine.tally.resets++;
+      }
+    } catch (error) {
+      if (ended === '') throw error;
+    } finally {
+      if (conn.onTag === heard) conn.onTag = null;
     }
-    return (results as pg.QueryResult[])[0]!.command;
+    return ended;
   }
 
   [Symbol.dispose](): void {
