@@ -132,6 +132,48 @@ describe('connections that die', () => {
   });
 });
 
+describe('a process that stood still', () => {
+  /** Blocks it for so long: to the pool it is as if it had been stopped. */
+  const block = (ms: number) => {
+    for (const end = performance.now() + ms; performance.now() < end; );
+  };
+
+  test('checks what is idle before use, though both clocks went on', async () => {
+    const pool = makePool({ max: 1, checkAfterMillis: 60_000, keepaliveMillis: 300 });
+    await pool.query('SELECT 1');
+    block(1_500);
+    await pool.query('SELECT 1');
+    expect(pool.stats()).toMatchObject({ clockJumps: 1, checks: 1 });
+  });
+
+  test('takes no connection from a holder who had no time', async () => {
+    const pool = makePool({ max: 1, leakDetectionMillis: 300, leakAction: 'reclaim' });
+    const lease = await pool.acquire();
+    block(1_500);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect((await lease.query('SELECT 7 AS n')).rows).toEqual([{ n: 7 }]);
+    lease.release();
+    expect(pool.stats()).toMatchObject({ leaks: 0, clockJumps: 1 });
+  });
+
+  test('keeps its time limits after a jump of the wall clock, and checks connections that it never would else', async () => {
+    const pool = makePool({ max: 1, idleTimeoutMillis: 6_000, checkAfterMillis: Number.POSITIVE_INFINITY });
+    await pool.query('SELECT 1');
+    const { now } = Date;
+    Date.now = () => now() + 60_000;
+    try {
+      const client = await pool.connect();
+      const began = performance.now();
+      expect((await failure(pool.acquire({ timeoutMillis: 100 }))).code).toBe('SLUICE_POOL_EXHAUSTED');
+      expect(performance.now() - began).toBeLessThan(5_000);
+      client.release();
+      expect(pool.stats()).toMatchObject({ clockJumps: 1, checks: 1 });
+    } finally {
+      Date.now = now;
+    }
+  });
+});
+
 describe('a server of its own', () => {
   async function start(settings: Record<string, string> = {}): Promise<{ server: EmbeddedPostgres }> {
     const dir = mkdtempSync(join(tmpdir(), 'sluice-pool-test-'));

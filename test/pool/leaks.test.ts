@@ -109,6 +109,17 @@ describe('holders that wait for the pool themselves', () => {
     expect((await inner).rows).toHaveLength(1);
   });
 
+  test('are seen where the places left are reserved for others', async () => {
+    const pool = makePool({ max: 2, reservedSlots: 1 });
+    const error = await failure(pool.transaction(() => pool.query('SELECT 1')));
+    expect([error.code, error.message]).toEqual([
+      'SLUICE_DEADLOCK',
+      expect.stringContaining('but the 1 of reservedSlots'),
+    ]);
+    const lease = await pool.transaction(() => pool.acquire({ priority: 1 }));
+    lease.release();
+  });
+
   test('are not suspected when others of the pool are merely busy', async () => {
     const pool = makePool({ max: 2 });
     const busy = await pool.acquire();

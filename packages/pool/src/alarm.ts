@@ -22,8 +22,9 @@ export class Alarm {
     else this.#timer?.unref();
   }
 
-  /** Rings at `at` or before; an earlier setting stands. */
-  noLaterThan(at: number, now: number): void {
+  /** Rings at `when` or before; an earlier setting stands. */
+  noLaterThan(when: number, now: number): void {
+    const at = Math.max(when, now);
     if (at >= this.at) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.at = at;

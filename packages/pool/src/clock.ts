@@ -5,8 +5,8 @@
  */
 import { performance } from 'node:perf_hooks';
 
-/** Wall time may run ahead of monotonic time by this much before it counts as a jump. */
-const JUMP_MS = 1_000;
+/** Wall time may run ahead of monotonic time by this much, and a timer be late by it, before the process counts as having stood still. */
+export const JUMP_MS = 1_000;
 
 export interface TimeSource {
   wall(): number;

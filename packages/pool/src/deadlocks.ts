@@ -58,7 +58,9 @@ export class Deadlocks {
     const { core } = this.#engine;
     const linked = core.lists[EntryState.Linked]!;
     const { maxSize, reserveSize } = core.policy;
-    if (linked.length === 0 || core.size !== linked.length || linked.length < maxSize + reserveSize) return false;
+    const kept = this.#keptFromAll();
+    if (linked.length === 0 || linked.length < maxSize + reserveSize - kept) return false;
+    if (kept === 0 && core.size !== linked.length) return false;
     let busy: Conn | null = null;
     let believedAt = 0;
     for (const entry of linked) {
@@ -75,6 +77,15 @@ export class Deadlocks {
     return false;
   }
 
+  /** Reserved places, if nobody who waits may take them. */
+  #keptFromAll(): number {
+    const { settings, core } = this.#engine;
+    if (settings.reservedSlots === 0) return 0;
+    // Those of the highest priority come first.
+    for (const { priority } of core.queue) return priority >= settings.reservedPriority ? 0 : settings.reservedSlots;
+    return 0;
+  }
+
   #refuse(ticket: Ticket): void {
     const engine = this.#engine;
     engine.tally.deadlocks++;
@@ -86,8 +97,9 @@ export class Deadlocks {
           `  its holder waits at\n${framesOf(conn.scope!.waitTrace)}`,
       );
     }
+    const kept = this.#keptFromAll();
     const message =
-      `deadlock in pool "${engine.name}": all ${stacks.length} connections are held by code that itself waits for this pool, so none would ever come back. ` +
+      `deadlock in pool "${engine.name}": all ${stacks.length} connections${kept > 0 ? ` but the ${kept} of reservedSlots` : ''} are held by code that itself waits for this pool, so none would ever come back. ` +
       'Use the connection you hold for the inner work (pass it on, or nest tx.transaction), or raise max above the number of flows that nest.';
     engine.turnAway(ticket, new PoolDeadlock(`${message}\n${stacks.join('\n')}`, stacks), 'cancelled');
   }

@@ -36,6 +36,7 @@ import { errorOf } from './refusals.ts';
 import { currentScope, isInScope } from './scope.ts';
 import { onAbort } from './signals.ts';
 import { Tally } from './tally.ts';
+import { readClock, thawed } from './thaw.ts';
 import { Ticket } from './ticket.ts';
 import { capture } from './trace.ts';
 
@@ -112,7 +113,7 @@ export class Engine {
       queue: this.#makeQueue(),
     });
     this.minAsked = this.core.policy.minSize;
-    this.clock.onJump = (ms) => this.#jumped(ms);
+    this.clock.onJump = (ms) => thawed(this, ms);
     if (this.core.policy.minSize > 0) {
       // After the constructor, so that listeners of 'connect' are there.
       queueMicrotask(() => this.tick());
@@ -150,7 +151,7 @@ export class Engine {
 
   /** A connection at once, or the ticket that waits for one, or has ended (`error`). */
   request(options: AcquireOptions | undefined): Conn | Ticket {
-    const now = this.clock.refresh();
+    const now = readClock(this, this.alarm.at);
     const ticket = this.#spare.pop() ?? new Ticket(this.#owner, itself);
     const patience = this.settings.connectionTimeoutMs;
     ticket.patienceMs = patience;
@@ -382,17 +383,8 @@ export class Engine {
   }
 
   #ring(at: number): void {
+    readClock(this, at);
     this.clock.atLeast(at);
     this.tick();
-  }
-
-  /** The process was frozen: connections aged without it, those who wait did not. */
-  #jumped(ms: number): void {
-    this.tally.clockJumps++;
-    for (const entry of this.core.lists[EntryState.Idle]!) entry.provenAt = Number.NEGATIVE_INFINITY;
-    for (const waiter of this.core.queue) waiter.deadline += ms;
-    for (const entry of this.core.lists[EntryState.Linked]!) entry.value!.sleptMs += ms;
-    if (listened('clockJump')) publish('clockJump', { pool: this.name, ms });
-    emitSafely(this.events, 'clockJump', ms);
   }
 }
