@@ -265,6 +265,35 @@ describe('auth_file', () => {
   });
 });
 
+describe('an auth_file that is not there', () => {
+  test('keeps nobody from starting; it is read when it has come', async () => {
+    const users = join(dir, 'later.txt');
+    const sluice = await start({ settings: `auth_type = plain\nauth_file = ${users}` });
+    await sluice.waitFor(/could not open auth_file .*later\.txt: ENOENT/);
+    expect(await login(sluice, {})).toMatch(/password authentication failed/);
+    writeFileSync(users, `"${ROLE}" "right"\n`);
+    while ((await login(sluice, {})) !== ROLE) await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+
+  test('any more at a RELOAD leaves the users as they were', async () => {
+    const users = file('gone.txt', `"${ROLE}" "right"\n"${ME}" "mine"\n`);
+    const sluice = await start({ settings: `auth_type = plain\nauth_file = ${users}\nadmin_users = ${ME}` });
+    rmSync(users);
+    const admin = new pg.Client({
+      host: sluice.host,
+      port: sluice.port,
+      user: ME,
+      password: 'mine',
+      database: 'pgbouncer',
+    });
+    await admin.connect();
+    await admin.query('RELOAD');
+    await admin.end();
+    await sluice.waitFor(/could not open auth_file .*gone\.txt/);
+    expect(await login(sluice, {})).toBe(ROLE);
+  });
+});
+
 describe('nonsense instead of a proof', () => {
   test.each(['plain', 'md5', 'scram-sha-256'])(
     'under auth_type %s lets nobody in and harms nobody',

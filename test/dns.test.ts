@@ -90,6 +90,39 @@ describe('lookups', () => {
     expect(await show('lists')).toContainEqual({ list: 'dns_zones', items: 1 });
   });
 
+  test('of more addresses than Node tells the life of are repeated all the same', async () => {
+    dns.names.set(NAME, { addresses: [...Array.from({ length: 300 }, () => A), B], ttl: 1 });
+    await begin();
+    await holding();
+    expect(Number((await show('dns_hosts'))[0].ttl)).not.toBeNaN();
+    dns.names.set(NAME, { addresses: [A], ttl: 1 });
+    await until(async () => {
+      await holding();
+      return dns.asked(NAME) > 1;
+    });
+  });
+
+  test('whose answer leads nowhere say so, and are repeated', async () => {
+    dns.names.set(NAME, { addresses: [], ttl: 60, leads: true });
+    await begin('dns_nxdomain_ttl = 0\nserver_login_retry = 0.2\nquery_wait_timeout = 30');
+    const login = clients.pg();
+    login.catch(() => {});
+    await sluice.waitFor(/DNS lookup failed: db\.sluice\.test: ENODATA/);
+    dns.names.set(NAME, { addresses: [A], ttl: 60 });
+    expect((await (await login).query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+  });
+
+  test('of several addresses that all refuse leave the reason of each', async () => {
+    dns.names.set(NAME, { addresses: ['127.0.0.8', '127.0.0.9'], ttl: 60 });
+    await begin('server_login_retry = 0.2\nquery_wait_timeout = 30');
+    const login = clients.pg();
+    login.catch(() => {});
+    await sluice.waitFor(
+      /cannot connect to server .*: connect ECONNREFUSED 127\.0\.0\.8.*; connect ECONNREFUSED 127\.0\.0\.9/,
+    );
+    dns.names.set(NAME, { addresses: [A], ttl: 60 });
+  });
+
   test('are shared by the dials that wait for them', async () => {
     dns.names.set(NAME, { addresses: [A], ttl: 60 });
     dns.holding = true;

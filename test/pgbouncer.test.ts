@@ -339,6 +339,22 @@ describe('replication', () => {
     stream.end();
   });
 
+  test.each(['PAUSE', 'SHUTDOWN WAIT_FOR_SERVERS'])(
+    'a %s waits for them, as for any client at work',
+    async (command) => {
+      const up = await start();
+      const { raw } = await RawClient.login({ ...server, port: up.port }, { replication: 'database' });
+      raw.send(wire.query("select pg_sleep(1.5), 'a backup'"));
+      const admin = await connect(up.port, 'pgbouncer');
+      const done = admin.query(command).catch(() => {});
+      expect(types(await raw.until('Z'))).toBe('TDCZ');
+      raw.send(wire.query('IDENTIFY_SYSTEM'));
+      expect(types(await raw.until('Z'))).toBe('TDCZ');
+      raw.end();
+      await done;
+    },
+  );
+
   test('somebody who may not is told that the login failed', async () => {
     const up = await start();
     const at = { ...server, port: up.port };

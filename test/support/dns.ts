@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 import { parseAddress } from '../../packages/sluice/src/config/index.ts';
 
 const TYPES: Readonly<Record<number, Question['type']>> = { 1: 'A', 6: 'SOA', 28: 'AAAA' };
-const CODES = { A: 1, SOA: 6, AAAA: 28 } as const;
+const CODES = { A: 1, CNAME: 5, SOA: 6, AAAA: 28 } as const;
 const NXDOMAIN = 3;
 
 export interface Question {
@@ -13,8 +13,8 @@ export interface Question {
 }
 
 export class DnsServer {
-  /** Addresses by name; a name without an entry does not exist. */
-  readonly names = new Map<string, { addresses: string[]; ttl: number }>();
+  /** Addresses by name; a name without an entry does not exist. One that `leads` nowhere is answered by that alone (a CNAME). */
+  readonly names = new Map<string, { addresses: string[]; ttl: number; leads?: boolean }>();
   /** Serial numbers by zone. */
   readonly zones = new Map<string, number>();
   readonly questions: Question[] = [];
@@ -67,7 +67,9 @@ export class DnsServer {
         ? serial === undefined
           ? []
           : [record(type, 0, soa(serial))]
-        : addresses.map((each) => record(type, known!.ttl, Buffer.from(parseAddress(each)!)));
+        : known?.leads
+          ? [record('CNAME', known.ttl, Buffer.from('\x07nowhere\x00', 'latin1'))]
+          : addresses.map((each) => record(type, known!.ttl, Buffer.from(parseAddress(each)!)));
     const code = known === undefined && serial === undefined ? NXDOMAIN : 0;
     const header = Buffer.alloc(12);
     message.copy(header, 0, 0, 2);
@@ -96,7 +98,7 @@ function readQuestion(message: Buffer): Question {
 }
 
 /** The name is that of the question, by its place. */
-function record(type: Question['type'], ttl: number, data: Buffer): Buffer {
+function record(type: keyof typeof CODES, ttl: number, data: Buffer): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt16BE(0xc00c, 0);
   head.writeUInt16BE(CODES[type], 2);

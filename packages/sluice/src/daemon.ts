@@ -54,7 +54,7 @@ export class AccessError extends Error {
 interface Loaded {
   readonly tls: TlsContexts;
   readonly access: Access;
-  readonly secrets: ReadonlyMap<string, Secret>;
+  readonly secrets: ReadonlyMap<string, Secret> | null;
 }
 
 export class Daemon implements ConsoleHost {
@@ -76,7 +76,7 @@ export class Daemon implements ConsoleHost {
     this.#options = options;
     const { config, log } = options;
     const { tls, access, secrets } = this.#load(config);
-    this.pooler = new Pooler(config, secrets, new Clock(), log, tls, nameResolver(config));
+    this.pooler = new Pooler(config, secrets ?? new Map(), new Clock(), log, tls, nameResolver(config));
     this.pooler.access = access;
     if (options.secrets === undefined) this.pooler.userFile = this.#watchUsers();
     this.operator = new Operator(this.pooler);
@@ -232,12 +232,12 @@ export class Daemon implements ConsoleHost {
     pooler.context.tls = tls;
     pooler.access = access;
     reconfigure(pooler, this.operator, config);
-    pooler.secrets = secrets;
+    if (secrets !== null) pooler.secrets = secrets;
     for (const listener of this.listeners) this.#tune(listener);
     if (serversChanged) this.operator.reconnect('');
   }
 
-  /** Throws a TlsSetupError, an AccessError or an error that names auth_file. */
+  /** Throws a TlsSetupError or an AccessError. */
   #load(config: Config, keepTls?: TlsContexts): Loaded {
     const tls = keepTls ?? loadTls(config.global, readText);
     const { access, problems } = loadAccess(config, readText);
@@ -290,15 +290,16 @@ function shownHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
-/** Throws when auth_file cannot be read; lines that make no sense are logged with their place. */
-function readSecrets(config: Config, log: Log): Map<string, Secret> {
+/** Lines that make no sense, and a file that cannot be read, are logged; null: there is no file, and what is known stays. */
+function readSecrets(config: Config, log: Log): Map<string, Secret> | null {
   const { authFile } = config.global;
   if (authFile === '') return new Map();
   let text: string;
   try {
     text = readText(authFile);
   } catch (error) {
-    throw new Error(`auth_file ${authFile} cannot be read: ${(error as Error).message}`);
+    log.error(`could not open auth_file ${authFile}: ${(error as Error).message}`);
+    return null;
   }
   const { users, problems } = readUsers(text, authFile);
   for (const problem of problems) log.warn(problem);

@@ -10,6 +10,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { authenticationCleartextPassword, decodeText, isText } from '@sluice/wire';
 import type { Client } from 'ldapts';
 import type { LdapOptions } from '../config/index.ts';
+import { ANSWER_BYTES, confirmsBind } from './ldap-answer.ts';
 import { ldapTlsOptions } from './ldap-tls.ts';
 import { type AuthRequest, type AuthResult, failed, receivePassword, sendMessage } from './method.ts';
 
@@ -60,10 +61,18 @@ async function myTurn(): Promise<boolean> {
 async function confirm(options: LdapOptions, user: string, password: string): Promise<void> {
   const dn =
     options.baseDn === null ? `${options.prefix}${user}${options.suffix}` : await search(options, options.baseDn, user);
-  await withDirectory(options, async (client, server) => {
-    await client.bind(dn, password).catch((error: Error) => {
-      throw new LdapRefused(`LDAP login failed for user ${dn} on server ${server}: ${explain(error)}`);
+  await withDirectory(options, async ({ client, stream }, server) => {
+    const refused = (why: string) => new LdapRefused(`LDAP login failed for user ${dn} on server ${server}: ${why}`);
+    const heard: Buffer[] = [];
+    let size = 0;
+    stream().on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= ANSWER_BYTES) heard.push(Buffer.from(chunk));
     });
+    await client.bind(dn, password).catch((error: Error) => {
+      throw refused(explain(error));
+    });
+    if (!confirmsBind(Buffer.concat(heard))) throw refused('its answer has no result code');
   });
 }
 
@@ -72,7 +81,7 @@ async function search(options: LdapOptions, baseDn: string, user: string): Promi
   const { attribute, bindDn, bindPassword, scope } = options;
   const template = options.filter ?? `(${attribute}=$username)`;
   const filter = (template.startsWith('(') ? template : `(${template})`).replaceAll('$username', () => user);
-  return withDirectory(options, async (client, server) => {
+  return withDirectory(options, async ({ client }, server) => {
     await client.bind(bindDn, bindPassword).catch((error: Error) => {
       throw new LdapRefused(
         `could not perform initial LDAP bind for ldapbinddn "${bindDn}" on server "${server}": ${explain(error)}`,
@@ -90,10 +99,7 @@ async function search(options: LdapOptions, baseDn: string, user: string): Promi
 }
 
 /** Talks to the first of the servers that can be connected to; the connection is closed in any case. */
-async function withDirectory<T>(
-  options: LdapOptions,
-  talk: (client: Client, server: string) => Promise<T>,
-): Promise<T> {
+async function withDirectory<T>(options: LdapOptions, talk: (line: Line, server: string) => Promise<T>): Promise<T> {
   let last = new LdapRefused('no LDAP server was found');
   for (const server of await serversOf(options)) {
     let line: Line;
@@ -105,7 +111,7 @@ async function withDirectory<T>(
     }
     const late = setTimeout(() => line.socket.destroy(), ANSWER_MS);
     try {
-      return await Promise.race([talk(line.client, server), ended(line.socket, server)]);
+      return await Promise.race([talk(line, server), ended(line.socket, server)]);
     } finally {
       clearTimeout(late);
       line.client.unbind().catch(() => {});
@@ -118,6 +124,8 @@ async function withDirectory<T>(
 interface Line {
   readonly client: Client;
   readonly socket: Socket;
+  /** What the client reads from: the socket, or TLS above it. */
+  stream(): Socket;
 }
 
 /** Rejects with the system's or TLS's error, or after CONNECT_MS. */
@@ -128,6 +136,7 @@ async function open({ scheme, startTls }: LdapOptions, server: string): Promise<
   const secure = scheme === 'ldaps';
   const at = { host, port: Number(port || 80) };
   const socket: Socket = secure ? connectTls({ ...ldapTlsOptions(host), ...at }) : connect(at);
+  let stream = socket;
   const late = setTimeout(() => socket.destroy(new Error('Connection timeout')), CONNECT_MS);
   try {
     await once(socket, secure ? 'secureConnect' : 'connect');
@@ -138,11 +147,13 @@ async function open({ scheme, startTls }: LdapOptions, server: string): Promise<
       connectTimeout: CONNECT_MS,
       strictDN: false,
       createConnection: (() => socket) as unknown as typeof connect,
-      createSecureConnection: ((options: ConnectionOptions) =>
-        secure ? socket : connectTls(options)) as unknown as typeof connectTls,
+      createSecureConnection: ((options: ConnectionOptions) => {
+        if (!secure) stream = connectTls(options);
+        return stream;
+      }) as unknown as typeof connectTls,
     });
     if (startTls) await Promise.race([client.startTLS(ldapTlsOptions(host)), ended(socket, server)]);
-    return { client, socket };
+    return { client, socket, stream: () => stream };
   } catch (error) {
     socket.destroy();
     throw error;

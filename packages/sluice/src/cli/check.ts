@@ -1,5 +1,6 @@
 /** `sluice check`: reads a configuration, says what is wrong with it and where, changes nothing. */
 import { readFileSync } from 'node:fs';
+import { readUsers } from '../auth/user-file.ts';
 import { type Config, hasErrors, parseConfig } from '../config/index.ts';
 import { readConfigText, readText } from '../host/config-file.ts';
 import { unsupportedSettings } from '../host/unsupported.ts';
@@ -23,6 +24,7 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     });
     for (const { severity, file, line, message } of problems)
       process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
+    for (const problem of userProblems(config)) process.stdout.write(`${problem}\n`);
     const unsupported = unsupportedSettings(config);
     for (const { place, message } of unsupported)
       process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
@@ -39,6 +41,22 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
 `);
   },
 };
+
+/** What of auth_file lets nobody in: lines that make no sense, or all of it. PgBouncer starts with it all the same, and so do we. */
+function userProblems(config: Config): string[] {
+  const { authFile } = config.global;
+  if (authFile === '') return [];
+  try {
+    return readUsers(readText(authFile), authFile).problems.map((problem) =>
+      problem.replace(/^(.*?:\d+): /, '$1: warning: '),
+    );
+  } catch (error) {
+    const place = config.given.get('auth_file');
+    return [
+      `${place === undefined ? '' : `${place.file}:${place.line}: `}warning: auth_file ${authFile} cannot be read: ${(error as Error).message}`,
+    ];
+  }
+}
 
 /** What is wrong with the TLS settings or the files that they name, with its place; null: nothing. */
 function tlsProblem(config: Config): string | null {

@@ -52,6 +52,13 @@ describe('LDAP options', () => {
       { servers: ['h'], baseDn: 'ou=a b', attribute: 'cn', scope: 'base', startTls: true },
     ],
     ['ldapbasedn="dc=example,dc=net"', { baseDn: 'dc=example,dc=net' }],
+    ['ldapserver=a ldapbasedn=o ldapbinddn="" ldapbindpasswd=""', { servers: ['a'], baseDn: 'o' }],
+    ['ldapurl="LDAP://h/o?uid?subtree"', { servers: ['h'], baseDn: 'o' }],
+    [
+      'ldapurl="<URL:ldaps://h/o?uid?OneLevel>"',
+      { scheme: 'ldaps', port: 636, servers: ['h'], baseDn: 'o', scope: 'one' },
+    ],
+    ['ldapurl="url:ldap://h/o?cn?SUB??x-ext=1,!y"', { servers: ['h'], baseDn: 'o', attribute: 'cn' }],
   ])('%j', (text, expected) => {
     expect(parseLdapOptions(text)).toEqual({ ...DEFAULTS, ...expected });
   });
@@ -75,6 +82,7 @@ describe('LDAP options', () => {
     ],
     ['ldapurl=http://x/y', 'unsupported LDAP URL scheme: http'],
     ['ldapurl=nonsense', 'could not parse LDAP URL "nonsense"'],
+    ['ldapurl="ldap://h/o?uid?all"', 'unknown scope "all" in LDAP URL: it must be base, one or sub'],
   ])('refuses %j', (text, flaw) => {
     expect(parseLdapOptions(text)).toBe(flaw);
   });

@@ -41,7 +41,7 @@ const NAMES = [
   'ldapurl',
 ] as const;
 type Name = (typeof NAMES)[number];
-type Given = Partial<Record<Name | 'scope', string>>;
+type Given = Partial<Record<Name, string>> & { scope?: LdapScope };
 
 /** A word: blanks and one comma may stand before it; name and value may be quoted, with "" for a quote. */
 const WORD = /\s*,?\s*(?:"((?:[^"]|"")*)"|([^\s=",#]+))=(?:"((?:[^"]|"")*)"|([^\s,"]*))/y;
@@ -71,24 +71,42 @@ function unquote(text: string | undefined): string | undefined {
 
 function take(given: Given, name: string, value: string): string | null {
   if (!(NAMES as readonly string[]).includes(name)) return `invalid LDAP option: ${quote(name)}`;
-  if (value === '') return `LDAP option ${name} has no value; leave it out`;
+  // To search anonymously, said in so many words.
+  if (value === '' && name !== 'ldapbinddn' && name !== 'ldapbindpasswd')
+    return `LDAP option ${name} has no value; leave it out`;
   if (name === 'ldapurl') return takeUrl(given, value);
   given[name as Name] = value;
   return null;
 }
 
-/** ldap[s]://host[:port]/base[?attribute[?scope[?filter]]] (RFC 4516); the scope is `base` unless given, as there. */
-function takeUrl(given: Given, url: string): string | null {
+/** Scopes of RFC 4516 and the longer names that libldap knows. */
+const SCOPES: Readonly<Record<string, LdapScope>> = {
+  base: 'base',
+  one: 'one',
+  onelevel: 'one',
+  sub: 'sub',
+  subtree: 'sub',
+};
+
+/**
+ * ldap[s]://host[:port]/base[?attribute[?scope[?filter[?extensions]]]] (RFC 4516), perhaps in `<>` and behind `URL:`, as libldap reads it;
+ * the scope is `base` unless given, as there. Extensions are for nobody here.
+ */
+function takeUrl(given: Given, text: string): string | null {
+  const url = text.replace(/^<(.*)>$/, '$1').replace(/^url:/i, '');
   const match =
-    /^(\w+):\/\/(\[[0-9A-Fa-f:.]+\]|[^:/?#]*)(?::(\d+))?(?:\/([^?]*)(?:\?([^?]*)(?:\?([^?]*)(?:\?(.*))?)?)?)?$/.exec(
+    /^(\w+):\/\/(\[[0-9A-Fa-f:.]+\]|[^:/?#]*)(?::(\d+))?(?:\/([^?]*)(?:\?([^?]*)(?:\?([^?]*)(?:\?([^?]*)(?:\?[^?]*)?)?)?)?)?$/.exec(
       url,
     );
-  if (match === null) return `could not parse LDAP URL ${quote(url)}`;
-  const [, scheme, host, port, base, attributes, scope, filter] = match.map((part) => part && decode(part));
-  if (scheme !== 'ldap' && scheme !== 'ldaps') return `unsupported LDAP URL scheme: ${scheme}`;
+  if (match === null) return `could not parse LDAP URL ${quote(text)}`;
+  const [, protocol, host, port, base, attributes, range, filter] = match.map((part) => part && decode(part));
+  const scheme = protocol!.toLowerCase();
+  if (scheme !== 'ldap' && scheme !== 'ldaps') return `unsupported LDAP URL scheme: ${protocol}`;
+  const scope = SCOPES[(range || 'base').toLowerCase()];
+  if (scope === undefined) return `unknown scope ${quote(range!)} in LDAP URL: it must be base, one or sub`;
   given.ldapscheme = scheme;
   given.ldapport = port ?? String(PORTS[scheme]);
-  given.scope = scope || 'base';
+  given.scope = scope;
   const rest: Given = {
     ldapserver: host,
     ldapbasedn: base,
@@ -114,8 +132,6 @@ function finish(given: Given): LdapOptions | string {
   const port = Number(given.ldapport ?? PORTS[scheme]);
   if (!/^\d{1,5}$/.test(given.ldapport ?? '1') || port < 1 || port > 65_535)
     return `invalid LDAP port number: ${quote(given.ldapport ?? '')}`;
-  const scope = given.scope ?? 'sub';
-  if (scope !== 'base' && scope !== 'one' && scope !== 'sub') return `unknown scope ${quote(scope)} in LDAP URL`;
   const flaw = checkMode(given);
   if (flaw !== null) return flaw;
   return {
@@ -130,7 +146,7 @@ function finish(given: Given): LdapOptions | string {
     bindPassword: given.ldapbindpasswd ?? '',
     attribute: given.ldapsearchattribute ?? 'uid',
     filter: given.ldapsearchfilter ?? null,
-    scope,
+    scope: given.scope ?? 'sub',
   };
 }
 

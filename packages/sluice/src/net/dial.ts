@@ -105,15 +105,24 @@ function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) 
   const socket: Socket = connect(options);
   const conn = new Promise<Conn>((resolve, reject) => {
     const closed = () => reject(new Error('connection attempt was aborted'));
-    socket.once('error', reject);
+    const failed = (error: Error) => reject(explained(error));
+    socket.once('error', failed);
     socket.once('close', closed);
     socket.once('connect', () => {
-      socket.removeListener('error', reject);
+      socket.removeListener('error', failed);
       socket.removeListener('close', closed);
       resolve(fast === null ? new PlainConn(socket, DISCARD, unixPort) : fast.adopt(socket, DISCARD, unixPort));
     });
   });
   return { conn, abort: (error) => socket.connecting && socket.destroy(error) };
+}
+
+/** Where none of several addresses answers Node gives one error without words: those of each are put together. */
+function explained(error: Error): Error {
+  if (!(error instanceof AggregateError) || error.message !== '') return error;
+  const { code } = error as { code?: string };
+  const message = error.errors.map((each: Error) => each.message).join('; ');
+  return Object.assign(new Error(message, { cause: error }), code === undefined ? {} : { code });
 }
 
 /** Connected at once, or refused. */

@@ -110,11 +110,15 @@ export class ConfResolver implements NameResolver {
     if (records.length === 0) {
       const reasons = [four, six].flatMap((answer) => (answer.status === 'rejected' ? [answer.reason as Error] : []));
       // That nobody answered weighs more than that there is no address of the other family.
-      return reasons.find((each) => !NONE.has((each as NodeJS.ErrnoException).code ?? '')) ?? reasons[0]!;
+      const weighty = reasons.find((each) => !NONE.has((each as NodeJS.ErrnoException).code ?? ''));
+      // An answer without any record of the kind (a name that stands for one without addresses) says no more than that.
+      return weighty ?? reasons[0] ?? Object.assign(new Error(`${name} has no addresses`), { code: 'ENODATA' });
     }
+    // Beyond 256 records of a kind Node does not say how long they last: as long as those of which it does, or not at all.
+    const ttls = records.map(({ ttl }) => ttl).filter((ttl) => ttl >= 0);
     return {
       addresses: records.map(({ address }) => address),
-      ttlMs: Math.min(...records.map(({ ttl }) => ttl)) * 1000,
+      ttlMs: ttls.length === 0 ? 0 : Math.min(...ttls) * 1000,
     };
   }
 }

@@ -29,12 +29,17 @@ function closeFast(pooler: Pooler): void {
   }
 }
 
-/** A replication connection never comes free by itself: a condemned one is ended. Its pool goes with it. */
+/**
+ * A replication connection never comes free by itself: a condemned one is ended, but for a PAUSE or a shutdown, which wait for it (a
+ * backup ends some day). Its pool goes with it.
+ */
 function tendReplication(home: ServerPool, operator: Operator): void {
   const { pool, clients } = home;
-  for (const entry of [...pool.lists[EntryState.Linked]!])
-    if (entry.retiring !== null && entry.value!.holder instanceof ClientSession)
+  for (const entry of [...pool.lists[EntryState.Linked]!]) {
+    const isCondemned = entry.retiring !== null && entry.retiring !== 'paused' && entry.retiring !== 'drained';
+    if (isCondemned && entry.value!.holder instanceof ClientSession)
       entry.value!.holder.disconnect('database configuration changed');
+  }
   if (clients === 0 && pool.queue.length === 0) operator.killPool(home, 'client gone');
 }
 
