@@ -165,7 +165,7 @@ describe('what is seen from outside', () => {
     const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
     const provider = new MeterProvider({ readers: [reader] });
     const pool = makePool({ max: 2, name: 'api' });
-    const stop = observePools(provider.getMeter('test'), pool);
+    const stop = observePools(provider.getMeter('test'), [pool, makePool({ max: 3, name: 'api' })]);
     await Promise.all([1, 2, 3].map(() => pool.query('SELECT 1')));
     await reader.forceFlush();
     const metrics = exporter.getMetrics().flatMap((each) => each.scopeMetrics.flatMap((scope) => scope.metrics));
@@ -185,6 +185,10 @@ describe('what is seen from outside', () => {
     const use = byName.get('db.client.connection.use_time')!;
     expect(use.descriptor.unit).toBe('s');
     expect((use.dataPoints[0]!.value as any).count).toBe(3);
+    // In seconds: a reader's own buckets would hold nearly all in the first.
+    expect((use.dataPoints[0]!.value as any).buckets.boundaries).toContain(0.005);
+    // Of one name, they are one.
+    expect(byName.get('db.client.connection.max')!.dataPoints.map(({ value }) => value)).toEqual([5]);
     expect(use.dataPoints[0]!.attributes['db.client.connection.pool.name']).toBe('api');
     stop();
     await provider.shutdown();

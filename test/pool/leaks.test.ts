@@ -28,7 +28,12 @@ describe('a connection held past the limit', () => {
     const stuck = failure(lease.query('SELECT pg_sleep(30)'));
     const { rows } = await pool.query('SELECT txid_current_if_assigned() AS xact');
     expect(rows[0].xact).toBeNull();
-    expect((await stuck).message).toMatch(/cancel/);
+    expect(await stuck).toMatchObject({
+      code: 'SLUICE_QUERY_CANCELLED',
+      reason: 'reclaimed',
+      message: expect.stringContaining('held for more than 40 ms'),
+      cause: { code: '57014' },
+    });
     expect(lease.live).toBe(false);
     expect((await failure(lease.query('SELECT 1'))).code).toBe('SLUICE_STALE_HANDLE');
     expect(pool.stats()).toMatchObject({ opened: 1, leaks: 1, reclaimed: 1 });

@@ -8,7 +8,7 @@ import type { Engine, PoolWatcher } from './engine.ts';
 import { BadOption, PoolClosed } from './errors.ts';
 import { Lease } from './lease.ts';
 import { checkTogether } from './options.ts';
-import { downOrRefused, exhausted } from './report.ts';
+import { downOrRefused, notWarm } from './report.ts';
 import { after } from './timers.ts';
 
 /** Refuses new requests, serves those that wait, and resolves when the last connection is closed. */
@@ -129,10 +129,12 @@ export function warmUp(engine: Engine, timeoutMs: number): Promise<void> {
       },
       ended: () => finish(new PoolClosed(engine.name)),
     };
-    const timer = after(timeoutMs, () => {
+    const timer = after(timeoutMs > 0 ? timeoutMs : Number.POSITIVE_INFINITY, () => {
       const { lastError } = core.adder;
       finish(
-        lastError === null ? exhausted(engine, 'timeout', timeoutMs) : downOrRefused(engine, lastError, timeoutMs),
+        lastError === null
+          ? notWarm(engine, Math.max(1, engine.minAsked), timeoutMs)
+          : downOrRefused(engine, lastError, timeoutMs),
       );
     });
     engine.watchers.add(watcher);

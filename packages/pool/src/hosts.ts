@@ -17,6 +17,8 @@ export interface Role {
   readOnly: boolean;
 }
 
+const ATTRS: readonly SessionAttrs[] = ['any', 'primary', 'standby', 'prefer-standby', 'read-write', 'read-only'];
+
 const MULTI = /^(postgres(?:ql)?:\/\/(?:[^@/]*@)?)([^/?]*,[^/?]*)(.*)$/i;
 
 export class Hosts {
@@ -33,6 +35,11 @@ export class Hosts {
     const specs: readonly HostSpec[] = options.hosts ?? (multi === null ? [] : multi[2]!.split(','));
     this.all = specs.map(parseHost);
     this.attrs = options.targetSessionAttrs ?? asked ?? 'any';
+    if (!ATTRS.includes(this.attrs))
+      throw new BadOption(
+        'targetSessionAttrs',
+        `target_session_attrs in the connection string is "${asked}": it must be one of ${ATTRS.join(', ')}`,
+      );
     this.#connectionString = multi === null ? connectionString : `${multi[1]}placeholder${multi[3]}`;
   }
 

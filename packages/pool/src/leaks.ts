@@ -9,7 +9,8 @@ import { listened, publish } from './channels.ts';
 import type { Conn } from './conn.ts';
 import type { LeakReport } from './contract.ts';
 import type { Engine } from './engine.ts';
-import { isBusy } from './raw-client.ts';
+import { QueryCancelled } from './errors.ts';
+import { isBusy, rewordError } from './raw-client.ts';
 import { holderOf } from './report.ts';
 
 interface Mark {
@@ -78,7 +79,8 @@ export class Leaks {
       holder: holderOf(engine, conn),
       reclaimed: engine.settings.reclaim,
     };
-    if (engine.settings.reclaim) this.#takeBack(conn);
+    const what = kind === 'held' ? `held for more than ${engine.settings.leakMs} ms` : 'not referenced any more';
+    if (engine.settings.reclaim) this.#takeBack(conn, what);
     if (listened('leak')) publish('leak', report);
     emitSafely(engine.events, 'leak', report, conn.client);
   }
@@ -87,11 +89,13 @@ export class Leaks {
    * A lease dies with its generation, so its connection can serve again: cancelled, rolled back, reset. Whoever holds the
    * client itself could go on using it, so that connection is closed.
    */
-  #takeBack(conn: Conn): void {
+  #takeBack(conn: Conn, what: string): void {
     const engine = this.#engine;
     const { generation, entry } = conn;
     engine.tally.reclaimed++;
     const { asLease } = conn;
+    const text = `the query was stopped, for its connection was ${what} and was taken back (leakAction): release connections in time, or raise leakDetectionMillis`;
+    rewordError(conn.client, (error) => new QueryCancelled('reclaimed', text, error));
     engine.forfeit(conn);
     if (!asLease) {
       abandonQuery(conn.client, engine.settings.cancelTimeoutMs);

@@ -80,7 +80,7 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   ),
   initializationFailTimeoutMillis: ms(
     0,
-    'how long wait() tries before it gives up (connectionTimeoutMillis, or 30000)',
+    'how long wait() tries before it gives up; 0: no bound (connectionTimeoutMillis, or 30000)',
   ),
   order: text("'lifo' keeps few connections warm, 'fifo' spreads the use ('lifo')", ['lifo', 'fifo']),
   commandTimeoutMillis: ms(0, 'a query that takes longer is cancelled at the server; 0: never (0)'),
@@ -94,7 +94,9 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   resetTimeoutMillis: ms(1, 'a reset that takes longer costs the connection (5000)'),
   maxWaiting: count(0, 'requests that may wait; one more is refused at once; 0: no bound (0)'),
   shed: bool('refuse at once a request that by present hold times would miss its deadline (false)'),
-  tenantWeights: object('share of turns by tenant while requests wait; others have 1 ({}): { gold: 4 }'),
+  tenantWeights: object(
+    'share of turns by tenant while requests wait; others have 1. Without it the turns are in order, whosever they are ({}): { gold: 4 }',
+  ),
   reservedSlots: count(0, 'connections kept for requests of reservedPriority and above (0)'),
   reservedPriority: { kind: 'count', min: -1_000_000, doc: 'lowest priority that may take a reserved slot (1)' },
   leakDetectionMillis: ms(0, 'a client held for longer is reported with the stack of its acquire; 0: never (0)'),

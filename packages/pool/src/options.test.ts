@@ -109,6 +109,14 @@ test.each([
   [{ tenantWeights: { gold: Number.NaN } }, 'tenantWeights', 'a number above 0'],
   [{ tenantWeights: { gold: Number.POSITIVE_INFINITY } }, 'tenantWeights', 'a number above 0'],
   [{ tenantWeights: { gold: '4' } }, 'tenantWeights', 'a number above 0'],
+  [{ nullPool: true, keepaliveMillis: 5_000 }, 'keepaliveMillis', 'with nullPool nothing stays open'],
+  [{ maxLifetimeSeconds: 5, keepaliveMillis: 5_000 }, 'keepaliveMillis', 'below maxLifetimeSeconds, which is 5'],
+  [{ compat: 'pg-pool', deadlockDetection: 'all' }, 'deadlockDetection', "with compat: 'pg-pool' there is none"],
+  [
+    { connectionString: 'postgres://a,b/db?target_session_attrs=master' },
+    'targetSessionAttrs',
+    '"master": it must be one of any, primary',
+  ],
   [{ hosts: [] }, 'hosts', 'at least one'],
   [{ hosts: [''] }, 'hosts', "'name:port'"],
   [{ hosts: ['a:b:c'] }, 'hosts', "'name:port'"],
@@ -167,4 +175,19 @@ test('new sizes are checked as the first ones were, and a refused one changes no
     'below max plus maxOverflow, which is 2',
   );
   expect(() => new Pool({ nullPool: true }).resize({ min: 1 })).toThrow('min must be 0, but is 1');
+});
+
+test.each([
+  [{ timeout: 5 }, 'acquire', 'timeout', 'there are signal, deadline, timeoutMillis'],
+  [{ tenants: 'a' }, 'acquire', 'tenants', 'did you mean tenant?'],
+  [{ tenant: 5 }, 'acquire', 'tenant', 'it must be a string'],
+  [{ timeoutMilis: 5 }, 'use', 'timeoutMilis', 'did you mean timeoutMillis?'],
+  [{ readonly: true }, 'transaction', 'readonly', 'did you mean readOnly?'],
+  [{ isolationLevel: 'serializable' }, 'transaction', 'isolationLevel', 'there are'],
+])('%o is refused by %s as %s: %s', async (options, method, name, message) => {
+  const pool = new Pool() as any;
+  const asked = method === 'acquire' ? pool.acquire(options) : pool[method](async () => {}, options);
+  const error = await asked.catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(BadOption);
+  expect([error.option, error.message]).toEqual([name, expect.stringContaining(message)]);
 });

@@ -71,8 +71,21 @@ export function checkRequest(options: AcquireOptions | undefined): BadOption | A
   return wrongIn(options) ?? (signal?.aborted === true ? new AcquireAborted(signal.reason) : null);
 }
 
+const REQUEST_NAMES = ['signal', 'deadline', 'timeoutMillis', 'priority', 'tenant'];
+const TRANSACTION_NAMES = [...REQUEST_NAMES, 'isolation', 'readOnly', 'deferrable', 'retry', 'propagation'];
+
+/** A name among these that is none of a request's, or a transaction's, options. Null: all are known. */
+export function unknownIn(options: object | null | undefined, of: 'request' | 'transaction'): BadOption | null {
+  const names = of === 'request' ? REQUEST_NAMES : TRANSACTION_NAMES;
+  const unknown = Object.keys(options ?? {}).find((name) => !names.includes(name));
+  if (unknown === undefined) return null;
+  const near = nearest(unknown, names);
+  const hint = near === null ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
+  return new BadOption(unknown, `option ${unknown} of a ${of} is not known: ${hint}`);
+}
+
 /** What of this makes no sense, or null. Null stands for undefined, as with `fetch`. */
-export function wrongIn({ timeoutMillis, deadline, priority, signal }: AcquireOptions): BadOption | null {
+export function wrongIn({ timeoutMillis, deadline, priority, signal, tenant }: AcquireOptions): BadOption | null {
   if (!(Number(timeoutMillis ?? 0) >= 0))
     return new BadOption(
       'timeoutMillis',
@@ -82,6 +95,7 @@ export function wrongIn({ timeoutMillis, deadline, priority, signal }: AcquireOp
     return new BadOption('deadline', 'deadline is no point in time: give a Date or epoch milliseconds');
   if (!Number.isFinite(priority ?? 0))
     return new BadOption('priority', `priority is ${priority}: it must be a number, higher is served first`);
+  if (typeof (tenant ?? '') !== 'string') return new BadOption('tenant', `tenant is ${tenant}: it must be a string`);
   if (signal && typeof signal.addEventListener !== 'function')
     return new BadOption('signal', 'signal is no AbortSignal: give the signal of a controller, not the controller');
   return null;
@@ -149,6 +163,17 @@ export function checkTogether(options: PoolOptions): void {
     refuse('retryMinMillis', retryMinMillis, `it must be at most retryMaxMillis, which is ${retryMaxMillis}`);
   if (options.nullPool === true && min > 0)
     refuse('nullPool', true, `it keeps nothing open, so min must be 0, but is ${min}`);
+  const { keepaliveMillis = 0, maxLifetimeSeconds = 0 } = options;
+  if (options.nullPool === true && keepaliveMillis > 0)
+    refuse('keepaliveMillis', keepaliveMillis, 'it must be left out, for with nullPool nothing stays open');
+  if (maxLifetimeSeconds > 0 && keepaliveMillis >= maxLifetimeSeconds * 1_000)
+    refuse('keepaliveMillis', keepaliveMillis, `it must be below maxLifetimeSeconds, which is ${maxLifetimeSeconds}`);
+  if (options.compat === 'pg-pool' && options.deadlockDetection)
+    refuse(
+      'deadlockDetection',
+      options.deadlockDetection,
+      "it must be left out, for with compat: 'pg-pool' there is none",
+    );
   if (options.leakAction === 'reclaim' && !options.leakDetectionMillis)
     refuse('leakAction', 'reclaim', 'it needs leakDetectionMillis above 0');
   for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {}))

@@ -6,6 +6,7 @@
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { CHANNELS } from './channels.ts';
+import { BUCKETS_MS } from './histogram.ts';
 import type { PoolStatistics } from './stats.ts';
 
 type Attributes = Record<string, string>;
@@ -67,14 +68,11 @@ export function observePools(meter: MeterLike, pools: Observed | readonly Observ
   };
   for (const [name, unit, description, read] of UP_DOWN)
     watch(meter.createObservableUpDownCounter(name, { unit, description }), (result) => {
-      for (const pool of all)
-        for (const [value, attributes] of read(pool.stats()))
-          result.observe(value, { 'db.client.connection.pool.name': pool.name, ...attributes });
+      for (const [value, attributes] of added(all, read)) result.observe(value, attributes);
     });
   const timeouts = { unit: '{timeout}', description: 'Requests that waited too long.' };
   watch(meter.createObservableCounter('db.client.connection.timeouts', timeouts), (result) => {
-    for (const pool of all)
-      result.observe(pool.stats().refused.timeout, { 'db.client.connection.pool.name': pool.name });
+    for (const [value, attributes] of added(all, (s) => [[s.refused.timeout, {}]])) result.observe(value, attributes);
   });
   undo.push(recordDurations(meter, new Set(all.map((pool) => pool.name))));
   return () => {
@@ -82,9 +80,26 @@ export function observePools(meter: MeterLike, pools: Observed | readonly Observ
   };
 }
 
+/** Pools of one name are one to the reader, as their durations are: their numbers are added up. */
+function added(
+  pools: readonly Observed[],
+  read: (stats: PoolStatistics) => readonly (readonly [number, Attributes])[],
+): Iterable<readonly [number, Attributes]> {
+  const sums = new Map<string, readonly [number, Attributes]>();
+  for (const pool of pools)
+    for (const [value, own] of read(pool.stats())) {
+      const attributes = { 'db.client.connection.pool.name': pool.name, ...own };
+      const key = JSON.stringify(attributes);
+      sums.set(key, [value + (sums.get(key)?.[0] ?? 0), attributes]);
+    }
+  return sums.values();
+}
+
 function recordDurations(meter: MeterLike, names: ReadonlySet<string>): () => void {
+  // A reader's own buckets begin at 5, of whatever unit.
+  const advice = { explicitBucketBoundaries: BUCKETS_MS.map((ms) => ms / 1_000) };
   const seconds = (name: string, description: string) =>
-    meter.createHistogram(name, { unit: 's', description }) as Histogram;
+    meter.createHistogram(name, { unit: 's', description, advice }) as Histogram;
   const create = seconds('db.client.connection.create_time', 'How long a connection took to open.');
   const wait = seconds('db.client.connection.wait_time', 'How long a request waited for a connection.');
   const use = seconds('db.client.connection.use_time', 'How long a connection was held.');

@@ -13,7 +13,7 @@ import { type Holder, PoolClosed } from './errors.ts';
 import { asClient, asLease, obtain, obtainAsync } from './handout.ts';
 import { Hosts } from './hosts.ts';
 import type { Lease } from './lease.ts';
-import { checkOptions, checkRequest } from './options.ts';
+import { checkOptions, checkRequest, unknownIn } from './options.ts';
 import { poolQuery, queryByConnect } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
@@ -234,6 +234,8 @@ export class Pool extends Base implements AsyncDisposable {
    * `connect` does, and with AcquireAborted when the signal fires first.
    */
   acquire(options?: AcquireOptions): Promise<Lease> {
+    const unknown = unknownIn(options, 'request');
+    if (unknown !== null) return this.Promise.reject(unknown);
     if (this.#engine.settings.deadlocks === 'all') enterImplied(this.#engine);
     return this.#lease(options);
   }
@@ -247,6 +249,8 @@ export class Pool extends Base implements AsyncDisposable {
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
   use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions): Promise<R> {
     return runIn(newScope(this.#engine, 'own'), async () => {
+      const unknown = unknownIn(options, 'request');
+      if (unknown !== null) throw unknown;
       const lease = await this.#lease(options);
       try {
         return await fn(lease);

@@ -80,6 +80,17 @@ export function isUnderWay(client: RawClient, query: object | undefined): boolea
   return client._activeQuery === query && (client._sentQueryQueue ?? []).length === 0;
 }
 
+/** Puts another error in the place of that with which the query under way will end. */
+export function rewordError(client: RawClient, reword: (error: unknown) => unknown): void {
+  const query = client._activeQuery as
+    | { handleError?: (error: unknown, connection: unknown) => unknown }
+    | null
+    | undefined;
+  const own = query?.handleError;
+  if (query && typeof own === 'function')
+    query.handleError = (error, connection) => own.call(query, reword(error), connection);
+}
+
 /** What stood on a client of its own before its queue was held. */
 const held = new WeakMap<RawClient, (() => void) | undefined>();
 

@@ -7,6 +7,7 @@ import {
   DatabaseDown,
   type Holder,
   messageOf,
+  NoSuitableHost,
   PoolExhausted,
   type PoolNumbers,
 } from './errors.ts';
@@ -56,7 +57,7 @@ export function exhausted(engine: Engine, reason: PoolExhausted['reason'], patie
     headline(engine, reason, patienceMs),
     `(total=${numbers.total}, active=${numbers.active}, idle=${numbers.idle}, waiting=${numbers.waiting}; ` +
       `last connect failure: ${failure === null ? 'none' : messageOf(failure)}).`,
-    remedy(reason),
+    remedy(engine, reason, numbers),
     table(holders),
   ].join(' ');
   return new PoolExhausted(reason, text.trimEnd(), numbers, holders, failure ?? undefined);
@@ -82,9 +83,25 @@ function headline(engine: Engine, reason: PoolExhausted['reason'], patienceMs: n
   }
 }
 
-function remedy(reason: PoolExhausted['reason']): string {
+function remedy({ core, settings }: Engine, reason: PoolExhausted['reason'], { total, active }: PoolNumbers): string {
+  if (core.mode === 'paused') return 'The pool is suspended: call resume().';
   if (reason === 'queue full') return 'Shed load earlier, raise maxWaiting, or hold connections for less time.';
+  const { maxSize, reserveSize } = core.policy;
+  const free = maxSize + reserveSize - active;
+  if (settings.reservedSlots > 0 && free > 0 && free <= settings.reservedSlots)
+    return `The places left are kept for requests of priority ${settings.reservedPriority} and above (reservedSlots): give this one a priority, or raise max.`;
+  const opening = core.count(EntryState.Opening);
+  if (opening > 0 && active < maxSize && total <= maxSize + reserveSize)
+    return `The server has not answered ${opening === 1 ? 'a connection that is' : `${opening} connections that are`} being opened: check host, port and firewall, and give requests more time than a login takes.`;
   return 'Look for the long holders below; hold connections for less time, or raise max.';
+}
+
+/** The pool did not become warm in time, though no dial failed. */
+export function notWarm(engine: Engine, min: number, timeoutMs: number): PoolExhausted {
+  const numbers = numbersOf(engine);
+  const what = `pool "${engine.name}" was not warm within ${timeoutMs} ms: ${numbers.idle + numbers.active} of ${min} connections stand`;
+  const text = `${what}. ${remedy(engine, 'timeout', numbers).replace(/^Look for.*/, 'Give wait() more time (timeoutMillis, initializationFailTimeoutMillis), raise maxDials, or lower min.')}`;
+  return new PoolExhausted('timeout', text, numbers, holdersOf(engine));
 }
 
 function table(holders: readonly Holder[]): string {
@@ -100,6 +117,13 @@ function table(holders: readonly Holder[]): string {
   return `Held now:\n${rows.join('\n')}${more}`;
 }
 
+/** What to do about a connection that the server did not take, by SQLSTATE. */
+const HINTS: Readonly<Record<string, string>> = {
+  '3D000': 'check the name of the database',
+  '53300': 'the server has no connection left: lower max here or in other programs, or raise its max_connections',
+  '57P03': 'the server is starting or stopping: try again in a moment',
+};
+
 /** The error of a request that failed because the database could not be reached. */
 export function downOrRefused(engine: Engine, cause: unknown, waitedMs: number): Error {
   const numbers = numbersOf(engine);
@@ -112,7 +136,8 @@ export function downOrRefused(engine: Engine, cause: unknown, waitedMs: number):
       `${messageOf(cause)}: the server refused the login; check user, password and pg_hba.conf ${state}`,
       cause,
     );
-  const hint =
-    code === '3D000' ? 'check the name of the database' : 'check that the server runs and host and port are right';
+  // Told by its own class; its cause names each host.
+  if (cause instanceof NoSuitableHost) return new NoSuitableHost(`${messageOf(cause)} ${state}`, cause.cause);
+  const hint = HINTS[String(code)] ?? 'check that the server runs and host and port are right';
   return new DatabaseDown(`${messageOf(cause)}: no connection could be made; ${hint} ${state}`, cause);
 }

@@ -7,6 +7,7 @@ import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle, TransactionAborted } from './errors.ts';
 import type { Lease, QueryMethod } from './lease.ts';
+import { unknownIn } from './options.ts';
 import { refuseQuery } from './queries.ts';
 import { currentTransaction, newScope, runIn } from './scope.ts';
 import { onAbort } from './signals.ts';
@@ -98,6 +99,8 @@ export class Transaction {
   }
 
   async #nested<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions): Promise<R> {
+    const unknown = unknownIn(options, 'transaction');
+    if (unknown !== null) throw unknown;
     this.#assertOpen();
     const begin = this.#savepointText(options);
     const name = `sluice_${this.#depth + 1}`;
@@ -160,6 +163,8 @@ export async function transact<R>(
   fn: (tx: Transaction) => Promise<R>,
   options: TransactionOptions,
 ): Promise<R> {
+  const unknown = unknownIn(options, 'transaction');
+  if (unknown !== null) throw unknown;
   const outer = currentTransaction(engine) as Transaction | null;
   if (outer && options.propagation !== 'new') return outer.transaction(fn, options);
   const { attempts, minMs, maxMs, codes } = readRetry(options.retry);

@@ -1,5 +1,6 @@
 /** What the web helpers share: a health answer, and a request's own connection. Knows no framework. */
 import type { AcquireOptions } from './contract.ts';
+import { PoolExhausted } from './errors.ts';
 import type { Lease } from './lease.ts';
 import type { Pool } from './pool.ts';
 
@@ -13,7 +14,9 @@ export interface WebOptions {
 }
 
 export interface Health {
+  /** The database answers; `busy`: others were served meanwhile, but no connection was free in time for the question itself. */
   ok: boolean;
+  busy?: boolean;
   pool: string;
   total: number;
   idle: number;
@@ -24,7 +27,8 @@ export interface Health {
 
 /** Gets a connection and asks it something; never rejects. */
 export async function health(pool: Pool, timeoutMillis = 2_000): Promise<Health> {
-  let error: string | undefined;
+  const { acquires } = pool.stats();
+  let failure: unknown;
   try {
     const lease = await pool.acquire({ timeoutMillis });
     try {
@@ -33,11 +37,14 @@ export async function health(pool: Pool, timeoutMillis = 2_000): Promise<Health>
       if (lease.live) lease.release();
     }
   } catch (thrown) {
-    error = thrown instanceof Error ? thrown.message : String(thrown);
+    failure = thrown;
   }
-  const { name, total, idle, active, waiting } = pool.stats();
-  const numbers = { ok: error === undefined, pool: name, total, idle, active, waiting };
-  return error === undefined ? numbers : { ...numbers, error };
+  const { name, total, idle, active, waiting, acquires: since } = pool.stats();
+  const numbers = { pool: name, total, idle, active, waiting };
+  if (failure === undefined) return { ok: true, ...numbers };
+  // A restart would help nobody: it is load.
+  if (failure instanceof PoolExhausted && since > acquires) return { ok: true, busy: true, ...numbers };
+  return { ok: false, ...numbers, error: failure instanceof Error ? failure.message : String(failure) };
 }
 
 /** One connection for as long as a request lasts: taken at the first call, given back by `end`, whatever happens. */
