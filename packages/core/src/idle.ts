@@ -8,8 +8,10 @@ export function fitIdle<T>(pool: Pool<T>): Entry<T> | null {
   for (let entry = nextIdle(pool); entry !== null; entry = nextIdle(pool)) {
     const now = pool.env.now();
     if (now < entry.expiresAt) {
+      const { checkDelayMs } = pool.policy;
+      const trusted = now - entry.provenAt <= checkDelayMs && checkDelayMs > 0;
       // Those of which nothing is known any more (a thaw) are checked however long others are trusted.
-      const due = now - entry.provenAt > pool.policy.checkDelayMs || entry.provenAt === Number.NEGATIVE_INFINITY;
+      const due = !trusted || entry.provenAt === Number.NEGATIVE_INFINITY;
       return due && entry !== pool.justChecked ? null : entry;
     }
     pool.close(entry, 'lifetime over');

@@ -418,6 +418,18 @@ describe('modes', () => {
     expect(pool.count(EntryState.Idle)).toBe(7);
   });
 
+  test('without any trust an idle entry is checked each time, but not one that was dialled just now', () => {
+    const pool = makePool({ checkDelayMs: 0 });
+    const first = ask(pool);
+    const entry = answer('open');
+    expect(first.got).toEqual([entry]);
+    pool.release(entry, entry.generation);
+    const second = ask(pool);
+    expect(second.got).toEqual([]);
+    answer('check');
+    expect(second.got).toEqual([entry]);
+  });
+
   test('an idle entry of which nothing is known any more is checked, however long others are trusted', () => {
     const pool = makePool({ checkDelayMs: Number.POSITIVE_INFINITY });
     const first = ask(pool);

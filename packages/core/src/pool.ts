@@ -181,8 +181,8 @@ export class Pool<T> {
     const { lifetimeMs, lifetimeJitter } = this.policy;
     const now = this.env.now();
     if (lifetimeMs > 0) entry.expiresAt = now + lifetimeMs * (1 - lifetimeJitter * this.env.random());
-    entry.lastUsedAt = now;
-    entry.provenAt = now;
+    entry.lastUsedAt = entry.provenAt = now;
+    this.justChecked = entry;
     this.#free(entry);
     this.serve(); // only so many are dialled at once: more may be wanted, though nobody waits
   }
