@@ -95,6 +95,83 @@ describe('a signal', () => {
   });
 });
 
+describe('what a handle was asked for with', () => {
+  test('the signal stops its queries at the server, and the transaction is rolled back', async () => {
+    const pool = makePool({ max: 1 });
+    await pool.query('CREATE TABLE IF NOT EXISTS aborted (n int); TRUNCATE aborted');
+    const pid = await pidOf(pool);
+    const gone = new AbortController();
+    const after: string[] = [];
+    const work = pool.transaction(
+      async (tx) => {
+        await tx.query('INSERT INTO aborted VALUES (1)');
+        const slow = failure(tx.client.query('SELECT pg_sleep(30)'));
+        setTimeout(() => gone.abort(), 10);
+        after.push((await slow).code, (await failure(tx.query('SELECT 1'))).code);
+        await tx.transaction((inner) => inner.query('SELECT 1')).catch(() => {});
+      },
+      { signal: gone.signal },
+    );
+    expect((await failure(work)).code).toBe('SLUICE_QUERY_CANCELLED');
+    expect(after).toEqual(['SLUICE_QUERY_CANCELLED', 'SLUICE_QUERY_CANCELLED']);
+    expect((await pool.query('SELECT count(*)::int AS n FROM aborted')).rows).toEqual([{ n: 0 }]);
+    expect(await pidOf(pool)).toBe(pid);
+  });
+
+  test('a signal that fires before the COMMIT undoes what was done', async () => {
+    const pool = makePool({ max: 1 });
+    await pool.query('CREATE TABLE IF NOT EXISTS aborted (n int); TRUNCATE aborted');
+    const gone = new AbortController();
+    const work = pool.transaction(
+      async (tx) => {
+        await tx.query('INSERT INTO aborted VALUES (1)');
+        gone.abort();
+      },
+      { signal: gone.signal },
+    );
+    expect((await failure(work)).code).toBe('SLUICE_QUERY_CANCELLED');
+    expect((await pool.query('SELECT count(*)::int AS n FROM aborted')).rows).toEqual([{ n: 0 }]);
+  });
+
+  test('holds for that holder only', async () => {
+    const pool = makePool({ max: 1 });
+    const gone = new AbortController();
+    const first = await pool.acquire({ signal: gone.signal, deadline: Date.now() + 60_000 });
+    await first.query('SELECT 1');
+    first.release();
+    const second = await pool.acquire();
+    const slow = second.query("SELECT pg_sleep(0.1), 'done' AS it");
+    gone.abort();
+    expect((await slow).rows[0].it).toBe('done');
+    second.release();
+  });
+
+  test.each(['acquire', 'query'])(
+    'the deadline stops a query under way, and sends none behind it (%s)',
+    async (how) => {
+      const pool = makePool({ max: 1 });
+      const deadline = Date.now() + 100;
+      const lease = how === 'acquire' ? await pool.acquire({ deadline }) : null;
+      const ask = (text: string) => failure(lease === null ? pool.query({ text, deadline }) : lease.query(text));
+      expect(await ask('SELECT pg_sleep(30)')).toMatchObject({ code: 'SLUICE_QUERY_CANCELLED', reason: 'timeout' });
+      expect(['SLUICE_QUERY_CANCELLED', 'SLUICE_POOL_EXHAUSTED']).toContain((await ask('SELECT 1')).code);
+      lease?.release();
+      expect((await pool.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+    },
+  );
+
+  test('a signal of the query counts beside it', async () => {
+    const pool = makePool({ max: 1 });
+    const [ofLease, ofQuery] = [new AbortController(), new AbortController()];
+    const lease = await pool.acquire({ signal: ofLease.signal });
+    const slow = failure(lease.query({ text: 'SELECT pg_sleep(30)', signal: ofQuery.signal }));
+    setTimeout(() => ofQuery.abort(), 10);
+    expect((await slow).code).toBe('SLUICE_QUERY_CANCELLED');
+    expect((await lease.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+    lease.release();
+  });
+});
+
 describe('a time limit on queries', () => {
   test('cancels at the server, with commandTimeoutMillis for all and timeoutMillis for one', async () => {
     const pool = makePool({ max: 1, commandTimeoutMillis: 50 });

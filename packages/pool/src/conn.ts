@@ -22,6 +22,13 @@ export interface ServerError extends Error {
   routine?: string;
 }
 
+/** What the queries of a hold are bound to: what its `acquire`, `use` or `transaction` was given. */
+export interface Bound {
+  readonly signal: AbortSignal | null;
+  /** Epoch milliseconds; Infinity: none. */
+  readonly deadline: number;
+}
+
 /** Whose the connection of a scope was has given it back. */
 const NOBODY = {};
 
@@ -65,6 +72,7 @@ export class Conn {
   // The present holder.
   generation = -1;
   asLease = false;
+  bound: Bound | null = null;
   scope: Scope | null = null;
   tenant = '';
   priority = 0;
@@ -242,6 +250,7 @@ export class Conn {
   /** Nobody holds it any more. */
   letGo(): void {
     this.generation = -1;
+    this.bound = null;
     if (this.scope?.implied === true) endHold(this.scope);
     else if (this.scope?.owned === this) this.scope.owned = NOBODY;
     this.scope = null;

@@ -75,9 +75,12 @@ export interface PoolOptions extends Omit<pg.PoolConfig, 'Client' | 'onConnect' 
 
 /** How one connection is asked for. */
 export interface AcquireOptions {
-  /** Gives up waiting: AcquireAborted. Queries of the handle are not bound to it; give it to them too. */
+  /**
+   * Gives up waiting, dialling included: AcquireAborted. It holds for the handle's queries too: they are cancelled at the server
+   * (QueryCancelled), and a transaction is rolled back. For the waiting alone there is `timeoutMillis`.
+   */
   signal?: AbortSignal | undefined;
-  /** A point in time after which the connection is of no use: a Date, or epoch milliseconds. */
+  /** The same as a point in time, after which the connection is of no use: a Date, or epoch milliseconds. */
   deadline?: Date | number | undefined;
   /** Instead of `connectionTimeoutMillis` for this request; 0: no bound. The earlier of it and `deadline` counts. */
   timeoutMillis?: number | undefined;

@@ -147,8 +147,19 @@ export function asClient(engine: Engine, conn: Conn): pg.PoolClient {
   return conn.client as unknown as pg.PoolClient;
 }
 
-export function asLease(engine: Engine, conn: Conn): Lease {
+function asLease(engine: Engine, conn: Conn): Lease {
   return new Lease(engine, conn);
+}
+
+/** The same, its queries bound to the request's signal and deadline where it has any. */
+export function leaseFor(options: AcquireOptions | undefined): (engine: Engine, conn: Conn) => Lease {
+  const signal = options?.signal ?? null;
+  const deadline = Number(options?.deadline ?? Number.POSITIVE_INFINITY);
+  if (signal === null && deadline === Number.POSITIVE_INFINITY) return asLease;
+  return (engine, conn) => {
+    conn.bound = { signal, deadline };
+    return asLease(engine, conn);
+  };
 }
 
 function bindRelease(engine: Engine, conn: Conn): void {

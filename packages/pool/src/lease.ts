@@ -9,7 +9,7 @@ import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { clientOf } from './lease-client.ts';
-import { refuseQuery } from './queries.ts';
+import { abortedBy, pastDeadline, refuseQuery } from './queries.ts';
 import { isBusy } from './raw-client.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
@@ -96,7 +96,7 @@ export class Lease implements AsyncDisposable, Disposable {
     const engine = this.#engine;
     const conn = this.#conn;
     const { client, dirt } = conn;
-    if (!conn.watched) return (await this.query(command)).command;
+    if (!conn.watched) return (await this.unbound(command)).command;
     // What the connect hook had set would have to be said again after it, and that is the reset's own work. While something is under
     // way nobody knows yet what there is to undo.
     const known = engine.settings.reset === 'lazy' && conn.hooked === 0 && !isBusy(client);
@@ -109,7 +109,7 @@ export class Lease implements AsyncDisposable, Disposable {
         };
     conn.onTag = heard;
     try {
-      const result = await this.query(sql === '' ? command : `${command}; ${sql}`);
+      const result = await this.unbound(sql === '' ? command : `${command}; ${sql}`);
       if (sql === '') return result.command;
       if (!isBusy(client)) {
         conn.cleaned(false);
@@ -121,6 +121,25 @@ export class Lease implements AsyncDisposable, Disposable {
       if (conn.onTag === heard) conn.onTag = null;
     }
     return ended;
+  }
+
+  /** A query that no signal and no deadline of the hold stops. */
+  unbound(sql: string): Promise<pg.QueryResult> {
+    const conn = this.#conn;
+    const { bound } = conn;
+    conn.bound = null;
+    try {
+      return this.query(sql);
+    } finally {
+      if (this.live) conn.bound = bound;
+    }
+  }
+
+  /** Throws where nothing more is to be done with it: its signal has fired, or its deadline is over. */
+  assertWanted(): void {
+    const { bound } = this.#conn;
+    if (bound?.signal?.aborted === true) throw abortedBy(bound.signal);
+    if (bound !== null && bound.deadline <= Date.now()) throw pastDeadline('the transaction was rolled back');
   }
 
   [Symbol.dispose](): void {

@@ -24,6 +24,7 @@ export function poolQuery(engine: Engine, text: unknown, values: unknown, callba
       process.nextTick(callback, error);
       return;
     }
+    if (options?.deadline) conn.bound = { signal: null, deadline: Number(options.deadline) };
     const { generation } = conn;
     const { compat } = engine.settings;
     const done = signal ? atOnce(signal, callback) : callback;

@@ -10,7 +10,7 @@ import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './con
 import { withCredentials } from './credentials.ts';
 import { Engine } from './engine.ts';
 import { type Holder, PoolClosed } from './errors.ts';
-import { asClient, asLease, obtain, obtainAsync } from './handout.ts';
+import { asClient, leaseFor, obtain, obtainAsync } from './handout.ts';
 import { Hosts } from './hosts.ts';
 import type { Lease } from './lease.ts';
 import { checkOptions, checkRequest, unknownIn } from './options.ts';
@@ -243,7 +243,7 @@ export class Pool extends Base implements AsyncDisposable {
   #lease(options: AcquireOptions | undefined): Promise<Lease> {
     const wrong = checkRequest(options);
     if (wrong !== null) return this.Promise.reject(wrong);
-    return obtainAsync(this.#engine, this.Promise, options, asLease);
+    return obtainAsync(this.#engine, this.Promise, options, leaseFor(options));
   }
 
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */

@@ -55,15 +55,20 @@ export class Queries {
       if (wrong !== null) return refuseQuery(args, wrong);
       conn.note(args[0], engine.clock.now);
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
-      if ((limits === null && timeoutMs === 0) || isSubmittable(args[0])) return query.apply(client, args);
-      return this.#limited(conn, query, args, limits?.signal, timeoutMs);
+      const { bound } = conn;
+      if ((limits === null && timeoutMs === 0 && bound === null) || isSubmittable(args[0]))
+        return query.apply(client, args);
+      const signals = [limits?.signal, bound?.signal].filter((signal) => signal != null);
+      const leftMs = bound === null ? Number.POSITIVE_INFINITY : bound.deadline - Date.now();
+      if (leftMs <= 0) return refuseQuery(args, pastDeadline('the query was not sent'));
+      return this.#limited(conn, query, args, signals, Math.min(leftMs, timeoutMs || leftMs));
     };
   }
 
-  #limited(conn: Conn, query: Method, args: unknown[], signal: AbortSignal | undefined, timeoutMs: number): unknown {
+  #limited(conn: Conn, query: Method, args: unknown[], signals: readonly AbortSignal[], timeoutMs: number): unknown {
     const callback = callbackOf(args) ?? (args[0] as { callback?: Callback } | null)?.callback ?? null;
     const values = typeof args[1] === 'function' ? undefined : args[1];
-    const result = this.#race(conn, query, bare(args[0]), values, signal, timeoutMs);
+    const result = this.#race(conn, query, bare(args[0]), values, signals, timeoutMs);
     if (callback === null) return result;
     result.then(
       (value) => callback(null, value),
@@ -78,10 +83,11 @@ export class Queries {
     query: Method,
     config: unknown,
     values: unknown,
-    signal: AbortSignal | undefined,
+    signals: readonly AbortSignal[],
     timeoutMs: number,
   ): Promise<unknown> {
-    if (signal?.aborted === true) return Promise.reject(abortedBy(signal));
+    const fired = signals.find(({ aborted }) => aborted);
+    if (fired !== undefined) return Promise.reject(abortedBy(fired));
     return new Promise((resolve, reject) => {
       const { client } = conn;
       const flight: Flight = { query: undefined, over: false };
@@ -98,13 +104,14 @@ export class Queries {
         if (flight.over) return;
         flight.over = true;
         clearTimeout(timer);
-        unhook?.();
+        for (const unhook of unhooks) unhook();
         const settle = () => (error ? reject(cause ?? error) : resolve(value));
         if (landing === null) settle();
         else landing.then(settle, settle);
       };
-      const timer = timeoutMs > 0 ? after(timeoutMs, () => stop(timedOut(timeoutMs, conn.lastSql))) : undefined;
-      const unhook = signal === undefined ? null : onAbort(signal, () => stop(abortedBy(signal)));
+      const isLimited = timeoutMs > 0 && timeoutMs !== Number.POSITIVE_INFINITY;
+      const timer = isLimited ? after(timeoutMs, () => stop(timedOut(timeoutMs, conn.lastSql))) : undefined;
+      const unhooks = signals.map((signal) => onAbort(signal, () => stop(abortedBy(signal))));
       try {
         query.call(client, config, values, end);
         flight.query = lastSent(client);
@@ -202,7 +209,7 @@ export function refuseQuery(args: readonly unknown[], error: Error): unknown {
   return Promise.reject(error);
 }
 
-function abortedBy(signal: AbortSignal): QueryCancelled {
+export function abortedBy(signal: AbortSignal): QueryCancelled {
   return new QueryCancelled(
     'signal',
     'the query was cancelled at the server because its signal was aborted',
@@ -210,10 +217,17 @@ function abortedBy(signal: AbortSignal): QueryCancelled {
   );
 }
 
+export function pastDeadline(what: string): QueryCancelled {
+  return new QueryCancelled(
+    'timeout',
+    `${what}, for the deadline of its acquire, use or transaction was over: give it a later one, or make what comes before faster`,
+  );
+}
+
 function timedOut(timeoutMs: number, sql: string): QueryCancelled {
   const shown = sql.length > 200 ? `${sql.slice(0, 200)}…` : sql;
   return new QueryCancelled(
     'timeout',
-    `the query did not end within ${timeoutMs} ms and was cancelled at the server; raise commandTimeoutMillis or timeoutMillis, or make it faster: ${shown}`,
+    `the query did not end within ${Math.round(timeoutMs)} ms and was cancelled at the server; raise commandTimeoutMillis, timeoutMillis or the deadline, or make it faster: ${shown}`,
   );
 }

@@ -120,7 +120,7 @@ export class Transaction {
       // Before anything else: what its function still has under way is not to reach the transaction around it.
       inner.end();
       if (lease.live && !this.isOver)
-        await lease.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
+        await lease.unbound(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
       throw error;
     } finally {
       inner.end();
@@ -211,6 +211,7 @@ async function once<R>(
     const result = await runIn(scope, () => fn(tx));
     await tx.settled();
     tx.end();
+    lease.assertWanted();
     if ((await lease.end('COMMIT')) === 'ROLLBACK') throw new TransactionAborted();
     return result;
   } catch (error) {

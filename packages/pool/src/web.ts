@@ -52,6 +52,7 @@ export class RequestConnection {
   readonly #pool: Pool;
   #lease: Promise<Lease> | null = null;
   #ended = false;
+  #waiting = false;
   readonly #gone = new AbortController();
 
   constructor(pool: Pool) {
@@ -63,10 +64,17 @@ export class RequestConnection {
     if (this.#ended) return Promise.reject(new Error('the request has ended; its connection was given back'));
     if (this.#lease === null) {
       this.#lease = this.#pool.acquire({ ...options, signal: this.#gone.signal });
-      // Who asks again after a failure gets another try.
-      this.#lease.catch(() => {
-        this.#lease = null;
-      });
+      this.#waiting = true;
+      this.#lease.then(
+        () => {
+          this.#waiting = false;
+        },
+        // Who asks again after a failure gets another try.
+        () => {
+          this.#lease = null;
+          this.#waiting = false;
+        },
+      );
     }
     return this.#lease;
   }
@@ -74,7 +82,8 @@ export class RequestConnection {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#gone.abort(new Error('the request has ended'));
+    // What the connection still does is waited for when it is back; only the waiting for one ends with the request.
+    if (this.#waiting) this.#gone.abort(new Error('the request has ended'));
     this.#lease?.then(
       (lease) => lease.live && lease.release(),
       () => {},
