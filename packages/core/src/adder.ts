@@ -73,7 +73,8 @@ export class Adder<T> {
         return;
       }
       if (reserve) pool.stats.reserveDials++;
-      pool.open();
+      // Opened at once: it is given out first, and then it shows who still waits, here and in pools beside this one.
+      if (pool.open().state !== EntryState.Opening) return;
     }
   }
 

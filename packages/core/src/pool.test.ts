@@ -442,6 +442,36 @@ describe('modes', () => {
     expect(second.got).toEqual([entry]);
   });
 
+  test('room goes to whoever has waited longest, also where what is dialled opens at once', () => {
+    const limits = [new Limit('shared', 2)];
+    const both = set();
+    const closing: Entry<string>[] = [];
+    const atOnce = (name: string, close: (entry: Entry<string>) => unknown) =>
+      new Pool<string>({
+        name,
+        policy: { ...DEFAULT_POLICY, lifetimeJitter: 0 },
+        env: { now: () => now, random: () => 0 },
+        port: { open: (entry) => entry.pool.opened(entry), check() {}, reset() {}, close },
+        limits,
+        set: both,
+      });
+    const first = atOnce('first', (entry) => closing.push(entry));
+    const second = atOnce('second', (entry) => closing.push(entry));
+    const third = atOnce('third', (entry) => entry.pool.closed(entry));
+    const held = ask(first).got[0]!;
+    const idle = ask(third).got[0]!;
+    third.release(idle, idle.generation);
+    first.discard(held, held.generation, 'dirty');
+    const asked = [];
+    for (const pool of [first, second, first]) {
+      asked.push(ask(pool));
+      now += 5;
+    }
+    // What closes leaves room for the oldest; what is idle elsewhere makes room for the next, in whichever pool.
+    first.closed(closing.shift()!);
+    expect(asked.map(({ got }) => got.length)).toEqual([1, 1, 0]);
+  });
+
   test("a minimum takes no room from a neighbour's waiter, and gets it when nobody waits any more", () => {
     const limits = [new Limit('shared', 2)];
     const both = set();
