@@ -257,7 +257,8 @@ describe('what the connect hook has done is done again, once and only if it was 
     expect((await failure(pool.query('SELECT * FROM of_a_holder'))).code).toBe('42P01');
     await pool.query('SELECT pg_advisory_lock(4712)');
     expect(await locks()).toBe(1);
-    expect(pool.stats().opened).toBe(1);
+    // What the hook may have put into its table cannot be put there again, but by a new connection.
+    expect(pool.stats().opened).toBe(2);
   });
 });
 

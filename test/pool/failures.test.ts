@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbedded } from '../../packages/sluice/src/embedded/postgres.ts';
 import { FaultyProxy } from '../support/proxy.ts';
-import { at, failure, makePool, outside, until } from './support.ts';
+import { at, failure, makePool, outside, pause, until } from './support.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterAll(async () => {
@@ -154,6 +154,36 @@ describe('a process that stood still', () => {
     expect((await lease.query('SELECT 7 AS n')).rows).toEqual([{ n: 7 }]);
     lease.release();
     expect(pool.stats()).toMatchObject({ leaks: 0, clockJumps: 1 });
+  });
+
+  test.each([1, 3])('ends those who wait at their time, or a little later (%i times)', async (times) => {
+    const pool = makePool({ max: 1 });
+    const held = await pool.acquire();
+    const waiting = failure(pool.acquire({ timeoutMillis: 300 }));
+    let over = false;
+    void waiting.then(() => {
+      over = true;
+    });
+    for (let i = 0; i < times && !over; i++) {
+      block(1_300);
+      await pause(20);
+    }
+    await pause(200);
+    expect([over, (await waiting).code]).toEqual([true, 'SLUICE_POOL_EXHAUSTED']);
+    held.release();
+  });
+
+  test('finds a leak in the end, however often it stands still', async () => {
+    const pool = makePool({ max: 1, leakDetectionMillis: 200 });
+    let leaks = 0;
+    pool.on('leak', () => leaks++);
+    const held = await pool.acquire();
+    for (let i = 0; i < 4 && leaks === 0; i++) {
+      block(1_300);
+      await pause(20);
+    }
+    expect(leaks).toBe(1);
+    held.release();
   });
 
   test('keeps its time limits after a jump of the wall clock, and checks connections that it never would else', async () => {

@@ -26,6 +26,7 @@ describe('a connection held past the limit', () => {
     const lease = await pool.acquire();
     await lease.query('BEGIN');
     const stuck = failure(lease.query('SELECT pg_sleep(30)'));
+    const behind = failure(lease.query('CREATE TABLE never_made (n int)'));
     const { rows } = await pool.query('SELECT txid_current_if_assigned() AS xact');
     expect(rows[0].xact).toBeNull();
     expect(await stuck).toMatchObject({
@@ -34,6 +35,8 @@ describe('a connection held past the limit', () => {
       message: expect.stringContaining('held for more than 40 ms'),
       cause: { code: '57014' },
     });
+    expect(await behind).toMatchObject({ code: 'SLUICE_QUERY_CANCELLED', reason: 'reclaimed' });
+    expect((await pool.query("SELECT to_regclass('never_made') AS it")).rows).toEqual([{ it: null }]);
     expect(lease.live).toBe(false);
     expect((await failure(lease.query('SELECT 1'))).code).toBe('SLUICE_STALE_HANDLE');
     expect(pool.stats()).toMatchObject({ opened: 1, leaks: 1, reclaimed: 1 });

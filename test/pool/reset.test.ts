@@ -214,6 +214,36 @@ describe('what a holder leaves behind', () => {
     },
   );
 
+  test('what runs statements of the connect hook costs no connection, whatever else the hook has said with them', async () => {
+    for (const hook of [
+      "SET work_mem = '9MB'; PREPARE one AS SELECT 1 AS n",
+      "PREPARE one AS SELECT 1 AS n; SELECT set_config('work_mem', '9MB', false)",
+      "PREPARE one AS SELECT length(set_config('work_mem', '9MB', false))::int - 2 AS n",
+    ]) {
+      const pool = one({ onConnect: (client: any) => client.query(hook) });
+      for (let i = 0; i < 3; i++) expect((await pool.query('EXECUTE one')).rows).toEqual([{ n: 1 }]);
+      await pool.query("SET application_name = 'other'");
+      expect((await pool.query('EXECUTE one')).rows).toEqual([{ n: 1 }]);
+      expect(pool.stats()).toMatchObject({ opened: 1, resetsFailed: 0 });
+    }
+  });
+
+  test('what the connect hook has put into a temporary table stays, or is put there again', async () => {
+    const pool = one({
+      onConnect: async (client: any) => {
+        await client.query('CREATE TEMP TABLE cache (n int)');
+        await client.query('INSERT INTO cache VALUES (1), (2)');
+        await client.query('PREPARE cached AS SELECT count(*)::int AS n FROM cache');
+      },
+    });
+    for (let i = 0; i < 3; i++) expect((await pool.query('EXECUTE cached')).rows).toEqual([{ n: 2 }]);
+    expect(pool.stats().opened).toBe(1);
+    await pool.query('CREATE TEMP TABLE own (n int)');
+    expect((await pool.query('EXECUTE cached')).rows).toEqual([{ n: 2 }]);
+    await pool.query('DISCARD ALL');
+    expect((await pool.query('EXECUTE cached')).rows).toEqual([{ n: 2 }]);
+  });
+
   test('a temporary table of the connect hook is there again after a DISCARD ALL', async () => {
     const pool = one({ onConnect: (client: any) => client.query('CREATE TEMP TABLE mine (n int)') });
     await pool.query('DISCARD ALL');

@@ -79,10 +79,34 @@ describe('the health check', () => {
     expect(await health(pool, 100)).toMatchObject({ ok: true, busy: true });
     goesOn = false;
     await Promise.all(all);
+    const narrow = makePool({ max: 1, maxWaiting: 1 });
+    let narrowGoesOn = true;
+    const pressing = async () => {
+      while (narrowGoesOn) await narrow.query('SELECT pg_sleep(0.01)').catch(() => pause(1));
+    };
+    const crowd = Array.from({ length: 5 }, pressing);
+    await pause(20);
+    for (let i = 0; i < 5; i++) expect((await health(narrow, 200)).ok).toBe(true);
+    narrowGoesOn = false;
+    await Promise.all(crowd);
     const answer = await health(pool, 2_000);
     expect([answer.ok, answer.busy]).toEqual([true, undefined]);
     const held = await pool.acquire();
     expect(await health(pool, 50)).toMatchObject({ ok: false, error: expect.stringContaining('Held now') });
     held.release();
   });
+});
+
+test('every idle connection is to be had at once, also where each is checked before its use', async () => {
+  const pool = makePool({ min: 3, checkAfterMillis: 0 });
+  await pool.wait();
+  const leases = pool.acquireAllIdle();
+  expect(leases).toHaveLength(3);
+  for (const lease of leases) lease.release();
+});
+
+test("with compat: 'pg-pool' a pool is warm when its minimum stands, too", async () => {
+  const pool = makePool({ compat: 'pg-pool', min: 3 });
+  await pool.wait({ timeoutMillis: 20_000 });
+  expect(pool.totalCount).toBe(3);
 });

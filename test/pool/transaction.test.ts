@@ -144,6 +144,49 @@ describe('pool.transaction', () => {
     },
   );
 
+  test('hears its own end only, though another that has lost its connection ends at the same time', async () => {
+    const pool = makePool({ max: 1 });
+    let ends: () => void;
+    const gate = new Promise<void>((resolve) => {
+      ends = resolve;
+    });
+    const first = failure(
+      pool.transaction(async (tx) => {
+        tx.client.release();
+        await gate;
+      }),
+    );
+    const second = pool.transaction(async (tx) => {
+      await tx.query("SET work_mem = '9MB'");
+      await tx.query(insert(1));
+      await failure(tx.query('SELECT 1/0'));
+      // The other one ends as this one's COMMIT goes out.
+      queueMicrotask(() => setImmediate(ends));
+    });
+    expect((await failure(second)).code).toBe('SLUICE_TRANSACTION_ABORTED');
+    expect((await first).code).toBe('SLUICE_STALE_HANDLE');
+    expect(await rows(pool)).toEqual([]);
+  });
+
+  test('is done when the server has said so, also behind a query that was not awaited', async () => {
+    const pool = makePool({ max: 1 });
+    let cuts = true;
+    pool.on('connect', (client: any) => {
+      client.connection.on('commandComplete', ({ text }: { text: string }) => {
+        if (!cuts || text !== 'COMMIT') return;
+        client.connection.removeAllListeners('readyForQuery');
+        client.connection.stream.destroy();
+      });
+    });
+    const result = await pool.transaction(async (tx) => {
+      await tx.query(insert(1));
+      tx.query('SELECT pg_sleep(0.05)').catch(() => {});
+      return 'paid';
+    });
+    cuts = false;
+    expect([result, await rows(pool)]).toEqual(['paid', [1]]);
+  });
+
   test('is done when what it left behind cannot be undone in time', async () => {
     const pool = makePool({ max: 1, commandTimeoutMillis: 60 });
     const outcome = await pool

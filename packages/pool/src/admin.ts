@@ -55,10 +55,13 @@ export function resize(engine: Engine, min: number, max: number): void {
 }
 
 /** Without a minimum there is nobody to dial for: one connection is wanted while somebody waits for the pool to be warm. */
-function applyBounds({ core, minAsked, watchers }: Engine, maxSize = core.policy.maxSize): void {
-  const minSize = watchers.size > 0 ? Math.max(1, minAsked) : minAsked;
-  if (core.policy.minSize !== minSize || core.policy.maxSize !== maxSize)
-    core.setPolicy({ ...core.policy, minSize, maxSize });
+function applyBounds({ core, minAsked, watchers, settings }: Engine, maxSize = core.policy.maxSize): void {
+  const isAwaited = watchers.size > 0;
+  const minSize = isAwaited ? Math.max(1, minAsked) : minAsked;
+  const fillMin = isAwaited || !settings.compat;
+  const { policy } = core;
+  if (policy.minSize !== minSize || policy.maxSize !== maxSize || policy.fillMin !== fillMin)
+    core.setPolicy({ ...policy, minSize, maxSize, fillMin });
 }
 
 /** Every connection that exists now is replaced: idle ones close, the others when they come back. */
@@ -96,10 +99,12 @@ export function takeIdle(engine: Engine): Lease[] {
     if (entry.expiresAt <= now) core.close(entry, 'lifetime over');
     else entry.provenAt = now;
   while (core.count(EntryState.Idle) > 0 && core.queue.length === 0 && core.mode === 'running') {
+    core.justChecked = core.lists[EntryState.Idle]!.head;
     const conn = engine.takeFree();
     if (conn === null) break;
     leases.push(new Lease(engine, conn));
   }
+  core.justChecked = null;
   return leases;
 }
 

@@ -3,7 +3,7 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import { ALL_DIRT, afterCommand, Dirt, executed, forgotten, isTelling, suspectsIn } from './dirt.ts';
+import { ALL_DIRT, afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
 import { bare, isSubmittable, textOf } from './query-config.ts';
 import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
@@ -67,6 +67,8 @@ export class Conn {
   watched = false;
   /** Hears the tag of each command that has completed. */
   onTag: ((tag: string) => void) | null = null;
+  /** Its holder has been given time for a process that stood still. */
+  excused = false;
   /** Cancel requests that may still land. */
   cancels = 0;
   // The present holder.
@@ -132,7 +134,7 @@ export class Conn {
     this.lastAt = now;
     if (this.hooks > 0 || this.lastSql === '') return;
     this.dirt |= suspectsIn(this.lastSql);
-    if (this.#setup.length > 0) this.dirt |= executed(this.lastSql, this.hooked);
+    if (this.#setup.length > 0 && EXECUTES.test(this.lastSql)) this.dirt |= this.#runsLeave;
   }
 
   /** Sends a query of a hook, and notes it where it is the connect hook's. */
@@ -227,6 +229,25 @@ export class Conn {
     return bits;
   }
 
+  /**
+   * What is undone with these bits: of a statement of the connect hook all that it did goes, since all of it will be said again.
+   */
+  undoneWith(dirt: number): number {
+    for (let bits = dirt; ; ) {
+      let more = bits;
+      for (const { does } of this.#setup) if (does & bits) more |= does;
+      if (more === bits) return bits;
+      bits = more;
+    }
+  }
+
+  /** What statements that the connect hook has prepared may leave behind when they are run. */
+  get #runsLeave(): number {
+    let bits = 0;
+    for (const { does, text } of this.#setup) if (does & Dirt.Prepared) bits |= suspectsIn(textOf(text));
+    return bits & (Dirt.Settings | Dirt.Locks);
+  }
+
   /** What the connect hook has said. */
   get setup(): readonly Setup[] {
     return this.#setup;
@@ -243,6 +264,7 @@ export class Conn {
     this.asLease = false;
     this.preparing = false;
     this.sleptMs = 0;
+    this.excused = false;
     if (scope?.implied === true) beginHold(scope);
     else if (scope?.certain === true) scope.owned ??= this;
   }
@@ -251,6 +273,7 @@ export class Conn {
   letGo(): void {
     this.generation = -1;
     this.bound = null;
+    this.onTag = null;
     if (this.scope?.implied === true) endHold(this.scope);
     else if (this.scope?.owned === this) this.scope.owned = NOBODY;
     this.scope = null;
@@ -259,6 +282,7 @@ export class Conn {
   }
 }
 
+const EXECUTES = /\bexecute\b/i;
 const OF_TRANSACTIONS = /^(?:BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)$/;
 
 /** What the connect hook's statement has done, now that it is known. A RESET of its own belongs to it. */

@@ -45,6 +45,7 @@ export class Deadlocks {
 
   /** Looks again: a holder whose query was still running may have come to wait since. */
   look(): void {
+    this.#engine.clock.refresh();
     if (this.#engine.core.queue.length === 0 || !this.#stuck()) return;
     let newest: Ticket | null = null;
     for (const waiter of this.#engine.core.queue) {

@@ -74,13 +74,6 @@ export function afterCommand(dirt: number, tag: string, text: string, alone: boo
   }
 }
 
-const EXECUTES = /\bexecute\b/i;
-
-/** What running a statement by name may leave, where the connect hook has prepared some and done this. */
-export function executed(text: string, hooked: number): number {
-  return hooked & Dirt.Prepared && EXECUTES.test(text) ? hooked & UNTOLD : 0;
-}
-
 const TELLING: ReadonlySet<string> = new Set([
   'SET',
   'LISTEN',

@@ -98,7 +98,7 @@ export class Engine {
     this.settings = readSettings(options);
     this.hasHandoutHooks = options.verify !== undefined || options.prepare !== undefined;
     this.name = this.settings.name;
-    this.alarm = new Alarm((at) => this.#ring(at), !this.settings.allowExitOnIdle);
+    this.alarm = new Alarm((at, lateMs) => this.#ring(at, lateMs), !this.settings.allowExitOnIdle);
     this.port = new ClientPort(this);
     this.queries = new Queries(this);
     this.leaks = new Leaks(this);
@@ -151,7 +151,7 @@ export class Engine {
 
   /** A connection at once, or the ticket that waits for one, or has ended (`error`). */
   request(options: AcquireOptions | undefined): Conn | Ticket {
-    const now = readClock(this, this.alarm.at);
+    const now = readClock(this);
     const ticket = this.#spare.pop() ?? new Ticket(this.#owner, itself);
     const patience = this.settings.connectionTimeoutMs;
     ticket.patienceMs = patience;
@@ -382,8 +382,8 @@ export class Engine {
     this.wake();
   }
 
-  #ring(at: number): void {
-    readClock(this, at);
+  #ring(at: number, lateMs: number): void {
+    readClock(this, lateMs);
     this.clock.atLeast(at);
     this.tick();
   }

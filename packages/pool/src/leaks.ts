@@ -10,7 +10,7 @@ import type { Conn } from './conn.ts';
 import type { LeakReport } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { QueryCancelled } from './errors.ts';
-import { isBusy, rewordError } from './raw-client.ts';
+import { dropQueued, isBusy, rewordError } from './raw-client.ts';
 import { holderOf } from './report.ts';
 
 interface Mark {
@@ -95,6 +95,7 @@ export class Leaks {
     engine.tally.reclaimed++;
     const { asLease } = conn;
     const text = `the query was stopped, for its connection was ${what} and was taken back (leakAction): release connections in time, or raise leakDetectionMillis`;
+    dropQueued(conn.client, new QueryCancelled('reclaimed', text));
     rewordError(conn.client, (error) => new QueryCancelled('reclaimed', text, error));
     engine.forfeit(conn);
     if (!asLease) {

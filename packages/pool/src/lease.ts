@@ -10,7 +10,7 @@ import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { clientOf } from './lease-client.ts';
 import { abortedBy, pastDeadline, refuseQuery } from './queries.ts';
-import { isBusy } from './raw-client.ts';
+import { isBusy, lastSent } from './raw-client.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
@@ -102,30 +102,35 @@ export class Lease implements AsyncDisposable, Disposable {
     const known = engine.settings.reset === 'lazy' && conn.hooked === 0 && !isBusy(client);
     const sql = known ? undo(dirt, false) : '';
     let ended = '';
-    const heard = isBusy(client)
-      ? null
-      : (tag: string) => {
-          ended ||= tag;
-        };
-    conn.onTag = heard;
+    const text = sql === '' ? command : `${command}; ${sql}`;
     try {
-      const result = await this.unbound(sql === '' ? command : `${command}; ${sql}`);
-      if (sql === '') return result.command;
-      if (!isBusy(client)) {
+      const sent = this.unbound(text);
+      if (this.live) {
+        // Others of the holder's may be under way in front of it.
+        const own = lastSent(client);
+        conn.onTag = (tag) => {
+          if (client._activeQuery === own) ended ||= tag;
+        };
+      }
+      const result: unknown = await sent;
+      if (sql !== '' && this.live && !isBusy(client)) {
         conn.cleaned(false);
         engine.tally.resets++;
       }
+      return (sql === '' ? (result as pg.QueryResult) : (result as pg.QueryResult[])[0]!).command;
     } catch (error) {
       if (ended === '') throw error;
+      return ended;
     } finally {
-      if (conn.onTag === heard) conn.onTag = null;
+      if (this.live) conn.onTag = null;
     }
-    return ended;
   }
 
   /** A query that no signal and no deadline of the hold stops. */
   unbound(sql: string): Promise<pg.QueryResult> {
     const conn = this.#conn;
+    // It may be another's by now.
+    if (!this.live) return this.query(sql);
     const { bound } = conn;
     conn.bound = null;
     try {
@@ -137,7 +142,7 @@ export class Lease implements AsyncDisposable, Disposable {
 
   /** Throws where nothing more is to be done with it: its signal has fired, or its deadline is over. */
   assertWanted(): void {
-    const { bound } = this.#conn;
+    const bound = this.live ? this.#conn.bound : null;
     if (bound?.signal?.aborted === true) throw abortedBy(bound.signal);
     if (bound !== null && bound.deadline <= Date.now()) throw pastDeadline('the transaction was rolled back');
   }

@@ -182,6 +182,8 @@ test.each([
   [{ tenants: 'a' }, 'acquire', 'tenants', 'did you mean tenant?'],
   [{ tenant: 5 }, 'acquire', 'tenant', 'it must be a string'],
   [{ timeoutMilis: 5 }, 'use', 'timeoutMilis', 'did you mean timeoutMillis?'],
+  [new AbortController().signal, 'acquire', 'options', 'such as { signal }'],
+  [['a'], 'use', 'options', 'such as { signal }'],
   [{ readonly: true }, 'transaction', 'readonly', 'did you mean readOnly?'],
   [{ isolationLevel: 'serializable' }, 'transaction', 'isolationLevel', 'there are'],
 ])('%o is refused by %s as %s: %s', async (options, method, name, message) => {

@@ -66,7 +66,7 @@ function without(given: Record<string, unknown>, names: readonly string[]): Pool
 
 /** Why a request is refused before it is made: what it asks makes no sense, or its signal has fired. Null: nothing. */
 export function checkRequest(options: AcquireOptions | undefined): BadOption | AcquireAborted | null {
-  if (options === undefined) return null;
+  if (options === undefined || options === null) return null;
   const { signal } = options;
   return wrongIn(options) ?? (signal?.aborted === true ? new AcquireAborted(signal.reason) : null);
 }
@@ -77,7 +77,10 @@ const TRANSACTION_NAMES = [...REQUEST_NAMES, 'isolation', 'readOnly', 'deferrabl
 /** A name among these that is none of a request's, or a transaction's, options. Null: all are known. */
 export function unknownIn(options: object | null | undefined, of: 'request' | 'transaction'): BadOption | null {
   const names = of === 'request' ? REQUEST_NAMES : TRANSACTION_NAMES;
-  const unknown = Object.keys(options ?? {}).find((name) => !names.includes(name));
+  const given = (options ?? {}) as Record<string, unknown>;
+  if (typeof given !== 'object' || Array.isArray(given) || 'addEventListener' in given)
+    return new BadOption('options', `options of a ${of} are an object, such as { signal }`);
+  const unknown = Object.keys(given).find((name) => given[name] !== undefined && !names.includes(name));
   if (unknown === undefined) return null;
   const near = nearest(unknown, names);
   const hint = near === null ? `there are ${names.join(', ')}` : `did you mean ${near}?`;

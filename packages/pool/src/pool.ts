@@ -233,11 +233,11 @@ export class Pool extends Base implements AsyncDisposable {
    * A lease, to be given back by `release()` or the end of an `await using` block, and dead afterwards. Rejects as
    * `connect` does, and with AcquireAborted when the signal fires first.
    */
-  acquire(options?: AcquireOptions): Promise<Lease> {
+  acquire(options?: AcquireOptions | null): Promise<Lease> {
     const unknown = unknownIn(options, 'request');
     if (unknown !== null) return this.Promise.reject(unknown);
     if (this.#engine.settings.deadlocks === 'all') enterImplied(this.#engine);
-    return this.#lease(options);
+    return this.#lease(options ?? undefined);
   }
 
   #lease(options: AcquireOptions | undefined): Promise<Lease> {
@@ -247,11 +247,11 @@ export class Pool extends Base implements AsyncDisposable {
   }
 
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
-  use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions): Promise<R> {
+  use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions | null): Promise<R> {
     return runIn(newScope(this.#engine, 'own'), async () => {
       const unknown = unknownIn(options, 'request');
       if (unknown !== null) throw unknown;
-      const lease = await this.#lease(options);
+      const lease = await this.#lease(options ?? undefined);
       try {
         return await fn(lease);
       } finally {

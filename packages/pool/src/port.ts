@@ -8,7 +8,7 @@ import { abandonQuery } from './cancel.ts';
 import { listened, publish } from './channels.ts';
 import { Conn, type ServerError } from './conn.ts';
 import { type DialDone, dial } from './dial.ts';
-import { ALL_DIRT, undo } from './dirt.ts';
+import { ALL_DIRT, Dirt, undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { spoilt } from './evict.ts';
 import { destroy, forgetStatements, isSpent, type RawClient } from './raw-client.ts';
@@ -186,6 +186,12 @@ export class ClientPort implements PoolPort<Conn> {
     const timer = setTimeout(() => finish(new Error('reset timed out')), resetTimeoutMs);
     conn.whenReady(() => {
       if (over) return;
+      conn.dirt = conn.undoneWith(conn.dirt);
+      // Only a new connection has again what the connect hook had put into temporary tables.
+      if (conn.hooked & conn.dirt & Dirt.Temp) {
+        finish(new Error("the connect hook's temporary tables went with the holder's"));
+        return;
+      }
       const sql = this.#resetSql(conn);
       const after = (error: unknown) => (error ? finish(error) : this.#afterRelease(conn, finish));
       if (sql === '') after(null);

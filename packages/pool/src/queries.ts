@@ -16,7 +16,7 @@ import { onAbort } from './signals.ts';
 import { after } from './timers.ts';
 
 /** Between one cancel request and the next for the same query, doubled each time. */
-const FIRST_PAUSE_MS = 50;
+const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 1000;
 
 type Callback = (error: unknown, result?: unknown) => void;

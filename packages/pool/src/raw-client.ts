@@ -80,6 +80,14 @@ export function isUnderWay(client: RawClient, query: object | undefined): boolea
   return client._activeQuery === query && (client._sentQueryQueue ?? []).length === 0;
 }
 
+/** Takes all queries that were not sent yet out of the client's queue; each ends with this error. */
+export function dropQueued(client: RawClient, error: Error): void {
+  for (const query of client._queryQueue?.splice(0) ?? []) {
+    const { handleError } = query as { handleError?: (error: Error, connection: unknown) => void };
+    process.nextTick(() => handleError?.call(query, error, client.connection));
+  }
+}
+
 /** Puts another error in the place of that with which the query under way will end. */
 export function rewordError(client: RawClient, reword: (error: unknown) => unknown): void {
   const query = client._activeQuery as

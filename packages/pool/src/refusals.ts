@@ -25,10 +25,10 @@ export function errorOf(engine: Engine, reason: Refusal, ticket: Ticket): unknow
       // Out of patience while the database was down is not the pool's being too small.
       return failure !== null && !engine.settings.compat && engine.core.count(EntryState.Linked) === 0
         ? dialError(engine, failure, waitedMs)
-        : exhausted(engine, 'timeout', ticket.patienceMs);
+        : exhausted(engine, 'timeout', ticket.patienceMs, ticket.priority);
     case 'queue full':
     case 'shed':
-      return exhausted(engine, reason, ticket.patienceMs);
+      return exhausted(engine, reason, ticket.patienceMs, ticket.priority);
   }
 }
 

@@ -49,7 +49,12 @@ export function holdersOf(engine: Engine): Holder[] {
   return holders.sort((a, b) => b.heldMs - a.heldMs);
 }
 
-export function exhausted(engine: Engine, reason: PoolExhausted['reason'], patienceMs: number): PoolExhausted {
+export function exhausted(
+  engine: Engine,
+  reason: PoolExhausted['reason'],
+  patienceMs: number,
+  priority: number,
+): PoolExhausted {
   const numbers = numbersOf(engine);
   const holders = holdersOf(engine);
   const failure = engine.core.adder.lastError;
@@ -57,7 +62,7 @@ export function exhausted(engine: Engine, reason: PoolExhausted['reason'], patie
     headline(engine, reason, patienceMs),
     `(total=${numbers.total}, active=${numbers.active}, idle=${numbers.idle}, waiting=${numbers.waiting}; ` +
       `last connect failure: ${failure === null ? 'none' : messageOf(failure)}).`,
-    remedy(engine, reason, numbers),
+    remedy(engine, reason, numbers, priority),
     table(holders),
   ].join(' ');
   return new PoolExhausted(reason, text.trimEnd(), numbers, holders, failure ?? undefined);
@@ -83,12 +88,17 @@ function headline(engine: Engine, reason: PoolExhausted['reason'], patienceMs: n
   }
 }
 
-function remedy({ core, settings }: Engine, reason: PoolExhausted['reason'], { total, active }: PoolNumbers): string {
+function remedy(
+  { core, settings }: Engine,
+  reason: PoolExhausted['reason'],
+  { total, active }: PoolNumbers,
+  priority: number,
+): string {
   if (core.mode === 'paused') return 'The pool is suspended: call resume().';
   if (reason === 'queue full') return 'Shed load earlier, raise maxWaiting, or hold connections for less time.';
   const { maxSize, reserveSize } = core.policy;
   const free = maxSize + reserveSize - active;
-  if (settings.reservedSlots > 0 && free > 0 && free <= settings.reservedSlots)
+  if (priority < settings.reservedPriority && free > 0 && free <= settings.reservedSlots)
     return `The places left are kept for requests of priority ${settings.reservedPriority} and above (reservedSlots): give this one a priority, or raise max.`;
   const opening = core.count(EntryState.Opening);
   if (opening > 0 && active < maxSize && total <= maxSize + reserveSize)
@@ -100,7 +110,7 @@ function remedy({ core, settings }: Engine, reason: PoolExhausted['reason'], { t
 export function notWarm(engine: Engine, min: number, timeoutMs: number): PoolExhausted {
   const numbers = numbersOf(engine);
   const what = `pool "${engine.name}" was not warm within ${timeoutMs} ms: ${numbers.idle + numbers.active} of ${min} connections stand`;
-  const text = `${what}. ${remedy(engine, 'timeout', numbers).replace(/^Look for.*/, 'Give wait() more time (timeoutMillis, initializationFailTimeoutMillis), raise maxDials, or lower min.')}`;
+  const text = `${what}. ${remedy(engine, 'timeout', numbers, Number.POSITIVE_INFINITY).replace(/^Look for.*/, 'Give wait() more time (timeoutMillis, initializationFailTimeoutMillis), raise maxDials, or lower min.')}`;
   return new PoolExhausted('timeout', text, numbers, holdersOf(engine));
 }
 

@@ -7,16 +7,23 @@ import { emitSafely } from './announce.ts';
 import { listened, publish } from './channels.ts';
 import { JUMP_MS } from './clock.ts';
 import type { Engine } from './engine.ts';
+import type { Ticket } from './ticket.ts';
+
+/** What who waits gets on top. */
+const GRACE_MS = 100;
 
 /**
- * Reads the clock. What was due at `at` and has not happened tells that the process stood still, though its clocks went on: since when
- * nobody knows, but not before the clock was read last.
+ * Reads the clock. A timer that is late (the one that has just rung, or else the one that is set) tells that the process stood still,
+ * though its clocks went on: for how long nobody knows, but at least for that.
  */
-export function readClock(engine: Engine, at: number): number {
+export function readClock(engine: Engine, rungLateMs?: number): number {
   const { clockJumps } = engine.tally;
-  const before = engine.clock.now;
   const now = engine.clock.refresh();
-  if (now - at > JUMP_MS && clockJumps === engine.tally.clockJumps) thawed(engine, now - before);
+  const lateMs = rungLateMs ?? (now - engine.alarm.at > JUMP_MS ? engine.alarm.lateMs : 0);
+  if (lateMs > JUMP_MS && clockJumps === engine.tally.clockJumps) {
+    excuse(engine, lateMs);
+    thawed(engine, lateMs);
+  }
   return now;
 }
 
@@ -25,11 +32,28 @@ export function thawed(engine: Engine, ms: number): void {
   const { core, alarm, clock } = engine;
   engine.tally.clockJumps++;
   for (const entry of core.lists[EntryState.Idle]!) entry.provenAt = Number.NEGATIVE_INFINITY;
-  for (const waiter of core.queue) waiter.deadline += ms;
+  for (const waiter of core.queue) if (!(waiter as Ticket).untilDate) waiter.deadline += ms;
   for (const entry of core.lists[EntryState.Linked]!) entry.value!.sleptMs += ms;
   // Timers have slept, too.
   alarm.stop();
   alarm.noLaterThan(engine.nextWake(), clock.now);
   if (listened('clockJump')) publish('clockJump', { pool: engine.name, ms });
   emitSafely(engine.events, 'clockJump', ms);
+}
+
+/**
+ * What came for those who wait while the process stood still has not been read yet, and nobody knows how much time a holder has had of
+ * his own. Once, so that a process which often stands still keeps its limits.
+ */
+function excuse({ core, clock }: Engine, lateMs: number): void {
+  for (const waiter of core.queue) {
+    const ticket = waiter as Ticket;
+    if (!ticket.excused) ticket.deadline += GRACE_MS;
+    ticket.excused = true;
+  }
+  for (const entry of core.lists[EntryState.Linked]!) {
+    const conn = entry.value!;
+    if (!conn.excused) conn.sleptMs = clock.now - entry.stateSince - lateMs;
+    conn.excused = true;
+  }
 }

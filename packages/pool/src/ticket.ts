@@ -27,6 +27,10 @@ export class Ticket extends Waiter<Conn> {
   counted = false;
   /** Stops listening to its signal. */
   stopListening: (() => void) | null = null;
+  /** Its time limit is a point in time, and not so long a wait. */
+  untilDate = false;
+  /** It has been given time for a process that stood still. */
+  excused = false;
 
   constructor(owner: WaiterOwner<Conn>, shape: Shape) {
     super(owner);
@@ -44,6 +48,7 @@ export class Ticket extends Waiter<Conn> {
       const left = Number(deadline) - Date.now();
       if (now + left < this.deadline) {
         this.deadline = now + left;
+        this.untilDate = true;
         this.patienceMs = Math.max(0, Math.round(left));
       }
     }
@@ -59,6 +64,8 @@ export class Ticket extends Waiter<Conn> {
     this.error = null;
     this.scope = null;
     this.trace = null;
+    this.untilDate = false;
+    this.excused = false;
     this.priority = 0;
     this.tenant = '';
   }

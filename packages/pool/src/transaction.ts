@@ -89,11 +89,11 @@ export class Transaction {
    * A savepoint: undone alone when `fn` fails, kept until the outer transaction commits when it does not. `readOnly` holds inside
    * of it; an isolation level other than the transaction's own is a TypeError.
    */
-  transaction<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions = {}): Promise<R> {
+  transaction<R>(fn: (tx: Transaction) => Promise<R>, options?: TransactionOptions | null): Promise<R> {
     // Asked for from inside of one that is nested in it, it would wait for that, which waits for it.
     const inner = currentTransaction(this.#engine) as Transaction | null;
     if (inner !== null && inner !== this && inner.#isIn(this)) return inner.transaction(fn, options);
-    const run = this.#last.then(() => this.#nested(fn, options));
+    const run = this.#last.then(() => this.#nested(fn, options ?? {}));
     this.#last = run.catch(() => {});
     return run;
   }

@@ -1,8 +1,12 @@
 /** What the web helpers share: a health answer, and a request's own connection. Knows no framework. */
+import { performance } from 'node:perf_hooks';
 import type { AcquireOptions } from './contract.ts';
-import { PoolExhausted } from './errors.ts';
+import { messageOf, PoolExhausted } from './errors.ts';
 import type { Lease } from './lease.ts';
 import type { Pool } from './pool.ts';
+
+/** Between two questions of a health check that is turned away. */
+const LOOK_AGAIN_MS = 20;
 
 export interface WebOptions {
   /** Path of the health check; null: none. Default '/health'. */
@@ -28,7 +32,24 @@ export interface Health {
 /** Gets a connection and asks it something; never rejects. */
 export async function health(pool: Pool, timeoutMillis = 2_000): Promise<Health> {
   const { acquires } = pool.stats();
-  let failure: unknown;
+  const end = performance.now() + timeoutMillis;
+  let failure = await ask(pool, timeoutMillis);
+  // Turned away at the door: whether others are served shows in a moment.
+  while (failure instanceof PoolExhausted && failure.reason !== 'timeout' && pool.stats().acquires === acquires) {
+    if (performance.now() >= end) break;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    failure = await ask(pool, Math.max(1, end - performance.now()));
+  }
+  const { name, total, idle, active, waiting, acquires: since } = pool.stats();
+  const numbers = { pool: name, total, idle, active, waiting };
+  if (failure === null) return { ok: true, ...numbers };
+  // A restart would help nobody: it is load.
+  if (failure instanceof PoolExhausted && since > acquires) return { ok: true, busy: true, ...numbers };
+  return { ok: false, ...numbers, error: messageOf(failure) };
+}
+
+/** Null: the database has answered. */
+async function ask(pool: Pool, timeoutMillis: number): Promise<unknown> {
   try {
     const lease = await pool.acquire({ timeoutMillis });
     try {
@@ -36,15 +57,10 @@ export async function health(pool: Pool, timeoutMillis = 2_000): Promise<Health>
     } finally {
       if (lease.live) lease.release();
     }
-  } catch (thrown) {
-    failure = thrown;
+    return null;
+  } catch (error) {
+    return error;
   }
-  const { name, total, idle, active, waiting, acquires: since } = pool.stats();
-  const numbers = { pool: name, total, idle, active, waiting };
-  if (failure === undefined) return { ok: true, ...numbers };
-  // A restart would help nobody: it is load.
-  if (failure instanceof PoolExhausted && since > acquires) return { ok: true, busy: true, ...numbers };
-  return { ok: false, ...numbers, error: failure instanceof Error ? failure.message : String(failure) };
 }
 
 /** One connection for as long as a request lasts: taken at the first call, given back by `end`, whatever happens. */
