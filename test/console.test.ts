@@ -119,6 +119,15 @@ describe('what it shows', () => {
     expect(Number(stats!.bytes_sent)).toBeGreaterThan(50);
   });
 
+  test('times what passes, also where nothing else goes on', async () => {
+    await begin();
+    const client = await clients.pg();
+    await client.query('select pg_sleep(0.2)');
+    const admin = await open();
+    const [stats] = (await rows(admin, 'SHOW STATS_TOTALS')).filter(({ database }) => database === 'postgres');
+    for (const name of ['query_time', 'xact_time']) expect(Number(stats![name])).toBeGreaterThanOrEqual(199_000);
+  });
+
   test('what it does not know is an error that says so, and the session goes on', async () => {
     await begin();
     const admin = await open();

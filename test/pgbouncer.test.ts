@@ -355,6 +355,23 @@ describe('replication', () => {
     },
   );
 
+  test('what a PAUSE has spared is ended by a RECONNECT after it', async () => {
+    const up = await start();
+    const { raw } = await RawClient.login({ ...server, port: up.port }, { replication: 'database' });
+    raw.send(wire.query('IDENTIFY_SYSTEM'));
+    await raw.until('Z');
+    const admin = await connect(up.port, 'pgbouncer');
+    const paused = admin.query('PAUSE').catch(() => {});
+    const other = await connect(up.port, 'pgbouncer');
+    await until('the pause', () => up.log().includes('PAUSE command issued'));
+    await other.query('RESUME');
+    await paused;
+    raw.send(wire.query('IDENTIFY_SYSTEM'));
+    expect(types(await raw.until('Z'))).toBe('TDCZ');
+    await other.query('RECONNECT');
+    expect(errorOf(await raw.until('E'))).toMatchObject({ message: 'database configuration changed' });
+  });
+
   test('somebody who may not is told that the login failed', async () => {
     const up = await start();
     const at = { ...server, port: up.port };
@@ -376,6 +393,22 @@ describe('replication', () => {
     await expect(raw.authenticate(server.password).then(() => raw.until('Z'))).rejects.toThrow(/login failed/);
     expect(errorOf).toBeDefined();
   });
+});
+
+test('server_fast_close ends nobody for a PAUSE, and everybody between transactions for a RECONNECT', async () => {
+  const up = await start('server_fast_close = 1\npool_mode = session\n');
+  const { raw } = await RawClient.login({ ...server, port: up.port });
+  raw.send(wire.query('select 1'));
+  await raw.until('Z');
+  const [admin, other] = [await connect(up.port, 'pgbouncer'), await connect(up.port, 'pgbouncer')];
+  const paused = admin.query('PAUSE').catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  raw.send(wire.query('select 2'));
+  expect(types(await raw.until('Z'))).toBe('TDCZ');
+  await other.query('RESUME');
+  await paused;
+  await other.query('RECONNECT');
+  expect(errorOf(await raw.until('E'))).toMatchObject({ message: 'database configuration changed' });
 });
 
 describe('several processes on one port', () => {

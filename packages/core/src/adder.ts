@@ -3,9 +3,13 @@
  * at once; callers of the pool never dial. After a failure one dial at a time probes the database, and after the first
  * success the window doubles again (1, 2, 4 …), so a restart never meets a herd.
  */
+import type { Entry } from './entry.ts';
 import type { Limit } from './limit.ts';
 import type { Pool } from './pool.ts';
 import { EntryState } from './states.ts';
+
+/** Younger than this, a connection that was lost unused says something about the database. */
+const USELESS_MS = 1_000;
 
 export class Adder<T> {
   readonly #pool: Pool<T>;
@@ -15,6 +19,8 @@ export class Adder<T> {
   lastFailedAt = Number.NEGATIVE_INFINITY;
   /** No dial before this time. */
   nextDialAt = Number.NEGATIVE_INFINITY;
+  /** No dial for the minimum alone before this time. */
+  nextFillAt = Number.NEGATIVE_INFINITY;
   /** The shared limit that keeps this pool from dialling for a waiter, or null. */
   blockedOn: Limit | null = null;
   #window = 0;
@@ -42,11 +48,18 @@ export class Adder<T> {
     this.nextDialAt = this.lastFailedAt + pause * (1 - 0.5 * env.random());
   }
 
+  /** A connection that is lost at once, unused, says that the server does not keep what it lets in: ahead of need no other is dialled for a while. */
+  lost(entry: Entry<T>): void {
+    const now = this.#pool.env.now();
+    const isUseless = entry.uses === 0 && entry.state !== EntryState.Opening && now - entry.lastUsedAt < USELESS_MS;
+    if (isUseless) this.nextFillAt = now + this.#pool.policy.retryMaxMs;
+  }
+
   /** Forgets the failures: the next need dials at once (a new address, credentials, an operator's command). */
   forgive(): void {
     this.failures = 0;
     this.#window = 0;
-    this.nextDialAt = Number.NEGATIVE_INFINITY;
+    this.nextDialAt = this.nextFillAt = Number.NEGATIVE_INFINITY;
   }
 
   /** Waiters for whom nothing is under way yet. */
@@ -64,7 +77,7 @@ export class Adder<T> {
       // A minimum takes no room that somebody waits for.
       if (!forWaiter && (!this.#belowMin() || pool.set?.isWaitedFor(pool.limits) === true)) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
-      if (pool.env.now() < this.nextDialAt) return;
+      if (pool.env.now() < (forWaiter ? this.nextDialAt : Math.max(this.nextDialAt, this.nextFillAt))) return;
       const reserve = this.#room(forWaiter);
       if (reserve === null) return;
       const full = pool.limits.find((limit) => limit.full);

@@ -3,6 +3,8 @@ import { ListNode } from './list.ts';
 import type { Pool } from './pool.ts';
 import { type CloseReason, EntryState } from './states.ts';
 
+let ids = 0;
+
 export class Entry<T> extends ListNode {
   readonly pool: Pool<T>;
   /** Unique inside the process, ascending. */
@@ -26,10 +28,10 @@ export class Entry<T> extends ListNode {
   retiring: CloseReason | null = null;
   closeReason: CloseReason | null = null;
 
-  constructor(pool: Pool<T>, id: number, now: number) {
+  constructor(pool: Pool<T>, now: number) {
     super();
     this.pool = pool;
-    this.id = id;
+    this.id = ++ids;
     this.createdAt = now;
     this.stateSince = now;
     this.lastUsedAt = now;

@@ -31,3 +31,13 @@ export function whyRefuse<T>(pool: Pool<T>, waiter: Waiter<T>): Refusal | null {
   if (maxWaiters > 0 && pool.queue.length >= maxWaiters) return 'queue full';
   return shed === true && comesTooLate(pool, waiter) ? 'shed' : null;
 }
+
+/** Of two reasons to close a held entry when it comes back: the first, but what ends with a RESUME or waits for its holder gives way. */
+export function stronger(first: CloseReason | null, second: CloseReason): CloseReason {
+  return first === null || first === 'paused' || (first === 'drained' && second !== 'paused') ? second : first;
+}
+
+/** Must what is held come back now, if it can be made to? A pause and a shutdown wait for the holder. */
+export function isCondemned<T>({ retiring }: Entry<T>): boolean {
+  return retiring !== null && retiring !== 'paused' && retiring !== 'drained';
+}

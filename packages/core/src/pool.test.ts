@@ -1,6 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type Entry, EntryState, FairQueue, Limit, Pool, PoolSet, StaleEntryError, Waiter } from './index.ts';
+import {
+  type Entry,
+  EntryState,
+  FairQueue,
+  isCondemned,
+  Limit,
+  nextWake,
+  Pool,
+  PoolSet,
+  StaleEntryError,
+  Waiter,
+} from './index.ts';
 import { DEFAULT_POLICY, type PoolPolicy } from './policy.ts';
 import { renderStates } from './states-doc.ts';
 
@@ -407,6 +418,7 @@ describe('modes', () => {
     pool.tick();
     for (let i = 0; i < 7; i++) answer('open');
     expect(pool.count(EntryState.Idle)).toBe(7);
+    now += 5_000;
     for (const entry of [...pool.entries()]) pool.lost(entry);
     while (calls.some(({ what }) => what === 'open')) {
       const [{ entry }] = calls.splice(0, 1) as [Call];
@@ -440,6 +452,45 @@ describe('modes', () => {
     expect([first.got.length, second.got.length]).toEqual([1, 0]);
     answer('check');
     expect(second.got).toEqual([entry]);
+  });
+
+  test('what is held through a pause stays after it, unless something else has condemned it', () => {
+    const pool = makePool();
+    const [spared, condemned] = [ask(pool), ask(pool)];
+    for (let i = 0; i < 2; i++) answer('open');
+    const [first, second] = [spared.got[0]!, condemned.got[0]!];
+    pool.pause(true);
+    pool.retire(second, 'retired');
+    expect([first.retiring, second.retiring]).toEqual(['paused', 'retired']);
+    pool.resume();
+    pool.release(first, first.generation);
+    pool.release(second, second.generation);
+    expect([first.state, second.closeReason]).toEqual([EntryState.Idle, 'retired']);
+    // A shutdown waits for its holder as well; what condemns it does not.
+    const third = ask(pool).got[0]!;
+    pool.drain();
+    pool.shut();
+    expect(isCondemned(third)).toBe(false);
+    pool.retire(third, 'retired');
+    expect(isCondemned(third)).toBe(true);
+  });
+
+  test('a server that closes what it has just let in is not asked again at once', () => {
+    const pool = makePool({ minSize: 3, retryMinMs: 100, retryMaxMs: 1_000 });
+    pool.tick();
+    for (let i = 0; i < 3; i++) pool.lost(answer('open'));
+    expect(calls.filter(({ what }) => what === 'open')).toEqual([]);
+    expect(nextWake(pool)).toBe(now + 1_000);
+    // Who asks has one dialled at once.
+    const asker = ask(pool);
+    expect(asker.got).toEqual([answer('open')]);
+    now += 1_000;
+    pool.tick();
+    const entry = answer('open');
+    now += 2_000;
+    // One that has stood for a while says nothing about the next.
+    pool.lost(entry);
+    expect(calls.filter(({ what }) => what === 'open').length).toBeGreaterThan(0);
   });
 
   test('room goes to whoever has waited longest, also where what is dialled opens at once', () => {

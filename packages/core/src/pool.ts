@@ -7,7 +7,7 @@ import { Adder } from './adder.ts';
 import { Entry } from './entry.ts';
 import { InvariantError } from './errors.ts';
 import { closeIdle, fitIdle, startCheck } from './idle.ts';
-import { assertHeld, whyRefuse, whyRetire } from './life.ts';
+import { assertHeld, stronger, whyRefuse, whyRetire } from './life.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
 import type { PoolEnvironment, PoolPolicy } from './policy.ts';
@@ -20,8 +20,6 @@ import { type CloseReason, ENTRY_STATE_NAMES, EntryState, MOVE_BITS, type PoolMo
 import { PoolStats } from './stats.ts';
 import { sweepIdle } from './sweep.ts';
 import type { Waiter } from './waiter.ts';
-
-let entryIds = 0;
 
 export class Pool<T> {
   readonly name: string;
@@ -148,7 +146,7 @@ export class Pool<T> {
 
   /** Closes at the next release, or now when nobody holds it. */
   retire(entry: Entry<T>, reason: CloseReason): void {
-    if (entry.state === EntryState.Linked) entry.retiring ??= reason;
+    if (entry.state === EntryState.Linked) entry.retiring = stronger(entry.retiring, reason);
     else if (entry.state < EntryState.Closing) this.close(entry, reason);
   }
 
@@ -225,6 +223,7 @@ export class Pool<T> {
   lost(entry: Entry<T>, reason: CloseReason = 'lost'): void {
     if (entry.state >= EntryState.Closing) return;
     entry.generation++;
+    this.adder.lost(entry);
     entry.closeReason = reason;
     this.stats.closed[reason]++;
     this.#move(entry, EntryState.Closing);
@@ -252,6 +251,7 @@ export class Pool<T> {
   resume(): void {
     if (this.mode !== 'paused') return;
     this.mode = 'running';
+    for (const entry of this.lists[EntryState.Linked]!) if (entry.retiring === 'paused') entry.retiring = null;
     this.serve();
   }
 
@@ -373,7 +373,7 @@ export class Pool<T> {
 
   /** Begins the life of an entry: counted, then dialled. Only the adder calls it. */
   open(): Entry<T> {
-    const entry = new Entry<T>(this, ++entryIds, this.env.now());
+    const entry = new Entry<T>(this, this.env.now());
     for (const limit of this.limits) {
       if (limit.full) throw new InvariantError(`limit "${limit.name}" of ${limit.max} exceeded by pool "${this.name}"`);
       limit.used++;

@@ -24,13 +24,14 @@ function nextForWaiters<T>(pool: Pool<T>): number {
 }
 
 function nextDial<T>(pool: Pool<T>): number {
-  const { nextDialAt } = pool.adder;
+  const { nextDialAt, nextFillAt } = pool.adder;
   const { minSize, fillMin } = pool.policy;
   const running = pool.mode === 'running';
-  const wanted =
-    (pool.queue.length > 0 && (running || pool.mode === 'draining')) ||
-    (running && fillMin !== false && pool.size < minSize);
-  return wanted && nextDialAt > pool.env.now() ? nextDialAt : Number.POSITIVE_INFINITY;
+  const forWaiter = pool.queue.length > 0 && (running || pool.mode === 'draining');
+  const forMin = running && fillMin !== false && pool.size < minSize;
+  if (!forWaiter && !forMin) return Number.POSITIVE_INFINITY;
+  const at = forWaiter ? nextDialAt : Math.max(nextDialAt, nextFillAt);
+  return at > pool.env.now() ? at : Number.POSITIVE_INFINITY;
 }
 
 function nextForIdle<T>(pool: Pool<T>): number {

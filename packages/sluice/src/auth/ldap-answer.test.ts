@@ -31,6 +31,9 @@ describe('an answer to a bind', () => {
       tlv(0x65, 0x0a, 1, 0, 0x04, 0, 0x04, 0),
     ])
       expect(ok(message(...response))).toBe(false);
+    // Nor with another that says success, whichever of them is meant.
+    const empty = message(...tlv(0x61));
+    expect([ok([...SUCCESS, ...empty]), ok([...empty, ...SUCCESS])]).toEqual([false, false]);
     for (let end = 0; end < SUCCESS.length; end++) expect(ok(SUCCESS.slice(0, end))).toBe(false);
   });
 

@@ -30,19 +30,25 @@ function elementAt(bytes: Uint8Array, at: number, end: number): Element | null {
   return from + length > end ? null : { tag: bytes[at]!, from, to: from + length };
 }
 
-/** Do the bytes hold a whole BindResponse whose result code says success, with all that belongs to it? */
+/** Do the bytes hold whole messages, a BindResponse among them, and does each BindResponse say success, with all that belongs to it? */
 export function confirmsBind(bytes: Uint8Array): boolean {
-  for (let at = 0; ; ) {
+  let isConfirmed = false;
+  for (let at = 0; at < bytes.length; ) {
     const message = elementAt(bytes, at, bytes.length);
     if (message === null || message.tag !== SEQUENCE) return false;
     at = message.to;
     const id = elementAt(bytes, message.from, message.to);
     const response = id?.tag === INTEGER ? elementAt(bytes, id.to, message.to) : null;
     if (response?.tag !== BIND_RESPONSE) continue;
-    const code = elementAt(bytes, response.from, response.to);
-    if (code?.tag !== ENUMERATED || code.to !== code.from + 1 || bytes[code.from] !== 0) return false;
-    const matched = elementAt(bytes, code.to, response.to);
-    if (matched?.tag !== OCTET_STRING) return false;
-    return elementAt(bytes, matched.to, response.to)?.tag === OCTET_STRING;
+    if (!saysSuccess(bytes, response)) return false;
+    isConfirmed = true;
   }
+  return isConfirmed;
+}
+
+function saysSuccess(bytes: Uint8Array, response: Element): boolean {
+  const code = elementAt(bytes, response.from, response.to);
+  if (code?.tag !== ENUMERATED || code.to !== code.from + 1 || bytes[code.from] !== 0) return false;
+  const matched = elementAt(bytes, code.to, response.to);
+  return matched?.tag === OCTET_STRING && elementAt(bytes, matched.to, response.to)?.tag === OCTET_STRING;
 }

@@ -84,9 +84,9 @@ export class Intake {
     if (exchange === null || end - at > registry.maxPacketSize) return false;
     if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, Front.Parse, buffer, at, end)) return false;
     if (statements.get('') !== undefined) return false;
-    if (home.maxPrepared > 0 && this.#discards.sees(Front.Parse, buffer, at, end)) return false;
     this.#repetition.forget();
     if (session.state !== SessionState.Linked && !this.#mayProceed(Front.Parse, buffer, at, end)) return true;
+    if (home.maxPrepared > 0 && this.#discards.sees(Front.Parse, buffer, at, end)) return false;
     const server = session.server!;
     if (!server.queue.exchangeSent(exchange, home.maxPrepared > 0 ? statements.unnamed : null)) return false;
     session.exchangeBegins(server);

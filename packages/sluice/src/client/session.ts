@@ -257,7 +257,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   exchangeEnded(status: number): void {
     const { traffic } = this.home;
-    const { now } = this.clock;
+    const now = this.clock.update();
     traffic.queries++;
     traffic.queryMs += now - this.queryAt;
     this.queryAt = this.server!.queue.length > 0 ? now : 0;

@@ -1,5 +1,5 @@
 /** Housekeeping three times a second: unused pools and auto-databases go, condemned sessions close, periods turn. */
-import { EntryState } from '@sluice/core';
+import { EntryState, isCondemned } from '@sluice/core';
 import { ClientSession } from '../client/session.ts';
 import { CONSOLE_DATABASE } from '../config/index.ts';
 import { Tx } from '../server/holder.ts';
@@ -23,7 +23,7 @@ function closeFast(pooler: Pooler): void {
     if (mode !== 'session') continue;
     for (const entry of [...pool.lists[EntryState.Linked]!]) {
       const server = entry.value!;
-      if (entry.retiring === null || !server.settled || server.status !== Tx.Idle) continue;
+      if (!isCondemned(entry) || !server.settled || server.status !== Tx.Idle) continue;
       if (server.holder instanceof ClientSession) server.holder.disconnect('database configuration changed');
     }
   }
@@ -35,11 +35,9 @@ function closeFast(pooler: Pooler): void {
  */
 function tendReplication(home: ServerPool, operator: Operator): void {
   const { pool, clients } = home;
-  for (const entry of [...pool.lists[EntryState.Linked]!]) {
-    const isCondemned = entry.retiring !== null && entry.retiring !== 'paused' && entry.retiring !== 'drained';
-    if (isCondemned && entry.value!.holder instanceof ClientSession)
+  for (const entry of [...pool.lists[EntryState.Linked]!])
+    if (isCondemned(entry) && entry.value!.holder instanceof ClientSession)
       entry.value!.holder.disconnect('database configuration changed');
-  }
   if (clients === 0 && pool.queue.length === 0) operator.killPool(home, 'client gone');
 }
 

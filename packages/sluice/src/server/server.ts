@@ -206,6 +206,7 @@ export class Server implements ConnHandler {
     if (holder === null || this.#bodyLeft > 0 || buffer[end - 1] !== Tx.Idle) return false;
     if (!this.queue.exchangeAnswered(exchangeAnswer(buffer, at, end))) return false;
     holder.relay(buffer, at, end);
+    this.copyBoth = false;
     this.status = Tx.Idle;
     holder.exchangeEnded(Tx.Idle);
     return true;
@@ -228,7 +229,7 @@ export class Server implements ConnHandler {
       }
       const what = BACK[buffer[at]!]!;
       const size = lengthAt(buffer, at) + 1;
-      if (what === Back.Bad || size < HEADER_BYTES) {
+      if (what === Back.Bad || size < HEADER_BYTES || (what === Back.Ready && size !== HEADER_BYTES + 1)) {
         this.#pass(buffer, from, at);
         this.close(`protocol violation: message of type 0x${buffer[at]!.toString(16)}, ${size - 1} bytes`);
         return;
