@@ -153,8 +153,9 @@ function asLease(engine: Engine, conn: Conn): Lease {
 
 /** The same, its queries bound to the request's signal and deadline where it has any. */
 export function leaseFor(options: AcquireOptions | undefined): (engine: Engine, conn: Conn) => Lease {
-  const signal = options?.signal ?? null;
-  const deadline = Number(options?.deadline ?? Number.POSITIVE_INFINITY);
+  if (options === undefined) return asLease;
+  const signal = options.signal ?? null;
+  const deadline = Number(options.deadline ?? Number.POSITIVE_INFINITY);
   if (signal === null && deadline === Number.POSITIVE_INFINITY) return asLease;
   return (engine, conn) => {
     conn.bound = { signal, deadline };

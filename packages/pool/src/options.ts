@@ -76,8 +76,9 @@ const TRANSACTION_NAMES = [...REQUEST_NAMES, 'isolation', 'readOnly', 'deferrabl
 
 /** A name among these that is none of a request's, or a transaction's, options. Null: all are known. */
 export function unknownIn(options: object | null | undefined, of: 'request' | 'transaction'): BadOption | null {
+  if (options === undefined || options === null) return null;
   const names = of === 'request' ? REQUEST_NAMES : TRANSACTION_NAMES;
-  const given = (options ?? {}) as Record<string, unknown>;
+  const given = options as Record<string, unknown>;
   if (typeof given !== 'object' || Array.isArray(given) || 'addEventListener' in given)
     return new BadOption('options', `options of a ${of} are an object, such as { signal }`);
   const unknown = Object.keys(given).find((name) => given[name] !== undefined && !names.includes(name));
