@@ -160,6 +160,18 @@ describe('what a handle was asked for with', () => {
     },
   );
 
+  test('a deadline that is over gets no connection, and only a point in time is one', async () => {
+    const pool = makePool({ max: 1 });
+    await pool.query('SELECT 1');
+    for (const deadline of [0, new Date(0), Date.now() - 1]) {
+      expect((await failure(pool.acquire({ deadline }))).code).toBe('SLUICE_POOL_EXHAUSTED');
+      expect((await failure(pool.query({ text: 'SELECT 1', deadline }))).code).toBe('SLUICE_POOL_EXHAUSTED');
+    }
+    for (const deadline of [true, '', [], Number.NaN])
+      expect((await failure(pool.acquire({ deadline } as never))).option).toBe('deadline');
+    expect(pool.idleCount).toBe(1);
+  });
+
   test('a signal of the query counts beside it', async () => {
     const pool = makePool({ max: 1 });
     const [ofLease, ofQuery] = [new AbortController(), new AbortController()];

@@ -244,6 +244,29 @@ describe('what a holder leaves behind', () => {
     expect((await pool.query('EXECUTE cached')).rows).toEqual([{ n: 2 }]);
   });
 
+  test('a transaction of the connect hook costs no connection, and a table that it fills is full with every reset', async () => {
+    const pool = one({
+      onConnect: async (client: any) => {
+        await client.query('BEGIN');
+        await client.query("SET work_mem = '9MB'");
+        await client.query('COMMIT');
+      },
+    });
+    for (let i = 0; i < 3; i++) await pool.query("SET application_name = 'other'");
+    expect((await pool.query('SHOW work_mem')).rows).toEqual([{ work_mem: '9MB' }]);
+    expect(pool.stats()).toMatchObject({ opened: 1, resetsFailed: 0 });
+    const full = one({
+      reset: 'full',
+      onConnect: async (client: any) => {
+        await client.query('CREATE TEMP TABLE filled (n int)');
+        await client.query('INSERT INTO filled VALUES (1)');
+      },
+    });
+    for (let i = 0; i < 3; i++)
+      expect((await full.query('SELECT count(*)::int AS n FROM filled')).rows).toEqual([{ n: 1 }]);
+    expect(full.stats().resetsFailed).toBe(0);
+  });
+
   test('a temporary table of the connect hook is there again after a DISCARD ALL', async () => {
     const pool = one({ onConnect: (client: any) => client.query('CREATE TEMP TABLE mine (n int)') });
     await pool.query('DISCARD ALL');

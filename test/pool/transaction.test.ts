@@ -187,6 +187,70 @@ describe('pool.transaction', () => {
     expect([result, await rows(pool)]).toEqual(['paid', [1]]);
   });
 
+  test.each(['a signal', 'a deadline', 'a time limit'])(
+    'is done as a whole or not at all, also where %s takes queries out that nobody awaited',
+    async (by) => {
+      const pool = makePool({ max: 1 });
+      for (let i = 0; i < 25; i++) {
+        await pool.query('TRUNCATE tx_test');
+        const gone = new AbortController();
+        const options =
+          by === 'a signal'
+            ? { signal: gone.signal }
+            : by === 'a deadline'
+              ? { deadline: Date.now() + (i % 6) + 1 }
+              : {};
+        const timeoutMillis = by === 'a time limit' ? (i % 6) + 1 : 0;
+        const done = pool
+          .transaction(async (tx) => {
+            for (const n of [1, 2])
+              tx.query({ text: `INSERT INTO tx_test SELECT ${n}, 0 FROM pg_sleep(0.001)`, timeoutMillis }).catch(
+                () => {},
+              );
+            if (by === 'a signal') setTimeout(() => gone.abort(), i % 6);
+          }, options)
+          .then(
+            () => [1, 2],
+            () => [],
+          );
+        const expected = await done;
+        expect(await rows(pool)).toEqual(expected);
+      }
+    },
+  );
+
+  test('a query that was taken out by its time limit dooms it, but not beyond the nested one it was in', async () => {
+    const pool = makePool({ max: 1 });
+    const late = (tx: any, n: number) =>
+      Promise.allSettled([tx.query('SELECT pg_sleep(0.2)'), tx.query({ text: insert(n), timeoutMillis: 20 })]);
+    const doomed = pool.transaction(async (tx) => {
+      await tx.query(insert(1));
+      await late(tx, 2);
+    });
+    expect((await failure(doomed)).code).toBe('SLUICE_QUERY_CANCELLED');
+    await pool.transaction(async (tx) => {
+      await tx.query(insert(3));
+      await failure(tx.transaction((inner) => late(inner, 4) as Promise<unknown>));
+      await tx.query(insert(5));
+    });
+    expect(await rows(pool)).toEqual([3, 5]);
+  });
+
+  test('nested, it has the bounds of its own too, and they end with it', async () => {
+    const pool = makePool({ max: 1 });
+    const gone = new AbortController();
+    gone.abort();
+    await pool.transaction(async (tx) => {
+      await tx.query(insert(1));
+      for (const options of [{ signal: gone.signal }, { deadline: Date.now() + 30 }]) {
+        const inner = pool.transaction((nested) => nested.query('SELECT pg_sleep(5)'), options);
+        expect((await failure(inner)).code).toBe('SLUICE_QUERY_CANCELLED');
+      }
+      await tx.query(insert(2));
+    });
+    expect(await rows(pool)).toEqual([1, 2]);
+  });
+
   test('is done when what it left behind cannot be undone in time', async () => {
     const pool = makePool({ max: 1, commandTimeoutMillis: 60 });
     const outcome = await pool

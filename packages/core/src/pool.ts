@@ -163,9 +163,7 @@ export class Pool<T> {
   /** Tells the port to close; the entry stays counted until `closed`. For entries that nobody holds any more. */
   close(entry: Entry<T>, reason: CloseReason): void {
     if (entry.state >= EntryState.Closing) return;
-    entry.closeReason = reason;
-    this.stats.closed[reason]++;
-    this.#move(entry, EntryState.Closing);
+    this.#end(entry, reason);
     this.port.close(entry, reason);
     if (this.queue.length > 0) this.serve();
   }
@@ -223,10 +221,7 @@ export class Pool<T> {
   lost(entry: Entry<T>, reason: CloseReason = 'lost'): void {
     if (entry.state >= EntryState.Closing) return;
     entry.generation++;
-    this.adder.lost(entry);
-    entry.closeReason = reason;
-    this.stats.closed[reason]++;
-    this.#move(entry, EntryState.Closing);
+    this.#end(entry, reason);
     this.closed(entry);
   }
 
@@ -238,8 +233,6 @@ export class Pool<T> {
     if (this.set === null) this.serve();
     else this.set.capacityFreed(this.limits, this);
   }
-
-  // Modes.
 
   /** Hands nothing out until `resume`. With `closeIdle` free entries close, now and as they come back (PAUSE). */
   pause(closeIdle: boolean): void {
@@ -371,6 +364,12 @@ export class Pool<T> {
     waiter.owner.refused(reason, waiter);
   }
 
+  #end(entry: Entry<T>, reason: CloseReason): void {
+    if (reason === 'lost') this.adder.lost(entry);
+    entry.closeReason = reason;
+    this.stats.closed[reason]++;
+    this.#move(entry, EntryState.Closing);
+  }
   /** Begins the life of an entry: counted, then dialled. Only the adder calls it. */
   open(): Entry<T> {
     const entry = new Entry<T>(this, this.env.now());

@@ -3,7 +3,8 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import { ALL_DIRT, afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
+import type { AcquireOptions } from './contract.ts';
+import { afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
 import { bare, isSubmittable, textOf } from './query-config.ts';
 import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
@@ -14,6 +15,8 @@ export interface Setup {
   readonly values: unknown;
   /** Bits of Dirt, as far as they are known by now. */
   does: number;
+  /** It begins or ends a transaction: it is said again with whichever of the others is. */
+  isFrame: boolean;
 }
 
 export interface ServerError extends Error {
@@ -24,9 +27,20 @@ export interface ServerError extends Error {
 
 /** What the queries of a hold are bound to: what its `acquire`, `use` or `transaction` was given. */
 export interface Bound {
-  readonly signal: AbortSignal | null;
+  readonly signals: readonly AbortSignal[];
   /** Epoch milliseconds; Infinity: none. */
   readonly deadline: number;
+}
+
+/** The bounds that these options put to queries, besides others; null: none. */
+export function boundBy(options: AcquireOptions | undefined, besides: Bound | null): Bound | null {
+  if (options === undefined) return besides;
+  const { signal, deadline } = options;
+  if (!signal && (deadline ?? null) === null) return besides;
+  return {
+    signals: [...(besides?.signals ?? []), ...(signal ? [signal] : [])],
+    deadline: Math.min(besides?.deadline ?? Number.POSITIVE_INFINITY, Number(deadline ?? Number.POSITIVE_INFINITY)),
+  };
 }
 
 /** Whose the connection of a scope was has given it back. */
@@ -75,6 +89,8 @@ export class Conn {
   generation = -1;
   asLease = false;
   bound: Bound | null = null;
+  /** Why what its holder has begun must not be committed: one of his queries was not sent, or not waited for. */
+  doom: Error | null = null;
   scope: Scope | null = null;
   tenant = '';
   priority = 0;
@@ -107,7 +123,8 @@ export class Conn {
       if (this.internal > 0) return;
       const entry = this.#entryUnderWay();
       // Its transactions are said again too: what they had rolled back must be.
-      if (entry !== undefined) entry.does = OF_TRANSACTIONS.test(message.text) ? ALL_DIRT : doneBy(entry, message.text);
+      if (entry !== undefined && OF_TRANSACTIONS.test(message.text)) entry.isFrame = true;
+      else if (entry !== undefined) entry.does = doneBy(entry, message.text);
       else if (isTelling(message.text)) this.#told(message.text);
     });
     // Before pg's own listeners, which tell the holder, who may release at once.
@@ -146,7 +163,12 @@ export class Conn {
     const alive = isSubmittable(config);
     const own = alive ? (config as { values?: unknown }).values : undefined;
     const given = Array.isArray(values) ? values : own;
-    const entry: Setup = { text: alive ? this.lastSql : bare(config), values: given, does: suspectsIn(this.lastSql) };
+    const entry: Setup = {
+      text: alive ? this.lastSql : bare(config),
+      values: given,
+      does: suspectsIn(this.lastSql),
+      isFrame: false,
+    };
     const before = lastSent(this.client);
     const result = send();
     const query = lastSent(this.client);
@@ -183,6 +205,11 @@ export class Conn {
   whenTurnEnds(callback: () => void): void {
     if (this.broken === null && this.client.readyForQuery === false) this.#later(this.#turns, callback);
     else callback();
+  }
+
+  /** Queries were taken out of the client's queue, or let go again: no ReadyForQuery tells when nothing is left. */
+  queueChanged(): void {
+    if (this.#ready.length > 0) setImmediate(() => this.#look());
   }
 
   /** A query that pg refuses by itself ends without a ReadyForQuery, right after its callback. */
@@ -273,6 +300,7 @@ export class Conn {
   letGo(): void {
     this.generation = -1;
     this.bound = null;
+    this.doom = null;
     this.onTag = null;
     if (this.scope?.implied === true) endHold(this.scope);
     else if (this.scope?.owned === this) this.scope.owned = NOBODY;

@@ -157,6 +157,11 @@ export class Engine {
     ticket.patienceMs = patience;
     ticket.deadline = patience > 0 ? now + patience : Number.POSITIVE_INFINITY;
     if (options !== undefined) ticket.apply(options, now);
+    if (ticket.untilDate && ticket.deadline <= now) {
+      ticket.since = now;
+      this.#refused('timeout', ticket);
+      return ticket;
+    }
     if (this.settings.leakMs > 0 || isInScope()) ticket.trace = capture();
     const entry = this.core.acquire(ticket) ?? ticket.entry;
     if (entry !== null) {

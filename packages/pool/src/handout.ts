@@ -3,7 +3,7 @@
  * of the hooks; getting a connection is the engine's.
  */
 import type pg from 'pg';
-import type { Conn } from './conn.ts';
+import { boundBy, type Conn } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { AcquireAborted } from './errors.ts';
@@ -153,12 +153,10 @@ function asLease(engine: Engine, conn: Conn): Lease {
 
 /** The same, its queries bound to the request's signal and deadline where it has any. */
 export function leaseFor(options: AcquireOptions | undefined): (engine: Engine, conn: Conn) => Lease {
-  if (options === undefined) return asLease;
-  const signal = options.signal ?? null;
-  const deadline = Number(options.deadline ?? Number.POSITIVE_INFINITY);
-  if (signal === null && deadline === Number.POSITIVE_INFINITY) return asLease;
+  const bound = boundBy(options, null);
+  if (bound === null) return asLease;
   return (engine, conn) => {
-    conn.bound = { signal, deadline };
+    conn.bound = bound;
     return asLease(engine, conn);
   };
 }

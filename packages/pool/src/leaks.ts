@@ -96,6 +96,7 @@ export class Leaks {
     const { asLease } = conn;
     const text = `the query was stopped, for its connection was ${what} and was taken back (leakAction): release connections in time, or raise leakDetectionMillis`;
     dropQueued(conn.client, new QueryCancelled('reclaimed', text));
+    conn.queueChanged();
     rewordError(conn.client, (error) => new QueryCancelled('reclaimed', text, error));
     engine.forfeit(conn);
     if (!asLease) {

@@ -3,13 +3,13 @@
  * next holder. Owns the check of its generation; what is behind it is the engine's.
  */
 import type pg from 'pg';
-import type { Conn } from './conn.ts';
-import type { QueryLimits } from './contract.ts';
+import { boundBy, type Conn } from './conn.ts';
+import type { AcquireOptions, QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { clientOf } from './lease-client.ts';
-import { abortedBy, pastDeadline, refuseQuery } from './queries.ts';
+import { firedOf, pastDeadline, refuseQuery } from './queries.ts';
 import { isBusy, lastSent } from './raw-client.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
@@ -140,11 +140,32 @@ export class Lease implements AsyncDisposable, Disposable {
     }
   }
 
-  /** Throws where nothing more is to be done with it: its signal has fired, or its deadline is over. */
-  assertWanted(): void {
-    const bound = this.live ? this.#conn.bound : null;
-    if (bound?.signal?.aborted === true) throw abortedBy(bound.signal);
-    if (bound !== null && bound.deadline <= Date.now()) throw pastDeadline('the transaction was rolled back');
+  /**
+   * Resolves when nothing is under way any more; rejects where what was begun is not to be committed: a signal has fired or a deadline
+   * is over, or for that, or a time limit, one of its queries was not sent.
+   */
+  async settled(): Promise<void> {
+    const conn = this.#conn;
+    if (this.live && isBusy(conn.client)) await new Promise<void>((resolve) => conn.whenReady(resolve));
+    if (!this.live) return;
+    const { bound, doom } = conn;
+    const late =
+      bound !== null && bound.deadline <= Date.now() ? pastDeadline('the transaction was rolled back') : null;
+    const unwanted = doom ?? late ?? firedOf(bound?.signals ?? []);
+    if (unwanted !== null) throw unwanted;
+  }
+
+  /** Puts its queries under the bounds of these options too. Returns what takes them off, with what has befallen it meanwhile. */
+  narrow(options: AcquireOptions): () => void {
+    const conn = this.#conn;
+    if (!this.live) return () => {};
+    const { bound, doom } = conn;
+    conn.bound = boundBy(options, bound);
+    return () => {
+      if (!this.live) return;
+      conn.bound = bound;
+      conn.doom = doom;
+    };
   }
 
   [Symbol.dispose](): void {

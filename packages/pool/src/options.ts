@@ -95,7 +95,8 @@ export function wrongIn({ timeoutMillis, deadline, priority, signal, tenant }: A
       'timeoutMillis',
       `timeoutMillis is ${timeoutMillis}: it must be milliseconds, 0 (no bound) or more`,
     );
-  if (Number.isNaN(Number(deadline ?? 0)))
+  const isTime = typeof deadline === 'number' || deadline instanceof Date;
+  if ((deadline ?? null) !== null && (!isTime || Number.isNaN(Number(deadline))))
     return new BadOption('deadline', 'deadline is no point in time: give a Date or epoch milliseconds');
   if (!Number.isFinite(priority ?? 0))
     return new BadOption('priority', `priority is ${priority}: it must be a number, higher is served first`);

@@ -1,5 +1,6 @@
 /** `pool.query`: one statement on any connection. Owns getting and giving back around it; the statement is pg's. */
 import type pg from 'pg';
+import { boundBy } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { QueryCancelled } from './errors.ts';
@@ -24,7 +25,7 @@ export function poolQuery(engine: Engine, text: unknown, values: unknown, callba
       process.nextTick(callback, error);
       return;
     }
-    if (options?.deadline) conn.bound = { signal: null, deadline: Number(options.deadline) };
+    if (options !== undefined) conn.bound = boundBy({ deadline: options.deadline }, null);
     const { generation } = conn;
     const { compat } = engine.settings;
     const done = signal ? atOnce(signal, callback) : callback;

@@ -188,8 +188,12 @@ export class ClientPort implements PoolPort<Conn> {
       if (over) return;
       conn.dirt = conn.undoneWith(conn.dirt);
       // Only a new connection has again what the connect hook had put into temporary tables.
-      if (conn.hooked & conn.dirt & Dirt.Temp) {
-        finish(new Error("the connect hook's temporary tables went with the holder's"));
+      const undone = engine.settings.reset === 'full' ? ALL_DIRT : conn.dirt;
+      if (engine.settings.reset !== 'none' && conn.hooked & undone & Dirt.Temp) {
+        over = true;
+        clearTimeout(timer);
+        engine.core.resetDone(entry, false);
+        engine.wake();
         return;
       }
       const sql = this.#resetSql(conn);
@@ -225,7 +229,8 @@ export class ClientPort implements PoolPort<Conn> {
   async #repeat(conn: Conn, undone: number): Promise<void> {
     conn.internal++;
     try {
-      for (const { text, values, does } of conn.setup) if (does & undone) await conn.ask(text, values);
+      for (const { text, values, does, isFrame } of conn.setup)
+        if (does & undone || (isFrame && undone !== 0)) await conn.ask(text, values);
     } finally {
       conn.internal--;
     }

@@ -58,9 +58,13 @@ export class Queries {
       const { bound } = conn;
       if ((limits === null && timeoutMs === 0 && bound === null) || isSubmittable(args[0]))
         return query.apply(client, args);
-      const signals = [limits?.signal, bound?.signal].filter((signal) => signal != null);
+      const signals = [...(limits?.signal ? [limits.signal] : []), ...(bound?.signals ?? [])];
       const leftMs = bound === null ? Number.POSITIVE_INFINITY : bound.deadline - Date.now();
-      if (leftMs <= 0) return refuseQuery(args, pastDeadline('the query was not sent'));
+      const unwanted = leftMs <= 0 ? pastDeadline('the query was not sent') : firedOf(signals);
+      if (unwanted !== null) {
+        conn.doom ??= unwanted;
+        return refuseQuery(args, unwanted);
+      }
       return this.#limited(conn, query, args, signals, Math.min(leftMs, timeoutMs || leftMs));
     };
   }
@@ -70,9 +74,10 @@ export class Queries {
     const values = typeof args[1] === 'function' ? undefined : args[1];
     const result = this.#race(conn, query, bare(args[0]), values, signals, timeoutMs);
     if (callback === null) return result;
+    // What it throws is the application's, as when pg calls it.
     result.then(
-      (value) => callback(null, value),
-      (error) => callback(error),
+      (value) => process.nextTick(callback, null, value),
+      (error) => process.nextTick(callback, error),
     );
     return undefined;
   }
@@ -86,10 +91,8 @@ export class Queries {
     signals: readonly AbortSignal[],
     timeoutMs: number,
   ): Promise<unknown> {
-    const fired = signals.find(({ aborted }) => aborted);
-    if (fired !== undefined) return Promise.reject(abortedBy(fired));
     return new Promise((resolve, reject) => {
-      const { client } = conn;
+      const { client, generation } = conn;
       const flight: Flight = { query: undefined, over: false };
       let cause: QueryCancelled | null = null;
       let landing: Promise<void> | null = null;
@@ -97,8 +100,11 @@ export class Queries {
         if (flight.over || cause !== null) return;
         cause = why;
         // What does not run is left alone: a cancel would reach another's.
-        if (dequeue(client, flight.query) || !isUnderWay(client, flight.query)) end(why, undefined);
-        else landing = this.cancel(conn);
+        if (dequeue(client, flight.query) || !isUnderWay(client, flight.query)) {
+          if (conn.generation === generation) conn.doom ??= why;
+          end(why, undefined);
+          conn.queueChanged();
+        } else landing = this.cancel(conn);
       };
       const end: Callback = (error, value) => {
         if (flight.over) return;
@@ -147,6 +153,7 @@ export class Queries {
         resolve();
         if (conn.cancels > 0) return;
         releaseQueue(conn.client);
+        conn.queueChanged();
         engine.cancelsLanded(conn);
       };
       const timer = setTimeout(() => landed(new Error('the query did not stop in time')), cancelTimeoutMs);
@@ -209,7 +216,13 @@ export function refuseQuery(args: readonly unknown[], error: Error): unknown {
   return Promise.reject(error);
 }
 
-export function abortedBy(signal: AbortSignal): QueryCancelled {
+/** Why nothing more is to be asked, by the first of these signals that has fired; null: none has. */
+export function firedOf(signals: readonly AbortSignal[]): QueryCancelled | null {
+  const fired = signals.find(({ aborted }) => aborted);
+  return fired === undefined ? null : abortedBy(fired);
+}
+
+function abortedBy(signal: AbortSignal): QueryCancelled {
   return new QueryCancelled(
     'signal',
     'the query was cancelled at the server because its signal was aborted',

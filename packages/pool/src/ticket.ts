@@ -47,8 +47,9 @@ export class Ticket extends Waiter<Conn> {
     if (deadline !== undefined && deadline !== null) {
       const left = Number(deadline) - Date.now();
       if (now + left < this.deadline) {
+        // What stands for a wait of so long, in a round with hooks, is no more of a date than that.
+        this.untilDate = now + left < this.deadline - 5;
         this.deadline = now + left;
-        this.untilDate = true;
         this.patienceMs = Math.max(0, Math.round(left));
       }
     }

@@ -108,17 +108,22 @@ export class Transaction {
     const inner = new Transaction(lease, this.#engine, this, this.#isolation);
     const scope = newScope(this.#engine, 'own');
     scope.transaction = inner;
+    let widen = () => {};
     try {
       // What it asks for may be refused: that is undone, too.
       await lease.query(begin.replace('?', name));
+      widen = lease.narrow(options);
       const result = await runIn(scope, () => fn(inner));
       await inner.#last;
       this.#assertOpen();
+      await lease.settled();
+      widen();
       await lease.query(`RELEASE SAVEPOINT ${name}`);
       return result;
     } catch (error) {
       // Before anything else: what its function still has under way is not to reach the transaction around it.
       inner.end();
+      widen();
       if (lease.live && !this.isOver)
         await lease.unbound(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
       throw error;
@@ -211,7 +216,7 @@ async function once<R>(
     const result = await runIn(scope, () => fn(tx));
     await tx.settled();
     tx.end();
-    lease.assertWanted();
+    await lease.settled();
     if ((await lease.end('COMMIT')) === 'ROLLBACK') throw new TransactionAborted();
     return result;
   } catch (error) {
