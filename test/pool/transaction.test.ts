@@ -12,6 +12,20 @@ beforeEach(async () => {
 const rows = async (pool: any) => (await pool.query('SELECT n FROM tx_test ORDER BY n')).rows.map((row: any) => row.n);
 const insert = (n: number) => `INSERT INTO tx_test VALUES (${n}, 0)`;
 
+/** Cuts connections off behind the tag of a COMMIT, until it is over. */
+function cutBehindCommit(pool: any): { over: boolean } {
+  const cut = { over: false };
+  pool.on('connect', ({ connection }: any) => {
+    connection.on('commandComplete', ({ text }: { text: string }) => {
+      if (cut.over || text !== 'COMMIT') return;
+      // What follows in the same packet is lost as well.
+      connection.removeAllListeners('readyForQuery');
+      connection.stream.destroy();
+    });
+  });
+  return cut;
+}
+
 describe('pool.transaction', () => {
   test('commits what the function did on one connection, and gives its result', async () => {
     const pool = makePool();
@@ -125,21 +139,13 @@ describe('pool.transaction', () => {
     'is done when the server has said so, whatever fails after that (%s)',
     async (also) => {
       const pool = makePool({ max: 1 });
-      let cuts = true;
-      pool.on('connect', (client: any) => {
-        client.connection.on('commandComplete', ({ text }: { text: string }) => {
-          if (!cuts || text !== 'COMMIT') return;
-          // What follows in the same packet is lost as well.
-          client.connection.removeAllListeners('readyForQuery');
-          client.connection.stream.destroy();
-        });
-      });
+      const cut = cutBehindCommit(pool);
       const result = await pool.transaction(async (tx) => {
         await tx.query(insert(1));
         await tx.query(also);
         return 'paid';
       });
-      cuts = false;
+      cut.over = true;
       expect([result, await rows(pool), pool.stats().opened]).toEqual(['paid', [1], 2]);
     },
   );
@@ -170,20 +176,13 @@ describe('pool.transaction', () => {
 
   test('is done when the server has said so, also behind a query that was not awaited', async () => {
     const pool = makePool({ max: 1 });
-    let cuts = true;
-    pool.on('connect', (client: any) => {
-      client.connection.on('commandComplete', ({ text }: { text: string }) => {
-        if (!cuts || text !== 'COMMIT') return;
-        client.connection.removeAllListeners('readyForQuery');
-        client.connection.stream.destroy();
-      });
-    });
+    const cut = cutBehindCommit(pool);
     const result = await pool.transaction(async (tx) => {
       await tx.query(insert(1));
       tx.query('SELECT pg_sleep(0.05)').catch(() => {});
       return 'paid';
     });
-    cuts = false;
+    cut.over = true;
     expect([result, await rows(pool)]).toEqual(['paid', [1]]);
   });
 

@@ -62,6 +62,11 @@ export class Adder<T> {
     this.nextDialAt = this.nextFillAt = Number.NEGATIVE_INFINITY;
   }
 
+  /** When a dial may begin, for who waits or for the minimum alone. */
+  mayDialAt(forWaiter: boolean): number {
+    return forWaiter ? this.nextDialAt : Math.max(this.nextDialAt, this.nextFillAt);
+  }
+
   /** Waiters for whom nothing is under way yet. */
   get wanted(): number {
     return this.#pool.queue.length - this.#supply();
@@ -77,7 +82,7 @@ export class Adder<T> {
       // A minimum takes no room that somebody waits for.
       if (!forWaiter && (!this.#belowMin() || pool.set?.isWaitedFor(pool.limits) === true)) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
-      if (pool.env.now() < (forWaiter ? this.nextDialAt : Math.max(this.nextDialAt, this.nextFillAt))) return;
+      if (pool.env.now() < this.mayDialAt(forWaiter)) return;
       const reserve = this.#room(forWaiter);
       if (reserve === null) return;
       const full = pool.limits.find((limit) => limit.full);

@@ -24,13 +24,12 @@ function nextForWaiters<T>(pool: Pool<T>): number {
 }
 
 function nextDial<T>(pool: Pool<T>): number {
-  const { nextDialAt, nextFillAt } = pool.adder;
   const { minSize, fillMin } = pool.policy;
   const running = pool.mode === 'running';
   const forWaiter = pool.queue.length > 0 && (running || pool.mode === 'draining');
   const forMin = running && fillMin !== false && pool.size < minSize;
   if (!forWaiter && !forMin) return Number.POSITIVE_INFINITY;
-  const at = forWaiter ? nextDialAt : Math.max(nextDialAt, nextFillAt);
+  const at = pool.adder.mayDialAt(forWaiter);
   return at > pool.env.now() ? at : Number.POSITIVE_INFINITY;
 }
 

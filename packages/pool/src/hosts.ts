@@ -4,6 +4,7 @@
  */
 import type { HostSpec, PoolOptions, SessionAttrs } from './contract.ts';
 import { BadOption } from './errors.ts';
+import { POOL_OPTIONS } from './option-table.ts';
 import type { RawClient } from './raw-client.ts';
 
 export interface Host {
@@ -17,7 +18,7 @@ export interface Role {
   readOnly: boolean;
 }
 
-const ATTRS: readonly SessionAttrs[] = ['any', 'primary', 'standby', 'prefer-standby', 'read-write', 'read-only'];
+const ATTRS = POOL_OPTIONS.targetSessionAttrs!.choices!;
 
 const MULTI = /^(postgres(?:ql)?:\/\/(?:[^@/]*@)?)([^/?]*,[^/?]*)(.*)$/i;
 

@@ -66,7 +66,7 @@ function without(given: Record<string, unknown>, names: readonly string[]): Pool
 
 /** Why a request is refused before it is made: what it asks makes no sense, or its signal has fired. Null: nothing. */
 export function checkRequest(options: AcquireOptions | undefined): BadOption | AcquireAborted | null {
-  if (options === undefined || options === null) return null;
+  if (options === undefined) return null;
   const { signal } = options;
   return wrongIn(options) ?? (signal?.aborted === true ? new AcquireAborted(signal.reason) : null);
 }

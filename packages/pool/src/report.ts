@@ -62,7 +62,8 @@ export function exhausted(
     headline(engine, reason, patienceMs),
     `(total=${numbers.total}, active=${numbers.active}, idle=${numbers.idle}, waiting=${numbers.waiting}; ` +
       `last connect failure: ${failure === null ? 'none' : messageOf(failure)}).`,
-    remedy(engine, reason, numbers, priority),
+    remedy(engine, reason, numbers, priority) ??
+      'Look for the long holders below; hold connections for less time, or raise max.',
     table(holders),
   ].join(' ');
   return new PoolExhausted(reason, text.trimEnd(), numbers, holders, failure ?? undefined);
@@ -88,12 +89,13 @@ function headline(engine: Engine, reason: PoolExhausted['reason'], patienceMs: n
   }
 }
 
+/** What to do about it where something else than the pool's size is the cause; null: nothing else is known. */
 function remedy(
   { core, settings }: Engine,
   reason: PoolExhausted['reason'],
   { total, active }: PoolNumbers,
   priority: number,
-): string {
+): string | null {
   if (core.mode === 'paused') return 'The pool is suspended: call resume().';
   if (reason === 'queue full') return 'Shed load earlier, raise maxWaiting, or hold connections for less time.';
   const { maxSize, reserveSize } = core.policy;
@@ -103,15 +105,17 @@ function remedy(
   const opening = core.count(EntryState.Opening);
   if (opening > 0 && active < maxSize && total <= maxSize + reserveSize)
     return `The server has not answered ${opening === 1 ? 'a connection that is' : `${opening} connections that are`} being opened: check host, port and firewall, and give requests more time than a login takes.`;
-  return 'Look for the long holders below; hold connections for less time, or raise max.';
+  return null;
 }
 
 /** The pool did not become warm in time, though no dial failed. */
 export function notWarm(engine: Engine, min: number, timeoutMs: number): PoolExhausted {
   const numbers = numbersOf(engine);
   const what = `pool "${engine.name}" was not warm within ${timeoutMs} ms: ${numbers.idle + numbers.active} of ${min} connections stand`;
-  const text = `${what}. ${remedy(engine, 'timeout', numbers, Number.POSITIVE_INFINITY).replace(/^Look for.*/, 'Give wait() more time (timeoutMillis, initializationFailTimeoutMillis), raise maxDials, or lower min.')}`;
-  return new PoolExhausted('timeout', text, numbers, holdersOf(engine));
+  const todo =
+    remedy(engine, 'timeout', numbers, Number.POSITIVE_INFINITY) ??
+    'Give wait() more time (timeoutMillis, initializationFailTimeoutMillis), raise maxDials, or lower min.';
+  return new PoolExhausted('timeout', `${what}. ${todo}`, numbers, holdersOf(engine));
 }
 
 function table(holders: readonly Holder[]): string {
