@@ -176,6 +176,23 @@ describe('simple query', () => {
     expect(cell(await raw.until('Z'))).toBe('42');
   });
 
+  test('disable_pqexec refuses it, whole or in pieces, and lets the extended protocol through', async () => {
+    const strict = await startSluice(server, { settings: 'disable_pqexec = 1' });
+    try {
+      for (const piece of [query('select 1'), query('select 1').subarray(0, 8)]) {
+        const { raw } = await RawClient.login({ ...server, port: strict.port });
+        open.push(raw);
+        raw.send(parse('', 'select 5'), bind('', ''), execute(''), sync());
+        expect(types(await raw.until('Z'))).toBe('12DCZ');
+        raw.send(piece);
+        expect(errorOf(await raw.until('E'))).toMatchObject({ code: '08P01', message: 'PQexec disallowed' });
+        expect(await raw.next()).toBeNull();
+      }
+    } finally {
+      await strict.stop();
+    }
+  });
+
   test('function call', async () => {
     const raw = await login();
     raw.send(query("select 'pg_catalog.int4pl'::regproc::oid"));

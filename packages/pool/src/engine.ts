@@ -190,9 +190,7 @@ export class Engine {
     if (signal !== undefined) {
       const abort = () => {
         this.clock.refresh();
-        if (!this.core.cancel(ticket)) return;
-        this.deadlocks.ended(ticket);
-        this.fail(ticket, new AcquireAborted(signal.reason));
+        this.turnAway(ticket, new AcquireAborted(signal.reason), 'cancelled');
       };
       if (signal.aborted) {
         abort();

@@ -188,8 +188,7 @@ export class ClientPort implements PoolPort<Conn> {
       if (over) return;
       conn.dirt = conn.undoneWith(conn.dirt);
       // Only a new connection has again what the connect hook had put into temporary tables.
-      const undone = engine.settings.reset === 'full' ? ALL_DIRT : conn.dirt;
-      if (engine.settings.reset !== 'none' && conn.hooked & undone & Dirt.Temp) {
+      if (conn.hooked & this.#undoneBy(conn) & Dirt.Temp) {
         over = true;
         clearTimeout(timer);
         engine.core.resetDone(entry, false);
@@ -203,24 +202,28 @@ export class ClientPort implements PoolPort<Conn> {
     });
   }
 
-  #resetSql(conn: Conn): string {
+  /** What the connection's reset undoes. */
+  #undoneBy(conn: Conn): number {
     const { reset } = this.#engine.settings;
-    if (reset === 'none') return '';
-    return undo(reset === 'full' ? ALL_DIRT : conn.dirt, conn.transaction !== 'I');
+    if (reset === 'none') return 0;
+    return reset === 'full' ? ALL_DIRT : conn.dirt;
+  }
+
+  #resetSql(conn: Conn): string {
+    if (this.#engine.settings.reset === 'none') return '';
+    return undo(this.#undoneBy(conn), conn.transaction !== 'I');
   }
 
   #undo(conn: Conn, sql: string, done: Callback): void {
     const { settings, tally } = this.#engine;
-    const { dirt } = conn;
+    const undone = this.#undoneBy(conn);
     tally.resets++;
     this.#command(conn, sql, settings.resetTimeoutMs, (error) => {
       if (error) {
         done(error);
         return;
       }
-      const full = settings.reset === 'full';
-      const undone = full ? ALL_DIRT : dirt;
-      conn.cleaned(full);
+      conn.cleaned(settings.reset === 'full');
       this.#repeat(conn, undone).then(() => done(null), done);
     });
   }

@@ -3,18 +3,20 @@
  * passes the rest on. Owns the backlog of a client that waits for a server. When a server is to be had, and what becomes
  * of the session, is session.ts's.
  */
-import { FRONT, Front, HEADER_BYTES, lengthAt, Reply, unnamedExchange } from '@sluice/wire';
+import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Fragment } from '../net/fragment.ts';
 import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
-import { BACKLOG_BYTES, isWrong, PIPELINE_REPLIES } from './bounds.ts';
+import { Backlog, isRoom, leave } from './backlog.ts';
+import { isWrong, PIPELINE_REPLIES } from './bounds.ts';
 import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
 import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
 import { Repetition } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { mayLeaveBehind, watch } from './watch.ts';
+import { renamed, wholeExchange, wholeSent } from './whole.ts';
 
 /** Why a session ends that sent Terminate; PgBouncer's words. */
 export const TERMINATED = 'client close request';
@@ -26,13 +28,13 @@ export class Intake {
   /** The client is not read: it waits with too much in hand, or the server cannot keep up. */
   paused = false;
   readonly #session: Session;
-  #backlog: Buffer | null = null;
+  readonly #backlog = new Backlog();
   readonly #repetition = new Repetition();
   /** The backlog waits for what the server says to messages before it. */
   #held = false;
   readonly #discards = new DiscardWatch();
-  /** The bytes that are taken are nobody else's. */
-  #owned = false;
+  /** Bytes that are nobody else's. */
+  #owned: Buffer | null = null;
   #bodyLeft = 0;
   #bodyForward = false;
   readonly #fragment = new Fragment();
@@ -42,12 +44,12 @@ export class Intake {
   }
 
   get waiting(): boolean {
-    return this.#backlog !== null;
+    return this.#backlog.bytes !== null;
   }
 
   /** No part of a message is here. */
   get empty(): boolean {
-    return this.#backlog === null && this.#isFresh;
+    return !this.waiting && this.#isFresh;
   }
 
   get #isFresh(): boolean {
@@ -55,8 +57,8 @@ export class Intake {
   }
 
   take(buffer: Buffer, start: number, end: number): void {
-    if (this.#backlog !== null || this.#repetition.isDue) {
-      this.#queueUp(buffer, start, end);
+    if (this.waiting || this.#repetition.isDue) {
+      this.#waitWith(buffer, start, end);
       return;
     }
     if (this.#isFresh && this.#takeWhole(buffer, start, end)) return;
@@ -76,24 +78,25 @@ export class Intake {
       this.#repetition.record(buffer, start, end);
   }
 
-  /** The commonest exchange at once: nothing in it has to be looked at. */
+  /** The commonest exchanges at once. */
   #takeWhole(buffer: Buffer, at: number, end: number): boolean {
     const session = this.#session;
-    const { home, statements, registry } = session;
-    const exchange = unnamedExchange(buffer, at, end);
-    if (exchange === null || end - at > registry.maxPacketSize) return false;
-    if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, Front.Parse, buffer, at, end)) return false;
-    if (statements.get('') !== undefined) return false;
-    this.#repetition.forget();
-    if (session.state !== SessionState.Linked && !this.#mayProceed(Front.Parse, buffer, at, end)) return true;
-    if (home.maxPrepared > 0 && this.#discards.sees(Front.Parse, buffer, at, end)) return false;
+    const whole = wholeExchange(session, buffer, at, end);
+    if (whole === null) return false;
+    const { first, statement } = whole;
+    if (statement === null) this.#repetition.forget();
+    else this.#record(buffer, at, end);
+    if (session.state !== SessionState.Linked && !this.#mayProceed(first, buffer, at, end)) return true;
     const server = session.server!;
-    if (!server.queue.exchangeSent(exchange, home.maxPrepared > 0 ? statements.unnamed : null)) return false;
+    if (session.home.maxPrepared > 0 && this.#discards.sees(first, buffer, at, end)) return false;
+    if (!wholeSent(session, server, whole)) return false;
     session.exchangeBegins(server);
     server.owedBody = 0;
-    if (home.maxPrepared > 0) statements.unnamed.isSent();
-    statements.groupEnds();
-    this.#send(buffer, at, end);
+    if (statement === null) this.#send(buffer, at, end);
+    else {
+      const { bytes, length } = renamed(buffer, at, end, statement);
+      this.#send(bytes, 0, length);
+    }
     this.#flush();
     return true;
   }
@@ -106,10 +109,10 @@ export class Intake {
   repeats(): boolean {
     if (!this.#repetition.isDue) return false;
     const exchange = this.#repetition.take();
-    const later = this.#backlog;
-    this.#backlog = null;
+    const { bytes, from, to } = this.#backlog;
+    this.#backlog.release();
     this.take(exchange, 0, exchange.length);
-    if (later !== null) this.#takeOwned(later);
+    if (bytes !== null) this.#takeReleased(bytes, from, to);
     return true;
   }
 
@@ -139,50 +142,40 @@ export class Intake {
   }
 
   resume(): void {
-    if (!this.paused || this.#isFull) return;
+    if (!this.paused || this.#backlog.isFull) return;
     this.paused = false;
     this.#session.conn.resume();
   }
 
-  #queueUp(buffer: Buffer, start: number, end: number): void {
-    const more = buffer.subarray(start, end);
-    this.#waitWith(this.#backlog === null ? Buffer.from(more) : Buffer.concat([this.#backlog, more]));
-  }
-
-  get #isFull(): boolean {
-    return this.#backlog !== null && this.#backlog.length >= BACKLOG_BYTES;
-  }
-
-  #waitWith(backlog: Buffer): void {
-    this.#backlog = backlog;
-    if (this.#isFull) this.pause();
-  }
-
-  #takeOwned(backlog: Buffer): void {
-    this.#owned = true;
+  /** What waited goes on. */
+  #takeReleased(bytes: Buffer, from: number, to: number): void {
+    this.#owned = isRoom(bytes) ? null : bytes;
     try {
-      this.take(backlog, 0, backlog.length);
+      this.take(bytes, from, to);
     } finally {
-      this.#owned = false;
+      this.#owned = null;
     }
+    leave(bytes);
   }
 
-  /** Bytes that outlive the call. */
-  #kept(buffer: Buffer, at: number, end: number): Buffer {
-    return this.#owned ? buffer.subarray(at, end) : Buffer.from(buffer.subarray(at, end));
+  /** The rest of a chunk waits. */
+  #waitWith(buffer: Buffer, at: number, end: number): void {
+    if (this.#owned === buffer && !this.waiting) this.#backlog.adopt(buffer, at, end);
+    else this.#backlog.add(buffer, at, end);
+    if (this.#backlog.isFull) this.pause();
   }
 
   #finishFragment(buffer: Buffer, at: number, end: number): number {
     const fragment = this.#fragment;
-    while (fragment.size > 0 && this.#backlog === null) {
+    while (fragment.size > 0 && !this.waiting) {
       at = fragment.fill(buffer, at, end);
       if (!fragment.isComplete) return at;
       const { size } = fragment;
       this.#scan(fragment.take(), 0, size);
       if (this.#session.server !== null) TO_SERVER.keep(this.#session.server.conn);
     }
-    if (this.#backlog !== null && at < end) {
-      this.#queueUp(buffer, at, end);
+    if (this.waiting && at < end) {
+      this.#waitWith(buffer, at, end);
       return end;
     }
     return at;
@@ -313,7 +306,7 @@ export class Intake {
   }
 
   #hold(buffer: Buffer, at: number, end: number): void {
-    this.#waitWith(this.#kept(buffer, at, end));
+    this.#waitWith(buffer, at, end);
     this.#held = true;
   }
 
@@ -361,7 +354,7 @@ export class Intake {
     const stray = what === Front.Flush || what === Front.CopyData || what === Front.CopyEnd;
     if (stray && this.#session.state === SessionState.Idle) return false;
     if (this.#session.obtainServer()) return true;
-    if (!this.#session.isOver) this.#waitWith(this.#kept(buffer, at, end));
+    if (!this.#session.isOver) this.#waitWith(buffer, at, end);
     return false;
   }
 
@@ -373,27 +366,28 @@ export class Intake {
 
   /** The client has its server: what waited goes on. */
   proceed(): void {
-    const backlog = this.#backlog;
-    this.#backlog = null;
+    const { bytes, from, to } = this.#backlog;
+    this.#backlog.release();
     this.#held = false;
     const wasPaused = this.paused;
     this.paused = false;
-    if (backlog !== null) this.#takeOwned(backlog);
+    if (bytes !== null) this.#takeReleased(bytes, from, to);
     // It may have been paused again, for what is left or by the server.
     if (wasPaused && !this.paused) this.#session.conn.resume();
   }
 
   /** Takes the first exchange out of the backlog, if it is all there; the rest waits for `proceed`. */
   dropExchange(): boolean {
-    const backlog = this.#backlog;
-    const end = backlog === null ? -1 : exchangeEnd(backlog);
+    const { bytes, from, to } = this.#backlog;
+    const end = bytes === null ? -1 : exchangeEnd(bytes.subarray(from, to));
     if (end < 0) return false;
-    this.#backlog = end < backlog!.length ? backlog!.subarray(end) : null;
+    if (from + end < to) this.#backlog.from += end;
+    else this.#backlog.clear();
     return true;
   }
 
   clear(): void {
-    this.#backlog = null;
+    this.#backlog.clear();
     this.#repetition.forget();
     this.#fragment.clear();
   }

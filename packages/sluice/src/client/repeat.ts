@@ -7,6 +7,7 @@ import { HEADER_BYTES, lengthAt } from '@sluice/wire';
 
 /** Longer exchanges are not kept. */
 const REPEATABLE_BYTES = 16_384;
+const ROOM_BYTES = 512;
 
 const BIND = 0x42;
 const CLOSE = 0x43;
@@ -19,20 +20,30 @@ const SYNC = 0x53;
 export class Repetition {
   /** It is to be sent when what is owed for it has come. */
   isDue = false;
+  /** Where the last one is kept: in the same place as the one before it, if it is short. */
+  #room: Buffer | null = null;
   #recorded: Buffer | null = null;
+  #length = 0;
   #repeated: Buffer | null = null;
 
   /** A chunk is sent for the second time. */
   isOf(buffer: Buffer): boolean {
-    this.#recorded = this.#repeated === buffer ? buffer : null;
-    return this.#recorded !== null;
+    return this.#repeated === buffer;
   }
 
   /** Keeps the chunk if it perhaps runs a prepared statement. */
   record(buffer: Buffer, start: number, end: number): void {
     const type = buffer[start]!;
-    if (end - start <= REPEATABLE_BYTES && (type === BIND || type === DESCRIBE || type === PARSE))
+    const size = end - start;
+    if (size > REPEATABLE_BYTES || (type !== BIND && type !== DESCRIBE && type !== PARSE)) return;
+    this.#length = size;
+    if (size > ROOM_BYTES) {
       this.#recorded = Buffer.from(buffer.subarray(start, end));
+      return;
+    }
+    this.#room ??= Buffer.allocUnsafe(ROOM_BYTES);
+    this.#recorded = this.#room;
+    for (let i = 0; i < size; i++) this.#room[i] = buffer[start + i]!;
   }
 
   forget(): void {
@@ -41,8 +52,8 @@ export class Repetition {
 
   /** May it be sent once more, `owed` replies of it being owed? */
   plan(owed: number): boolean {
-    if (this.#recorded === null || this.#recorded === this.#repeated) return false;
-    this.#repeated = repeatablePart(this.#recorded, owed);
+    if (this.#recorded === null || this.#repeated !== null) return false;
+    this.#repeated = repeatablePart(this.#recorded.subarray(0, this.#length), owed);
     this.isDue = this.#repeated !== null;
     return this.isDue;
   }

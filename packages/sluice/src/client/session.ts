@@ -90,7 +90,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   onData(buffer: Buffer, start: number, end: number): void {
-    this.requestedAt = this.clock.update();
+    this.requestedAt = this.clock.tick();
     this.home.traffic.received += end - start;
     try {
       this.intake.take(buffer, start, end);
@@ -257,7 +257,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   exchangeEnded(status: number): void {
     const { traffic } = this.home;
-    const now = this.clock.update();
+    const now = this.clock.tick();
     traffic.queries++;
     traffic.queryMs += now - this.queryAt;
     this.queryAt = this.server!.queue.length > 0 ? now : 0;
@@ -295,7 +295,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   serverScanned(server: Server): void {
-    this.clock.update();
+    this.clock.tick();
     if (!TO_CLIENT.flush(this.conn)) server.pauseReading();
     if (this.state === SessionState.Linked) this.intake.serverScanned(server);
     if (this.state !== SessionState.Linked || !server.settled || server.closedBecause !== null) return;

@@ -67,6 +67,9 @@ export const NAMES_BYTES = 8_388_608;
 /** What a name takes beside its characters. */
 const BESIDE_BYTES = 100;
 
+/** The longest name that is remembered as the last one. */
+const REMEMBERED_BYTES = 64;
+
 const bytesOf = (name: string) => BESIDE_BYTES + name.length;
 
 /** A client's names. The empty one stands for its unnamed statement, where that is kept for later exchanges. */
@@ -76,6 +79,8 @@ export class StatementNames {
   onRun: OnRun | null = null;
   #byName: Map<string, Statement> | null = null;
   #bytes = 0;
+  /** Most clients name the same statement again and again: it need not be made anew from bytes. */
+  #lastName = '';
 
   get size(): number {
     return this.#byName?.size ?? 0;
@@ -83,6 +88,20 @@ export class StatementNames {
 
   get(name: string): Statement | undefined {
     return this.#byName?.get(name);
+  }
+
+  /** The name that begins at `from` and ends with a NUL before `end`; null: it does not. */
+  nameAt(buffer: Buffer, from: number, end: number): string | null {
+    const before = this.#lastName;
+    const last = from + before.length;
+    let at = from;
+    while (at < last && buffer[at] === before.charCodeAt(at - from)) at++;
+    if (at === last && last < end && buffer[last] === 0) return before;
+    const to = buffer.indexOf(0, from);
+    if (to < 0 || to >= end) return null;
+    const name = buffer.toString('latin1', from, to);
+    if (name.length <= REMEMBERED_BYTES) this.#lastName = name;
+    return name;
   }
 
   hasRoomFor(name: string): boolean {

@@ -3,9 +3,10 @@
  * the descriptor, so a relayed message costs one read and one write and is never copied. Where the kernel takes less,
  * the rest is copied and queued in the socket.
  *
- * It leans on two things that Node does not document: `_handle.fd`, and that `_handle` becomes null in the same step
- * that closes the descriptor. The second is what keeps bytes from a descriptor that was closed and given to somebody
- * else, so `write` looks at it every time. `fastConnsWork` says whether the runtime has them.
+ * It leans on things that Node does not document: `_handle.fd`, and that `_handle` becomes null in the same step that
+ * closes the descriptor. The second is what keeps bytes from a descriptor that was closed and given to somebody else, so
+ * `write` looks at it every time. `fastConnsWork` says whether the runtime has them. A third is done without where it is
+ * not there: `_handle.onread`, which is called for each read, and `_handle.bytesRead`, which has then been added to.
  */
 import { writeSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
@@ -26,10 +27,15 @@ const NODES_OWN = { allowHalfOpen: false, emitClose: false, autoDestroy: true, d
 /** The parts of a socket's handle used here. */
 export interface SocketHandle {
   readonly fd: number;
+  /** Bytes read so far. */
+  readonly bytesRead?: number;
+  /** Called when something was read, the end or an error included, which change nothing in `bytesRead`. */
+  onread?: OnRead;
   setNoDelay?(on: boolean): number;
   setKeepAlive?(on: boolean, seconds: number): number;
   close(): void;
 }
+type OnRead = (this: SocketHandle, chunk: unknown) => void;
 export interface RawSocket extends Socket {
   _handle: SocketHandle | null;
 }
@@ -54,6 +60,8 @@ export class FastConn implements Conn, Late {
   #local: Address | null = null;
   #remote: Address | null = null;
   readonly #unixPort: number;
+  /** Node's own way of hearing of a read; null: it is used. */
+  #nodesOnRead: OnRead | null = null;
 
   /** For accepted connections. `unixPort` is the port a Unix socket stands for; -1 on TCP. */
   static accepted(handle: SocketHandle, handler: ConnHandler, unixPort: number): FastConn {
@@ -97,9 +105,25 @@ export class FastConn implements Conn, Late {
     this.#handle = socket._handle;
     this.#fd = socket._handle?.fd ?? -1;
     this.#unixPort = unixPort;
+    if (this.#handle !== null) this.#readStraight(this.#handle);
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
     socket.on('close', () => this.#finish(null));
+  }
+
+  /** Hears of what was read without the way through the socket, which is as long as all that is done with it here. */
+  #readStraight(handle: SocketHandle): void {
+    const { onread, bytesRead } = handle;
+    if (typeof onread !== 'function' || typeof bytesRead !== 'number') return;
+    this.#nodesOnRead = onread;
+    let before = bytesRead;
+    handle.onread = (chunk) => {
+      const now = handle.bytesRead!;
+      const read = now - before;
+      before = now;
+      if (read > 0) this.#arrived(read);
+      else onread.call(handle, chunk);
+    };
   }
 
   /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
@@ -109,6 +133,7 @@ export class FastConn implements Conn, Late {
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
+    if (this.#nodesOnRead !== null) this.#socket._handle.onread = this.#nodesOnRead;
     return surrendered(this.#socket, rest, this.#unixPort);
   }
 

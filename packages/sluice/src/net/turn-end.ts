@@ -17,13 +17,15 @@ const MOST = 64;
 
 const ARENA = Buffer.allocUnsafeSlow(MOST * LATE_BYTES);
 let used = 0;
-let waiting: Late[] = [];
+/** The first `count` wait. */
+const WAITING = new Array<Late | null>(MOST).fill(null);
+let count = 0;
 
 /** Keeps bytes, `LATE_BYTES` at most, for a connection that has none here. Returns where they begin in `lateBytes`. */
 export function keepLate(conn: Late, buffer: Uint8Array, start: number, end: number): number {
-  if (waiting.length === MOST || used + end - start > ARENA.length) sendAll();
-  if (waiting.length === 0) setImmediate(sendAll);
-  waiting.push(conn);
+  if (count === MOST || used + end - start > ARENA.length) sendAll();
+  if (count === 0) setImmediate(sendAll);
+  WAITING[count++] = conn;
   return append(buffer, start, end);
 }
 
@@ -46,8 +48,9 @@ function append(buffer: Uint8Array, start: number, end: number): number {
 }
 
 function sendAll(): void {
-  const all = waiting;
-  waiting = [];
-  for (const conn of all) conn.sendLate();
-  used = 0;
+  for (let i = 0; i < count; i++) {
+    WAITING[i]!.sendLate();
+    WAITING[i] = null;
+  }
+  count = used = 0;
 }

@@ -136,7 +136,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   waitDeadline(now: number, user = ''): number {
     const { queryWaitTimeoutMs, userWaitTimeouts } = this.shape;
-    const timeoutMs = userWaitTimeouts.get(user) ?? queryWaitTimeoutMs;
+    const timeoutMs = (userWaitTimeouts.size > 0 ? userWaitTimeouts.get(user) : undefined) ?? queryWaitTimeoutMs;
     return timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY;
   }
 

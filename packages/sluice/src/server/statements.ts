@@ -213,6 +213,8 @@ export class ServerStatements {
   bytes = 0;
   readonly #store: StatementStore;
   readonly #known = new Map<number, Statement>();
+  /** The last one in it, if that is certain. */
+  #newest: Statement | null = null;
   /** Parsed before something changed that they depend on: PostgreSQL refuses to run them. */
   readonly #stale = new Set<number>();
 
@@ -241,6 +243,8 @@ export class ServerStatements {
 
   /** Marks it as just used. */
   touch(statement: Statement): void {
+    if (this.#newest === statement) return;
+    this.#newest = statement;
     this.#known.delete(statement.id);
     this.#known.set(statement.id, statement);
   }
@@ -250,10 +254,12 @@ export class ServerStatements {
     statement.servers++;
     this.bytes += statement.bytes;
     this.#known.set(statement.id, statement);
+    this.#newest = statement;
   }
 
   remove(statement: Statement): void {
     if (!this.#known.delete(statement.id)) return;
+    if (this.#newest === statement) this.#newest = null;
     this.#stale.delete(statement.id);
     this.bytes -= statement.bytes;
     this.#store.leave(statement);
@@ -278,6 +284,7 @@ export class ServerStatements {
   clear(): void {
     for (const statement of this.#known.values()) this.#store.leave(statement);
     this.#known.clear();
+    this.#newest = null;
     this.#stale.clear();
     this.bytes = 0;
   }

@@ -1,12 +1,27 @@
-/** The daemon's time: read once an event, so that the hot path asks nobody. Milliseconds that never go back. */
+/**
+ * The daemon's time, in milliseconds that never go back. It is read when something happens, and for the path of a query once a turn of
+ * the event loop: what is answered in a turn has been asked in one before it.
+ */
 
 export class Clock {
-  /** As of the last `update`. */
+  /** As of the last `update`, or `tick`. */
   now = performance.now();
+  #isOfThisTurn = false;
+  readonly #turnEnds = () => {
+    this.#isOfThisTurn = false;
+  };
 
   update(): number {
     this.now = performance.now();
     return this.now;
+  }
+
+  /** The time, no older than this turn of the event loop. */
+  tick(): number {
+    if (this.#isOfThisTurn) return this.now;
+    this.#isOfThisTurn = true;
+    setImmediate(this.#turnEnds);
+    return this.update();
   }
 
   /** Wall-clock microseconds since 1970 of a moment of this clock, for SHOW views and logs. */

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import * as wire from '../index.ts';
 
-const { DESCRIBED_EXCHANGE, PLAIN_EXCHANGE, unnamedExchange } = wire;
+const { DESCRIBED_EXCHANGE, PLAIN_EXCHANGE, SIMPLE_EXCHANGE, unnamedExchange } = wire;
 
 const exchange = (sql: string, values: string[], isDescribed: boolean, portal = '', statement = '') =>
   Buffer.from(
@@ -37,6 +37,11 @@ describe('an exchange without names', () => {
     );
   });
 
+  test('is a Query', () => {
+    const query = wire.query('select 1');
+    expect(unnamedExchange(query, 0, query.length)).toBe(SIMPLE_EXCHANGE);
+  });
+
   test('is not one with names, cut, longer, or of other messages', () => {
     const [whole, other] = [exchange('select 1', [], true), exchange('select 1', [], false)];
     const not = (bytes: Buffer) => expect(unnamedExchange(bytes, 0, bytes.length)).toBeNull();
@@ -46,7 +51,9 @@ describe('an exchange without names', () => {
     // Nor by the bytes that an earlier one has left behind it in the buffer.
     for (let end = 0; end < whole.length; end++) expect(unnamedExchange(whole, 0, end)).toBeNull();
     not(Buffer.concat([whole, other]));
-    not(Buffer.from(wire.query('select 1')));
+    const query = Buffer.from(wire.query('select 1'));
+    for (let end = 0; end < query.length; end++) not(query.subarray(0, end));
+    not(Buffer.concat([query, query]));
     not(
       Buffer.from(
         wire.concat(wire.parse('', 'x'), wire.describe('S', ''), wire.bind('', ''), wire.execute(''), wire.sync()),

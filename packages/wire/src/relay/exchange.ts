@@ -1,4 +1,4 @@
-/** Whole exchanges of the extended protocol, known at one glance: nearly all that drivers send is of this form. */
+/** Whole exchanges, known at one glance: nearly all that drivers send is of this form. */
 import { Reply } from './reply-queue.ts';
 import { HEADER_BYTES, lengthAt } from './tables.ts';
 
@@ -13,32 +13,57 @@ export const DESCRIBED_EXCHANGE: readonly Reply[] = [
   Reply.Sync,
 ];
 /** The same of a statement that was prepared before. */
-const PLAIN_RUN: readonly Reply[] = [Reply.Bind, Reply.Execute, Reply.Sync];
-const DESCRIBED_RUN: readonly Reply[] = [Reply.Bind, Reply.Describe, Reply.Execute, Reply.Sync];
-const SIMPLE_EXCHANGE: readonly Reply[] = [Reply.Query];
+export const PLAIN_RUN: readonly Reply[] = [Reply.Bind, Reply.Execute, Reply.Sync];
+export const DESCRIBED_RUN: readonly Reply[] = [Reply.Bind, Reply.Describe, Reply.Execute, Reply.Sync];
+/** What is owed for a Query. */
+export const SIMPLE_EXCHANGE: readonly Reply[] = [Reply.Query];
 
 const DESCRIBE_PORTAL_BYTES = HEADER_BYTES + 2;
 const EXECUTE_BYTES = HEADER_BYTES + 5;
 const READY_BYTES = HEADER_BYTES + 1;
 
-/** What is owed for it, if it is exactly one exchange without names: Parse, Bind, perhaps Describe of the portal, Execute, Sync. */
+/**
+ * What is owed for it, if it is exactly one exchange without names: a Query, or Parse, Bind, perhaps Describe of the portal, Execute,
+ * Sync.
+ */
 export function unnamedExchange(bytes: Uint8Array, at: number, end: number): readonly Reply[] | null {
+  if (bytes[at] === 0x51) return nextAt(bytes, at) === end ? SIMPLE_EXCHANGE : null;
   if (bytes[at] !== 0x50 || bytes[at + HEADER_BYTES] !== 0) return null;
   const bind = nextAt(bytes, at);
   if (bind + HEADER_BYTES + 2 > end || bytes[bind] !== 0x42) return null;
   if (bytes[bind + HEADER_BYTES] !== 0 || bytes[bind + HEADER_BYTES + 1] !== 0) return null;
-  let next = nextAt(bytes, bind);
+  const rest = restOfRun(bytes, nextAt(bytes, bind), end);
+  return rest === Run.Other ? null : rest === Run.Described ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
+}
+
+/**
+ * What is owed for it, if it is exactly one run of a statement with a name: Bind of a portal without one, perhaps Describe of that,
+ * Execute, Sync.
+ */
+export function preparedRun(bytes: Uint8Array, at: number, end: number): readonly Reply[] | null {
+  if (end < at + HEADER_BYTES + 2 || bytes[at] !== 0x42) return null;
+  if (bytes[at + HEADER_BYTES] !== 0 || bytes[at + HEADER_BYTES + 1] === 0) return null;
+  const rest = restOfRun(bytes, nextAt(bytes, at), end);
+  return rest === Run.Other ? null : rest === Run.Described ? DESCRIBED_RUN : PLAIN_RUN;
+}
+
+const Run = { Other: 0, Plain: 1, Described: 2 } as const;
+type Run = (typeof Run)[keyof typeof Run];
+
+/** What follows a Bind: perhaps Describe, Execute and Sync, all of the portal without a name, and nothing else. */
+function restOfRun(bytes: Uint8Array, at: number, end: number): Run {
+  let next = at;
   const isDescribed = bytes[next] === 0x44;
   if (isDescribed) {
-    if (next + DESCRIBE_PORTAL_BYTES > end || nextAt(bytes, next) !== next + DESCRIBE_PORTAL_BYTES) return null;
-    if (bytes[next + HEADER_BYTES] !== 0x50 || bytes[next + HEADER_BYTES + 1] !== 0) return null;
+    if (next + DESCRIBE_PORTAL_BYTES > end || nextAt(bytes, next) !== next + DESCRIBE_PORTAL_BYTES) return Run.Other;
+    if (bytes[next + HEADER_BYTES] !== 0x50 || bytes[next + HEADER_BYTES + 1] !== 0) return Run.Other;
     next += DESCRIBE_PORTAL_BYTES;
   }
-  if (next + EXECUTE_BYTES + HEADER_BYTES !== end || bytes[next] !== 0x45) return null;
-  if (nextAt(bytes, next) !== next + EXECUTE_BYTES || bytes[next + HEADER_BYTES] !== 0) return null;
+  if (next + EXECUTE_BYTES + HEADER_BYTES !== end || bytes[next] !== 0x45) return Run.Other;
+  if (nextAt(bytes, next) !== next + EXECUTE_BYTES || bytes[next + HEADER_BYTES] !== 0) return Run.Other;
   next += EXECUTE_BYTES;
-  if (bytes[next] !== 0x53 || nextAt(bytes, next) !== end) return null;
-  return isDescribed ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
+  if (bytes[next] !== 0x53 || nextAt(bytes, next) !== end) return Run.Other;
+  return isDescribed ? Run.Described : Run.Plain;
 }
 
 /**

@@ -1,3 +1,12 @@
-export { DESCRIBED_EXCHANGE, exchangeAnswer, PLAIN_EXCHANGE, unnamedExchange } from './exchange.ts';
+export {
+  DESCRIBED_EXCHANGE,
+  DESCRIBED_RUN,
+  exchangeAnswer,
+  PLAIN_EXCHANGE,
+  PLAIN_RUN,
+  preparedRun,
+  SIMPLE_EXCHANGE,
+  unnamedExchange,
+} from './exchange.ts';
 export { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';
 export { BACK, Back, FRONT, Front, HEADER_BYTES, lengthAt } from './tables.ts';

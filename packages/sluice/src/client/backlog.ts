@@ -1,0 +1,73 @@
+/**
+ * What a client has sent and must wait with, until it has a server or until answers have come. Nearly always that is one short query:
+ * those lie in rooms that are used again and again, so that waiting makes no garbage.
+ */
+import { BACKLOG_BYTES } from './bounds.ts';
+
+const ROOM_BYTES = 1_024;
+/** As many rooms are kept for later as a busy daemon has clients that wait at one time. */
+const MOST_ROOMS = 1_024;
+const ROOMS: Buffer[] = [];
+
+export class Backlog {
+  /** The bytes from `from` to `to`; null: nothing waits. */
+  bytes: Buffer | null = null;
+  from = 0;
+  to = 0;
+
+  get isFull(): boolean {
+    return this.bytes !== null && this.to - this.from >= BACKLOG_BYTES;
+  }
+
+  /** Copies bytes that wait behind those that are here. */
+  add(buffer: Uint8Array, start: number, end: number): void {
+    const bytes = this.#roomFor(end - start);
+    if (end - start > ROOM_BYTES) bytes.set(buffer.subarray(start, end), this.to);
+    else for (let at = start, to = this.to; at < end; at++, to++) bytes[to] = buffer[at]!;
+    this.to += end - start;
+  }
+
+  /** Waits with a part of bytes that were `release`d and are nobody else's; they are not copied. */
+  adopt(bytes: Buffer, from: number, to: number): void {
+    this.bytes = bytes;
+    this.from = from;
+    this.to = to;
+  }
+
+  /** Nothing waits any more; what did is the caller's, who calls `leave` when it is done with. */
+  release(): void {
+    this.bytes = null;
+  }
+
+  clear(): void {
+    const { bytes } = this;
+    this.bytes = null;
+    if (bytes !== null) leave(bytes);
+  }
+
+  #roomFor(more: number): Buffer {
+    const { bytes, to } = this;
+    if (bytes === null) {
+      this.from = this.to = 0;
+      this.bytes =
+        more <= ROOM_BYTES ? (ROOMS.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES)) : Buffer.allocUnsafeSlow(more);
+      return this.bytes;
+    }
+    if (to + more <= bytes.length) return bytes;
+    const larger = Buffer.allocUnsafeSlow(Math.max(to - this.from + more, 2 * bytes.length));
+    larger.set(bytes.subarray(this.from, to));
+    this.adopt(larger, 0, to - this.from);
+    leave(bytes);
+    return larger;
+  }
+}
+
+/** Bytes in a room change as soon as it has been left: no part of them may be kept. */
+export function isRoom(bytes: Buffer): boolean {
+  return bytes.length === ROOM_BYTES;
+}
+
+/** What was released is done with. */
+export function leave(bytes: Buffer): void {
+  if (isRoom(bytes) && ROOMS.length < MOST_ROOMS) ROOMS.push(bytes);
+}

@@ -1,0 +1,82 @@
+/**
+ * Exchanges that are whole in one piece, as drivers send nearly all of theirs: a Query; Parse, Bind, Execute and Sync without names; a
+ * run of a prepared statement that the server has. They are taken in one step, and come to the same as message by message.
+ */
+import { Front, HEADER_BYTES, lengthAt, preparedRun, type Reply, SIMPLE_EXCHANGE, unnamedExchange } from '@sluice/wire';
+import type { Server } from '../server/server.ts';
+import type { Statement } from '../server/statements.ts';
+import { Keeping } from './home.ts';
+import type { Session } from './side.ts';
+import { mayLeaveBehind } from './watch.ts';
+
+export interface Whole {
+  /** What its first message is. */
+  readonly first: number;
+  /** What is owed for it. */
+  readonly replies: readonly Reply[];
+  /** What it runs, if that has a name. */
+  readonly statement: Statement | null;
+}
+
+/** A longer run goes the ordinary way, on which most of it is not copied. */
+const RUN_BYTES = 4_096;
+/** With room for the server's name. */
+const RENAMED = { bytes: Buffer.allocUnsafeSlow(RUN_BYTES + 64), length: 0 };
+/** Where the statement's name begins in a Bind of the portal without one. */
+const NAME_AT = HEADER_BYTES + 1;
+
+/** What a chunk is, if it is such an exchange in which nothing has to be looked at. */
+export function wholeExchange(session: Session, buffer: Buffer, at: number, end: number): Whole | null {
+  const { home, statements, registry } = session;
+  if (end - at > registry.maxPacketSize) return null;
+  const replies = unnamedExchange(buffer, at, end);
+  if (replies === null) return home.maxPrepared > 0 && end - at <= RUN_BYTES ? runOf(session, buffer, at, end) : null;
+  const isSimple = replies === SIMPLE_EXCHANGE;
+  if (isSimple ? registry.refusesSimple : statements.get('') !== undefined) return null;
+  const first = isSimple ? Front.Query : Front.Parse;
+  if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, first, buffer, at, end)) return null;
+  return { first, replies, statement: null };
+}
+
+/** Writes down what it makes the server owe. False: not as things stand; it goes message by message. */
+export function wholeSent(
+  { home, statements }: Session,
+  server: Server,
+  { first, replies, statement }: Whole,
+): boolean {
+  if (statement !== null) {
+    if (server.queue.changing || !server.statements.has(statement)) return false;
+    if (!server.queue.exchangeSent(replies, statement.use)) return false;
+    server.statements.touch(statement);
+    home.traffic.binds++;
+  } else if (first === Front.Parse && home.maxPrepared > 0) {
+    if (!server.queue.exchangeSent(replies, statements.unnamed)) return false;
+    statements.unnamed.isSent();
+  } else if (!server.queue.exchangeSent(replies, null)) return false;
+  statements.groupEnds();
+  return true;
+}
+
+function runOf({ statements, home }: Session, buffer: Buffer, at: number, end: number): Whole | null {
+  const replies = preparedRun(buffer, at, end);
+  const name = replies === null ? null : statements.nameAt(buffer, at + NAME_AT, at + lengthAt(buffer, at) + 1);
+  const statement = name === null ? undefined : statements.get(name);
+  if (statement === undefined || statement.suspicion || statement.forgets) return null;
+  if (statement.prepares && home.keeping === Keeping.Statements) return null;
+  return { first: Front.Bind, replies: replies!, statement };
+}
+
+/** A run, with the name that servers know its statement by, and how long it is then. One object, good until the next call. */
+export function renamed(buffer: Buffer, at: number, end: number, { serverName }: Statement): typeof RENAMED {
+  const { bytes } = RENAMED;
+  let to = 0;
+  for (let i = at; i < at + NAME_AT; i++) bytes[to++] = buffer[i]!;
+  for (let i = 0; i < serverName.length; i++) bytes[to++] = serverName.charCodeAt(i);
+  let from = at + NAME_AT;
+  while (buffer[from] !== 0) from++;
+  const added = serverName.length - (from - at - NAME_AT);
+  while (from < end) bytes[to++] = buffer[from++]!;
+  bytes.writeInt32BE(lengthAt(buffer, at) + added, 1);
+  RENAMED.length = to;
+  return RENAMED;
+}
