@@ -8,15 +8,18 @@ export function fitIdle<T>(pool: Pool<T>): Entry<T> | null {
   for (let entry = nextIdle(pool); entry !== null; entry = nextIdle(pool)) {
     const now = pool.env.now();
     if (now < entry.expiresAt) {
-      const { checkDelayMs } = pool.policy;
-      const trusted = now - entry.provenAt <= checkDelayMs && checkDelayMs > 0;
-      // Those of which nothing is known any more (a thaw) are checked however long others are trusted.
-      const due = !trusted || entry.provenAt === Number.NEGATIVE_INFINITY;
-      return due && entry !== pool.justChecked ? null : entry;
+      return isTrusted(pool, entry, now) || entry === pool.justChecked ? entry : null;
     }
     pool.close(entry, 'lifetime over');
   }
   return null;
+}
+
+/** Was it proven to be alive so short a time ago that it is handed out without a check? */
+export function isTrusted<T>({ policy }: Pool<T>, { provenAt }: Entry<T>, now: number): boolean {
+  // Those of which nothing is known any more (a thaw) are checked however long others are trusted.
+  if (policy.checkDelayMs === 0 || provenAt === Number.NEGATIVE_INFINITY) return false;
+  return now - provenAt <= policy.checkDelayMs;
 }
 
 /** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */

@@ -3,6 +3,7 @@ export { Adder } from './adder.ts';
 export { Entry } from './entry.ts';
 export { InvariantError, StaleEntryError } from './errors.ts';
 export { type Capacity, FairQueue, type FairQueueOptions } from './fair-queue.ts';
+export { isTrusted } from './idle.ts';
 export { isCondemned } from './life.ts';
 export { Limit } from './limit.ts';
 export { List, ListNode } from './list.ts';

@@ -370,6 +370,7 @@ export class Pool<T> {
     this.stats.closed[reason]++;
     this.#move(entry, EntryState.Closing);
   }
+
   /** Begins the life of an entry: counted, then dialled. Only the adder calls it. */
   open(): Entry<T> {
     const entry = new Entry<T>(this, this.env.now());

@@ -51,10 +51,8 @@ function userProblems(config: Config): string[] {
       problem.replace(/^(.*?:\d+): /, '$1: warning: '),
     );
   } catch (error) {
-    const place = config.given.get('auth_file');
-    return [
-      `${place === undefined ? '' : `${place.file}:${place.line}: `}warning: auth_file ${authFile} cannot be read: ${(error as Error).message}`,
-    ];
+    const why = (error as Error).message;
+    return [`${placeOf(config, 'auth_file')}warning: auth_file ${authFile} cannot be read: ${why}`];
   }
 }
 
@@ -65,7 +63,12 @@ function tlsProblem(config: Config): string | null {
     return null;
   } catch (error) {
     if (!(error instanceof TlsSetupError)) throw error;
-    const place = config.given.get(error.setting);
-    return `${place === undefined ? '' : `${place.file}:${place.line}: `}error: ${error.message}`;
+    return `${placeOf(config, error.setting)}error: ${error.message}`;
   }
+}
+
+/** Where a setting was given, as problems begin; empty where it was not. */
+function placeOf({ given }: Config, setting: string): string {
+  const place = given.get(setting);
+  return place === undefined ? '' : `${place.file}:${place.line}: `;
 }

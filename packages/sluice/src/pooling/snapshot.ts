@@ -2,7 +2,7 @@
  * The pooler as numbers, at one moment: what the console, metrics and the dashboard show. The one place that walks live
  * objects; each list is made when it is asked for. Changes nothing.
  */
-import { type Entry, EntryState } from '@sluice/core';
+import { type Entry, EntryState, isTrusted } from '@sluice/core';
 import { type Replication, replicationOf } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
@@ -269,7 +269,7 @@ export class Snapshot {
 
   /** Idle for longer than server_check_delay: to be checked before its next use. */
   #isUsed({ pool }: ServerPool, entry: Entry<Server>): boolean {
-    return this.#now - entry.provenAt > pool.policy.checkDelayMs;
+    return !isTrusted(pool, entry, this.#now);
   }
 
   #client(session: Session): SocketRow {
