@@ -42,6 +42,19 @@ test('each client gets its own bytes back, in order, however the rooms go round'
   );
 });
 
+test('who always has a little waiting takes no more room for it, however much goes through', () => {
+  const backlog = new Backlog();
+  const chunk = Buffer.alloc(65_536);
+  backlog.add(chunk, 0, chunk.length);
+  for (let i = 0; i < 5_000; i++) {
+    const { bytes, from, to } = backlog;
+    backlog.release();
+    backlog.adopt(bytes!, from + 6_000, to);
+    if (!backlog.isFull) backlog.add(chunk, 0, chunk.length);
+  }
+  expect(backlog.bytes!.length).toBeLessThanOrEqual(4 * chunk.length);
+});
+
 test('waiting with a short query makes no garbage', () => {
   const backlog = new Backlog();
   backlog.add(Buffer.from('select 1'), 0, 8);

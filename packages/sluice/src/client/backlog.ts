@@ -46,20 +46,25 @@ export class Backlog {
   }
 
   #roomFor(more: number): Buffer {
-    const { bytes, to } = this;
+    const { bytes, from, to } = this;
     if (bytes === null) {
-      this.from = this.to = 0;
-      this.bytes =
-        more <= ROOM_BYTES ? (ROOMS.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES)) : Buffer.allocUnsafeSlow(more);
-      return this.bytes;
+      const first = allocate(more);
+      this.adopt(first, 0, 0);
+      return first;
     }
     if (to + more <= bytes.length) return bytes;
-    const larger = Buffer.allocUnsafeSlow(Math.max(to - this.from + more, 2 * bytes.length));
-    larger.set(bytes.subarray(this.from, to));
-    this.adopt(larger, 0, to - this.from);
+    // By what waits, not by what has been there: much may go through while a little always waits.
+    const used = to - from;
+    const next = allocate(Math.max(used + more, 2 * used));
+    next.set(bytes.subarray(from, to));
+    this.adopt(next, 0, used);
     leave(bytes);
-    return larger;
+    return next;
   }
+}
+
+function allocate(size: number): Buffer {
+  return size <= ROOM_BYTES ? (ROOMS.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES)) : Buffer.allocUnsafeSlow(size);
 }
 
 /** Bytes in a room change as soon as it has been left: no part of them may be kept. */
