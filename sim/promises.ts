@@ -12,6 +12,8 @@ interface Past {
   uses: number;
   /** When it was last known to be alive. */
   provenAt: number;
+  /** It has been opened or checked since it was last given back. */
+  checked: boolean;
   handedAt: number;
   evicted: boolean;
 }
@@ -30,8 +32,12 @@ export class Promises {
   /** It was opened, or a check found it alive. */
   proven(entry: E): void {
     const past = this.#past.get(entry);
-    if (past !== undefined) past.provenAt = this.#now();
-    else this.#past.set(entry, { uses: 0, provenAt: this.#now(), handedAt: 0, evicted: false });
+    if (past === undefined)
+      this.#past.set(entry, { uses: 0, provenAt: this.#now(), checked: true, handedAt: 0, evicted: false });
+    else {
+      past.provenAt = this.#now();
+      past.checked = true;
+    }
   }
 
   evicted(entries: Iterable<E>): void {
@@ -59,6 +65,7 @@ export class Promises {
     if (maxUses > 0 && past.uses > maxUses) return `was handed out ${past.uses} times, ${maxUses} allowed`;
     if (past.evicted) return 'was handed out after it had been evicted';
     if (this.#suspended.has(pool)) return 'was handed out by a suspended pool';
+    if (checkDelayMs === 0 && !past.checked) return 'was handed out without a check';
     const age = this.#now() - past.provenAt;
     return age > checkDelayMs ? `was handed out ${age.toFixed(2)} ms after it was last known to be alive` : null;
   }
@@ -66,6 +73,7 @@ export class Promises {
   givenBack(entry: E): void {
     const past = this.#past.get(entry)!;
     past.provenAt = this.#now();
+    past.checked = false;
     const held = this.#now() - past.handedAt;
     this.#longest.set(entry.pool, Math.max(held, this.#longest.get(entry.pool) ?? 0));
   }

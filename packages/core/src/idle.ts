@@ -22,6 +22,11 @@ export function isTrusted<T>({ policy }: Pool<T>, { provenAt }: Entry<T>, now: n
   return now - provenAt <= policy.checkDelayMs;
 }
 
+/** May it go from who gives it back straight to who waits? Not where nothing is handed out without a check. */
+export function goesStraight<T>({ policy }: Pool<T>, { state }: Entry<T>): boolean {
+  return state === EntryState.Linked && policy.checkDelayMs > 0;
+}
+
 /** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */
 export function startCheck<T>(pool: Pool<T>): boolean {
   const entry = nextIdle(pool);

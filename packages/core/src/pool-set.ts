@@ -78,11 +78,18 @@ export class PoolSet<T> {
     for (const pool of this.pools) {
       if (!pool.limits.includes(limit)) continue;
       if (pool.count(EntryState.Closing) > 0) return;
-      if (pool === asker || pool.policy.evictable === false) continue;
+      if (pool === asker || pool.policy.evictable === false || usesItself(pool, asker)) continue;
       const idle = pool.lists[EntryState.Idle]!.head;
       if (idle !== null && (victim === null || idle.lastUsedAt < victim.lastUsedAt)) victim = idle;
     }
-    if (victim !== null) victim.pool.close(victim, 'evicted');
+    if (victim === null) return;
+    const { pool } = victim;
+    const before = pool.serving;
+    // Who waits in that pool is not served meanwhile: he would take the room that is being made.
+    pool.serving = true;
+    pool.close(victim, 'evicted');
+    pool.serving = before;
+    if (!before) this.caughtUp(pool);
   }
 
   /**
@@ -110,6 +117,12 @@ export class PoolSet<T> {
   tick(): void {
     for (const pool of this.pools) pool.tick();
   }
+}
+
+/** Is every idle entry about to be checked for a waiter of the pool's own who has waited longer than the asker's? */
+function usesItself<T>(pool: Pool<T>, asker: Pool<T>): boolean {
+  if (pool.mode !== 'running' || pool.queue.head === null) return false;
+  return pool.count(EntryState.Idle) <= pool.adder.wanted && oldestSince(pool) < oldestSince(asker);
 }
 
 function oldestSince<T>(pool: Pool<T>): number {

@@ -442,6 +442,16 @@ describe('modes', () => {
     expect(second.got).toEqual([entry]);
   });
 
+  test('without any trust what comes back is checked for who waits for it, too', () => {
+    const pool = makePool({ checkDelayMs: 0, maxSize: 1 });
+    const entry = first(pool)!;
+    const waiting = ask(pool);
+    release(pool, entry);
+    expect([waiting.got, calls.map(({ what }) => what)]).toEqual([[], ['check']]);
+    answer('check');
+    expect(waiting.got).toEqual([entry]);
+  });
+
   test('an idle entry of which nothing is known any more is checked, however long others are trusted', () => {
     const pool = makePool({ checkDelayMs: Number.POSITIVE_INFINITY });
     const first = ask(pool);
@@ -521,6 +531,44 @@ describe('modes', () => {
     // What closes leaves room for the oldest; what is idle elsewhere makes room for the next, in whichever pool.
     first.closed(closing.shift()!);
     expect(asked.map(({ got }) => got.length)).toEqual([1, 1, 0]);
+  });
+
+  test('room that is made for a neighbour is not taken by those who wait in the pool that made it', () => {
+    const limits = [new Limit('shared', 3)];
+    const all = set();
+    const dialled: string[] = [];
+    const named = (name: string) =>
+      new Pool<string>({
+        name,
+        policy: { ...DEFAULT_POLICY, lifetimeJitter: 0, checkDelayMs: 0 },
+        env: { now: () => now, random: () => 0 },
+        port: {
+          open: (entry) => dialled.push(entry.pool.name),
+          check: (entry) => calls.push({ what: 'check', entry }),
+          reset() {},
+          close: (entry) => entry.pool.closed(entry),
+        },
+        limits,
+        set: all,
+      });
+    const [busy, older, oldest] = [named('busy'), named('older'), named('oldest')];
+    const held = [1, 2, 3].map(() => {
+      ask(busy);
+      const entry = [...busy.lists[EntryState.Opening]!][0]!;
+      busy.opened(entry);
+      return entry;
+    });
+    dialled.length = 0;
+    for (const pool of [oldest, older, busy]) {
+      ask(pool);
+      now += 5;
+    }
+    for (const entry of held) release(busy, entry);
+    ask(busy);
+    // Two are being checked for those who wait, one is idle; now one of the two is found dead.
+    expect([busy.count(EntryState.Checking), busy.count(EntryState.Idle)]).toEqual([2, 1]);
+    busy.checked(calls.pop()!.entry, false);
+    expect(dialled).toEqual(['oldest', 'older']);
   });
 
   test("a minimum takes no room from a neighbour's waiter, and gets it when nobody waits any more", () => {

@@ -6,7 +6,7 @@
 import { Adder } from './adder.ts';
 import { Entry } from './entry.ts';
 import { InvariantError } from './errors.ts';
-import { closeIdle, fitIdle, startCheck } from './idle.ts';
+import { closeIdle, fitIdle, goesStraight, startCheck } from './idle.ts';
 import { assertHeld, stronger, whyRefuse, whyRetire } from './life.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
@@ -123,8 +123,7 @@ export class Pool<T> {
     assertHeld(this, entry, generation);
     entry.generation++;
     const now = this.env.now();
-    entry.lastUsedAt = now;
-    entry.provenAt = now;
+    entry.lastUsedAt = entry.provenAt = now;
     if (this.policy.shed) this.hold.note(now - entry.stateSince);
     const reason = whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
@@ -335,6 +334,7 @@ export class Pool<T> {
 
   #link(entry: Entry<T>): void {
     this.#move(entry, EntryState.Linked);
+    if (this.justChecked === entry) this.justChecked = null;
     entry.generation++;
     entry.uses++;
     this.stats.handouts++;
@@ -351,7 +351,7 @@ export class Pool<T> {
     if (this.set !== null && this.set.blocked > 0 && this.set.mustYield(this)) {
       this.#move(entry, EntryState.Idle);
       this.close(entry, 'evicted');
-    } else if (waiter !== null && entry.state === EntryState.Linked && this.mode !== 'paused' && !this.serving) {
+    } else if (waiter !== null && this.mode !== 'paused' && !this.serving && goesStraight(this, entry)) {
       this.#handOver(entry, waiter);
     } else {
       this.#move(entry, EntryState.Idle);
