@@ -83,13 +83,14 @@ export class Intake {
     const session = this.#session;
     const whole = wholeExchange(session, buffer, at, end);
     if (whole === null) return false;
-    const { first, statement } = whole;
+    // Others may run, and use it, while this one gets a server.
+    const { first, replies, statement } = whole;
     if (statement === null) this.#repetition.forget();
     else this.#record(buffer, at, end);
     if (session.state !== SessionState.Linked && !this.#mayProceed(first, buffer, at, end)) return true;
     const server = session.server!;
     if (session.home.maxPrepared > 0 && this.#discards.sees(first, buffer, at, end)) return false;
-    if (!wholeSent(session, server, whole)) return false;
+    if (!wholeSent(session, server, first, replies, statement)) return false;
     session.exchangeBegins(server);
     server.owedBody = 0;
     if (statement === null) this.#send(buffer, at, end);

@@ -9,14 +9,18 @@ import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
 import { mayLeaveBehind } from './watch.ts';
 
+/** What such a chunk is. */
 export interface Whole {
   /** What its first message is. */
-  readonly first: number;
+  first: number;
   /** What is owed for it. */
-  readonly replies: readonly Reply[];
+  replies: readonly Reply[];
   /** What it runs, if that has a name. */
-  readonly statement: Statement | null;
+  statement: Statement | null;
 }
+
+/** One object, reused: it is read before anybody else can run. */
+const WHOLE: Whole = { first: Front.Query, replies: [], statement: null };
 
 /** A longer run goes the ordinary way, on which most of it is not copied. */
 const RUN_BYTES = 4_096;
@@ -25,7 +29,7 @@ const RENAMED = { bytes: Buffer.allocUnsafeSlow(RUN_BYTES + 64), length: 0 };
 /** Where the statement's name begins in a Bind of the portal without one. */
 const NAME_AT = HEADER_BYTES + 1;
 
-/** What a chunk is, if it is such an exchange in which nothing has to be looked at. */
+/** What a chunk is, if it is such an exchange in which nothing has to be looked at. Good until the next call. */
 export function wholeExchange(session: Session, buffer: Buffer, at: number, end: number): Whole | null {
   const { home, statements, registry } = session;
   if (end - at > registry.maxPacketSize) return null;
@@ -35,14 +39,16 @@ export function wholeExchange(session: Session, buffer: Buffer, at: number, end:
   if (isSimple ? registry.refusesSimple : statements.get('') !== undefined) return null;
   const first = isSimple ? Front.Query : Front.Parse;
   if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, first, buffer, at, end)) return null;
-  return { first, replies, statement: null };
+  return whole(first, replies, null);
 }
 
 /** Writes down what it makes the server owe. False: not as things stand; it goes message by message. */
 export function wholeSent(
   { home, statements }: Session,
   server: Server,
-  { first, replies, statement }: Whole,
+  first: number,
+  replies: readonly Reply[],
+  statement: Statement | null,
 ): boolean {
   if (statement !== null) {
     if (server.queue.changing || !server.statements.has(statement)) return false;
@@ -57,13 +63,20 @@ export function wholeSent(
   return true;
 }
 
+function whole(first: number, replies: readonly Reply[], statement: Statement | null): Whole {
+  WHOLE.first = first;
+  WHOLE.replies = replies;
+  WHOLE.statement = statement;
+  return WHOLE;
+}
+
 function runOf({ statements, home }: Session, buffer: Buffer, at: number, end: number): Whole | null {
   const replies = preparedRun(buffer, at, end);
   const name = replies === null ? null : statements.nameAt(buffer, at + NAME_AT, at + lengthAt(buffer, at) + 1);
   const statement = name === null ? undefined : statements.get(name);
   if (statement === undefined || statement.suspicion || statement.forgets) return null;
   if (statement.prepares && home.keeping === Keeping.Statements) return null;
-  return { first: Front.Bind, replies: replies!, statement };
+  return whole(Front.Bind, replies!, statement);
 }
 
 /** A run, with the name that servers know its statement by, and how long it is then. One object, good until the next call. */
