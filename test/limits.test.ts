@@ -103,6 +103,22 @@ describe('servers', () => {
     expect(await seen("usename = 'limit_b'")).toBe(3);
   });
 
+  test('a connect_query that fails is logged, and its servers serve', async () => {
+    await begin({ databases: `postgres = ${at} connect_query='select no_such_column'` });
+    const client = await clients.pg();
+    expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+    await sluice.waitFor(/"select no_such_column" failed: column "no_such_column" does not exist/);
+  });
+
+  test('a connect_query that leaves a transaction open costs the connection, and no storm of them', async () => {
+    await begin({
+      databases: `postgres = ${at} connect_query='begin'`,
+      settings: 'query_wait_timeout = 1\nserver_login_retry = 5',
+    });
+    await expect(clients.pg()).rejects.toThrow();
+    expect(sluice.output().match(/new connection to server/g)!.length).toBeLessThan(10);
+  });
+
   test('the reserve opens after reserve_pool_timeout', async () => {
     await begin({
       settings: 'default_pool_size = 1\nreserve_pool_size = 1\nreserve_pool_timeout = 0.5\nquery_wait_timeout = 3',
@@ -155,6 +171,7 @@ describe('waiting too long', () => {
     await begin({ settings: 'default_pool_size = 1\nquery_timeout = 1\nidle_transaction_timeout = 1' });
     const slow = await clients.pg();
     await expect(slow.query('select pg_sleep(30)')).rejects.toMatchObject({ message: 'query timeout' });
+    await sluice.waitFor(/WARNING C-0x.* pooler error: query timeout/);
     const idle = await holding();
     await new Promise((resolve) => idle.once('end', resolve));
     const next = await clients.pg();

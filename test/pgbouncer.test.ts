@@ -1,6 +1,7 @@
 /** The process in PgBouncer's place: its command line, signals, files, and how it ends. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -170,7 +171,7 @@ describe('signals', () => {
     await expect(idle.query('select 1')).rejects.toThrow('server shutting down');
     expect((await busy.query('select 2 as n')).rows).toEqual([{ n: 2 }]);
     up.signal('SIGINT');
-    await up.ended;
+    expect(await up.ended).toBe(0);
     await expect(busy.query('select 3')).rejects.toThrow();
   });
 
@@ -180,6 +181,40 @@ describe('signals', () => {
     await client.query('begin');
     up.signal('SIGQUIT');
     expect(await up.ended).toBe(0);
+  });
+
+  test('HUP as soon as the port is open is not the end of it', async () => {
+    const dir = makeDir();
+    const port = await freePort();
+    const child = spawn(RUNTIME, [PROGRAM, '-q', ...AS_USER, write(dir, port, '')], { stdio: 'ignore' });
+    const log = () => readFileSync(`${dir}/pgbouncer.log`, 'utf8');
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    running.push({ pid: child.pid!, port, dir, ended, log, signal: (name) => child.kill(name) });
+    for (let isOpen = false; !isOpen; ) {
+      const socket = net.connect(port, '127.0.0.1');
+      isOpen = await new Promise<boolean>((resolve) => {
+        socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+      });
+      socket.destroy();
+    }
+    child.kill('SIGHUP');
+    await until('the reload', () => /got SIGHUP[\s\S]*RELOAD: /.test(log()));
+    await (await connect(port)).end();
+  });
+
+  test('addresses that cannot be had are warned of, unless there is no other', async () => {
+    const up = await start('listen_addr = 203.0.113.7, 127.0.0.1\n');
+    expect(up.log()).toMatch(/WARNING cannot listen on 203\.0\.113\.7:\d+/);
+    await (await connect(up.port)).end();
+    for (const [addresses, why] of [
+      ['203.0.113.7, 198.51.100.7', /no such address/],
+      ['', /nowhere to listen on/],
+    ] as const) {
+      const dir = makeDir();
+      const ini = write(dir, await freePort(), `listen_addr = ${addresses}\n`);
+      expect(await run('-q', ...AS_USER, ini)).toMatchObject({ code: 1, text: expect.stringMatching(why) });
+      rmSync(dir, { recursive: true });
+    }
   });
 
   test('USR1 pauses, USR2 resumes', async () => {

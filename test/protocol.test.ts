@@ -1,4 +1,5 @@
 /** The protocol byte by byte: what no driver sends, and what the answers must look like. COPY is in copy.test.ts. */
+import { connect, createServer, type Socket } from 'node:net';
 import {
   bind,
   cancelRequest,
@@ -45,6 +46,32 @@ async function bare(): Promise<RawClient> {
   const raw = await RawClient.connect(sluice.host, sluice.port);
   open.push(raw);
   return raw;
+}
+
+/** A server that does not report search_path, as those before PostgreSQL 18: its name is spoilt on the way. */
+async function startSilentServer(): Promise<{ port: number; stop(): void }> {
+  const sockets = new Set<Socket>();
+  const door = createServer((client) => {
+    const behind = connect(server.port, server.host);
+    for (const socket of [client, behind]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+    }
+    client.pipe(behind);
+    behind.on('data', (chunk) => {
+      client.write(Buffer.from(chunk.toString('latin1').replaceAll('search_path\0', 'search_pat_\0'), 'latin1'));
+    });
+    behind.on('close', () => client.destroy());
+    client.on('close', () => behind.destroy());
+  });
+  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (door.address() as { port: number }).port,
+    stop: () => {
+      door.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 describe('startup', () => {
@@ -106,6 +133,35 @@ describe('startup', () => {
 
   test('a startup parameter that is neither followed nor ignored is refused by name', async () => {
     await expect(RawClient.login(at(), { work_mem: '1MB' })).rejects.toThrow('unsupported startup parameter: work_mem');
+  });
+
+  test('a search_path that the server does not report is refused, or without effect, and never the next client’s', async () => {
+    const older = await startSilentServer();
+    const databases = `* = host=127.0.0.1 port=${older.port}`;
+    const asked = { options: '-c search_path=pg_catalog' };
+    const settings = 'default_pool_size = 1\n';
+    const [usual, tracking] = [
+      await startSluice(server, { databases, settings }),
+      await startSluice(server, { databases, settings: `${settings}track_extra_parameters = search_path` }),
+    ];
+    try {
+      const login = async (port: number, params = {}) => {
+        const { raw } = await RawClient.login({ ...server, port }, params);
+        open.push(raw);
+        return raw;
+      };
+      await expect(login(usual.port, asked)).rejects.toThrow('unsupported startup parameter in options: search_path');
+      const clients = [asked, {}, { options: '-c search_path=public' }, {}, asked, {}];
+      for (const params of clients) {
+        const raw = await login(tracking.port, params);
+        raw.send(query("select current_setting('search_path')"));
+        expect(cell(await raw.until('Z'))).toBe('"$user", public');
+      }
+    } finally {
+      await usual.stop();
+      await tracking.stop();
+      older.stop();
+    }
   });
 
   test('followed startup parameters apply', async () => {

@@ -96,8 +96,24 @@ export class Daemon implements ConsoleHost {
     const passed = passedSockets();
     for (const { fd, unix } of passed) await this.#listen({ host: `descriptor ${fd}`, port, unix, backlog, fd });
     const targets = passed.length > 0 ? [] : listenTargets(this.pooler.config);
-    for (const target of inheritTargets(targets, inherited)) await this.#listen(target);
+    await this.#listenOn(inheritTargets(targets, inherited));
     this.#serve();
+  }
+
+  /** As PgBouncer has it, some addresses may not be had; here one of them at least must. */
+  async #listenOn(targets: readonly ListenTarget[]): Promise<void> {
+    let refused: Error | null = null;
+    for (const target of targets)
+      try {
+        await this.#listen(target);
+      } catch (error) {
+        if (target.unix) throw error;
+        refused ??= error as Error;
+        const { message } = error as Error;
+        this.#options.log.warn(`cannot listen on ${shownHost(target.host)}:${target.port}: ${message}`);
+      }
+    if (refused !== null && !this.listeners.some(({ target }) => !target.unix)) throw refused;
+    if (this.listeners.length === 0) throw new Error('nowhere to listen on: set listen_addr or unix_socket_dir');
   }
 
   #serve(): void {

@@ -76,6 +76,13 @@ export class Parameters {
     return changed ? new Parameters(this.names, values) : this;
   }
 
+  /** The same without what is unknown in `other`. */
+  within(other: Parameters): Parameters {
+    if (this.values.every((value, i) => value === null || other.values[i] !== null)) return this;
+    const values = this.values.map((value, i) => (other.values[i] === null ? null : value));
+    return new Parameters(this.names, values);
+  }
+
   /**
    * The same values, and of two objects that have them the older one: whoever meets then comes to have one object, and in the
    * end everybody.

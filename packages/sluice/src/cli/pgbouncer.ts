@@ -11,7 +11,7 @@ import { type Succeeding, succeed } from '../host/successor.ts';
 import { TlsSetupError } from '../net/tls-context.ts';
 import { VERSION_TEXT } from '../version.ts';
 import { CliError, explainListen, readFlags } from './common.ts';
-import { serveUntilStopped } from './signals.ts';
+import { holdSignals, serveUntilStopped } from './signals.ts';
 
 const FLAGS = {
   daemon: { type: 'boolean', short: 'd' },
@@ -72,6 +72,7 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
 
 async function serve(path: string, config: Config, target: LogTarget, reboot: boolean): Promise<void> {
   const { pidfile, listenPort } = config.global;
+  const letSignalsGo = holdSignals();
   try {
     if (pidfile !== '' && !reboot) checkPidFile(pidfile);
     target.apply(config);
@@ -93,6 +94,7 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
     throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
   }
   const served = serveUntilStopped(daemon, { service: true, cleanUp: withoutPidFile });
+  letSignalsGo();
   daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
   void succeeding?.carryOn(daemon.pooler);
   process.send?.(UP);

@@ -24,7 +24,7 @@ export async function serveUntilStopped(daemon: Daemon, options: SignalOptions):
       daemon.stop();
     } else {
       daemon.log(
-        `got ${name}, shutting down, waiting for all ${mode.slice(9)} ${mode.endsWith('servers') ? 'to be released' : 'to disconnect'}`,
+        `got ${name}, shutting down, waiting for all ${mode.endsWith('servers') ? 'servers connections to be released' : 'clients disconnect'}`,
       );
       daemon.shutDown(mode);
     }
@@ -45,17 +45,42 @@ export async function serveUntilStopped(daemon: Daemon, options: SignalOptions):
   });
   process.on('SIGUSR1', () => {
     if (refusedInShutdown(daemon, 'SIGUSR1')) return;
+    if (daemon.pooler.pauseMode !== 'active') {
+      daemon.log('got SIGUSR1, but already paused/suspended');
+      return;
+    }
     daemon.log('got SIGUSR1, pausing all activity');
     attempt(daemon, () => void daemon.operator.pause().catch(() => {}));
   });
   process.on('SIGUSR2', () => {
     if (refusedInShutdown(daemon, 'SIGUSR2')) return;
-    daemon.log('got SIGUSR2, continuing from PAUSE');
+    if (daemon.pooler.pauseMode === 'active') {
+      daemon.log('got SIGUSR2, but not paused/suspended');
+      return;
+    }
+    daemon.log(`got SIGUSR2, continuing from ${daemon.pooler.pauseMode === 'suspended' ? 'SUSPEND' : 'PAUSE'}`);
     attempt(daemon, () => daemon.operator.resume());
   });
   await daemon.ended;
   await options.cleanUp?.();
-  process.exit(asked > 1 ? 128 + constants.signals.SIGINT : 0);
+  // A service that is told twice has ended as it was told to, as PgBouncer has.
+  process.exit(asked > 1 && !options.service ? 128 + constants.signals.SIGINT : 0);
+}
+
+const EARLY: readonly NodeJS.Signals[] = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'];
+
+/**
+ * Signals that come before the daemon serves wait until it does: by themselves they would end the process. Returns what lets
+ * them go, to be called when it has its handlers.
+ */
+export function holdSignals(): () => void {
+  const held: NodeJS.Signals[] = [];
+  const hold = (name: NodeJS.Signals) => held.push(name);
+  for (const name of EARLY) process.on(name, hold);
+  return () => {
+    for (const name of EARLY) process.off(name, hold);
+    for (const name of held) process.emit(name, name);
+  };
 }
 
 function refusedInShutdown(daemon: Daemon, name: string): boolean {

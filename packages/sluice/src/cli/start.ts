@@ -8,7 +8,7 @@ import { Log } from '../telemetry/log.ts';
 import { CliError, explainListen, readFlags, readListen } from './common.ts';
 import { newDaemon } from './pgbouncer.ts';
 import { probe } from './probe.ts';
-import { serveUntilStopped } from './signals.ts';
+import { holdSignals, serveUntilStopped } from './signals.ts';
 import { type TlsOfUrl, tlsSettings } from './url-tls.ts';
 
 const FLAGS = {
@@ -139,6 +139,7 @@ Pooling ${shown}
 }
 
 async function startFile(path: string, flags: { verbose: number; quiet: boolean }): Promise<void> {
+  const letSignalsGo = holdSignals();
   const target = new LogTarget(flags);
   const config = readConfig(path, target.log);
   try {
@@ -152,5 +153,7 @@ async function startFile(path: string, flags: { verbose: number; quiet: boolean 
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
   }
-  await serveUntilStopped(daemon, { service: true });
+  const served = serveUntilStopped(daemon, { service: true });
+  letSignalsGo();
+  await served;
 }

@@ -63,8 +63,8 @@ export interface ClientRegistry {
   /** The session is queued for a server. */
   sessionWaits(session: Session): void;
   describeRefusal(session: Session, reason: Refusal): ClientError;
-  /** The session is over, for this reason; its connection may still be flushing. */
-  sessionEnds(session: Session, reason: string): void;
+  /** The session is over, for this reason, of which its client is told or not; its connection may still be flushing. */
+  sessionEnds(session: Session, reason: string, told: boolean): void;
   /** The client of this server's query is gone: the query is cancelled and the server closed. */
   stopServer(server: Server, reason: string): void;
   /** Something happened that must not: for the log. */

@@ -214,10 +214,10 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     else this.#unlink('clean');
   }
 
-  /** Equal contents become one object. */
+  /** Equal contents become one object. What a server does not report it was not told. */
   #aligned(server: Server): void {
-    const parameters = this.parameters.withDefaults(server.parameters);
-    this.parameters = server.parameters = parameters.unifiedWith(server.parameters);
+    this.parameters = this.parameters.withDefaults(server.parameters).unifiedWith(server.parameters);
+    server.parameters = this.parameters.within(server.parameters);
     this.settings = server.settings = this.settings.unifiedWith(server.settings);
   }
 
@@ -369,7 +369,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     const was = this.state;
     this.state = SessionState.Closed;
     this.intake.clear();
-    this.registry.sessionEnds(this, reason);
+    this.registry.sessionEnds(this, reason, message !== null);
     // In the middle of a message it would take the words for the rest of that.
     if (message !== null && this.server?.cutShort !== true) this.conn.write(message, 0, message.length);
     if (message !== null || flushed) this.conn.end();

@@ -7,6 +7,7 @@ describe('TLS protocols', () => {
     ['default', ['tlsv1.2', 'tlsv1.3']],
     ['all', ['tlsv1.0', 'tlsv1.1', 'tlsv1.2', 'tlsv1.3']],
     ['', ['tlsv1.0', 'tlsv1.1', 'tlsv1.2', 'tlsv1.3']],
+    ['legacy', ['tlsv1.0', 'tlsv1.1', 'tlsv1.2', 'tlsv1.3']],
     ['tlsv1.3', ['tlsv1.3']],
     ['TLSv1.2, TLSv1.3', ['tlsv1.2', 'tlsv1.3']],
     ['tlsv1.3:tlsv1.1', ['tlsv1.1', 'tlsv1.3']],

@@ -28,6 +28,7 @@ export type TlsVersion = (typeof TLS_VERSIONS)[number];
 const TLS_WORDS: ReadonlyMap<string, readonly TlsVersion[]> = new Map<string, readonly TlsVersion[]>([
   ['all', TLS_VERSIONS],
   ['tlsv1', TLS_VERSIONS],
+  ['legacy', TLS_VERSIONS],
   ['secure', ['tlsv1.2', 'tlsv1.3']],
   ['default', ['tlsv1.2', 'tlsv1.3']],
   ...TLS_VERSIONS.map((version) => [version, [version]] as const),
@@ -58,5 +59,5 @@ export function parseTlsProtocols(text: string): readonly TlsVersion[] | null {
 
 export function checkTlsProtocols(text: string): string | null {
   if (parseTlsProtocols(text) !== null) return null;
-  return 'a list of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, all or secure, separated by commas, that leaves one at least';
+  return 'a list of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, all, legacy or secure, separated by commas, that leaves one at least';
 }

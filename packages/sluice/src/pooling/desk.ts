@@ -239,7 +239,7 @@ export class PoolerDesk implements LoginDesk {
       throw new LoginRefused(refusal);
     }
     // The rules may have changed since it was let in to log in.
-    const refusal = this.#refusedParameter(request);
+    const refusal = this.#refusedParameter(request, welcome.parameters);
     if (refusal !== null) throw new LoginRefused(refusal);
     let { parameters } = welcome;
     if (pool.replication) return { reported: welcome.reported, parameters, ...identity() };
@@ -247,7 +247,7 @@ export class PoolerDesk implements LoginDesk {
     const beyond = new Map<string, string>();
     for (const [name, value] of request.params) {
       const index = parameters.names.indexOf(name);
-      const isReported = index >= 0 && (!this.#follows || parameters.values[index] !== null);
+      const isReported = index >= 0 && parameters.values[index] !== null;
       if (isReported) parameters = parameters.with(index, value);
       if (!this.#follows || NOT_SETTINGS.has(name) || (!isReported && this.#isIgnored(request, name))) continue;
       asked.set(name.toLowerCase(), value);
@@ -329,13 +329,17 @@ export class PoolerDesk implements LoginDesk {
     if (logPoolerErrors && reason !== null) pooler.log.warn(`pooler error: ${reason}`, about);
   }
 
-  /** Startup parameters that are neither followed nor ignored are refused by name. */
-  #refusedParameter(request: StartupRequest): ClientError | null {
+  /** Startup parameters that are neither followed nor ignored are refused by name. `reported`: what the server reports, once it is known. */
+  #refusedParameter(request: StartupRequest, reported: ClientParameters | null = null): ClientError | null {
     const { parameters } = this.#pooler.context;
+    const followed = (name: string) => {
+      const index = parameters.names.indexOf(name);
+      return index >= 0 && (reported === null || reported.values[index] !== null || this.#isTracked(name));
+    };
     // Such a connection has a server of its own, which is given all of them.
     if (request.replication !== 'none' || this.#follows) return null;
     for (const name of request.params.keys()) {
-      if (NOT_SETTINGS.has(name) || parameters.names.indexOf(name) >= 0 || this.#isIgnored(request, name)) continue;
+      if (NOT_SETTINGS.has(name) || followed(name) || this.#isIgnored(request, name)) continue;
       const inOptions = request.inOptions.has(name);
       return {
         message: `unsupported startup parameter${inOptions ? ' in options' : ''}: ${name}`,
@@ -344,6 +348,14 @@ export class PoolerDesk implements LoginDesk {
       };
     }
     return null;
+  }
+
+  /** It is taken as in PgBouncer, without effect where the server does not report it: all but a search_path that nobody asked to be tracked. */
+  #isTracked(name: string): boolean {
+    const { trackExtraParameters } = this.#pooler.config.global;
+    return (
+      name.toLowerCase() !== 'search_path' || trackExtraParameters.some((one) => one.toLowerCase() === 'search_path')
+    );
   }
 
   /** ignore_startup_parameters names it, or all that comes in `options`. */

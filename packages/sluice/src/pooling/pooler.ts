@@ -162,7 +162,7 @@ export class Pooler implements ClientRegistry {
       clients: 0,
       usedAt: this.clock.now,
     };
-    if (database.auto) this.log.info(`registered new auto-database: db=${name}`);
+    if (database.auto) this.log.info(`registered new auto-database: ${name}`);
     this.databases.set(name, database);
     return database;
   }
@@ -334,15 +334,17 @@ export class Pooler implements ClientRegistry {
     return describeRefusal(session.home as ServerPool, reason, this.clock.now);
   }
 
-  sessionEnds(session: Session, reason: string): void {
+  sessionEnds(session: Session, reason: string, told: boolean): void {
     const { processId, user, database } = session.identity;
     this.sessions.delete(processId);
     (session.home as ServerPool).clientLeaves();
     this.clientLeaves(database, user);
-    if (this.config.global.logDisconnections) {
+    const { logDisconnections, logPoolerErrors } = this.config.global;
+    if (logDisconnections) {
       const age = Math.floor((this.clock.now - session.connectedAt) / 1000);
       this.log.info(`closing because: ${reason} (age=${age}s)`, this.describe(session));
     }
+    if (logPoolerErrors && told) this.log.warn(`pooler error: ${reason}`, this.describe(session));
   }
 
   report(error: Error): void {

@@ -199,7 +199,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   open(entry: Entry<Server>): void {
     const { reserveDials } = this.pool.stats;
-    if (reserveDials > this.#reserveDials) this.context.log.info('taking connection from reserve_pool', this.name);
+    if (reserveDials > this.#reserveDials) this.context.log.warn('taking connection from reserve_pool', this.name);
     this.#reserveDials = reserveDials;
     const arrival = this.#arrivals.shift();
     if (arrival !== undefined) {
@@ -245,6 +245,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.context.clock.update();
     if (this.shape.logDisconnections) this.log(`closing because: ${reason} (age=${this.#age(server)}s)`, server);
     if (server.entry.state === EntryState.Closing) this.pool.closed(server.entry);
+    else if (server.entry.state === EntryState.Opening) this.pool.openFailed(server.entry, new Error(reason));
     else this.pool.lost(server.entry);
   }
 
@@ -322,7 +323,11 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     if (this.shape.logConnections) this.#logOpened(server);
     if (entry.state !== EntryState.Opening) server.close('connection no longer needed');
     else if (first === '') this.pool.opened(entry);
-    else this.#upkeep(entry, first, (ok) => (ok ? this.pool.opened(entry) : server.close('connect query failed')));
+    else {
+      // An error is logged and no more, as in PgBouncer.
+      const done = (ok: boolean) => (ok ? this.pool.opened(entry) : server.close('connect query failed'));
+      this.#upkeep(entry, first, done, true);
+    }
   }
 
   /** The names of statements that the other process has prepared there are not known here. */
@@ -376,7 +381,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   /** Runs a statement, or none, on a server that nobody holds; it must leave the server idle and clean, in time. */
-  #upkeep(entry: Entry<Server>, sql: string | null, done: (ok: boolean) => void): void {
+  #upkeep(entry: Entry<Server>, sql: string | null, done: (ok: boolean) => void, mayFail = false): void {
     const server = entry.value!;
     if (sql === null) {
       done(server.status === Tx.Idle && server.settled);
@@ -389,7 +394,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       this.context.clock.update();
       if (server.closedBecause !== null) return; // serverClosed tells the pool
       if (error !== null) this.context.log.warn(`"${sql}" failed: ${error.message}`, this.describe(server));
-      done(error === null && server.status === Tx.Idle && server.settled);
+      done((mayFail || error === null) && server.status === Tx.Idle && server.settled);
     });
   }
 }
