@@ -1,5 +1,4 @@
 /** The protocol byte by byte: what no driver sends, and what the answers must look like. COPY is in copy.test.ts. */
-import { connect, createServer, type Socket } from 'node:net';
 import {
   bind,
   cancelRequest,
@@ -19,6 +18,7 @@ import {
   sync,
 } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { FaultyProxy } from './support/proxy.ts';
 import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
@@ -49,29 +49,11 @@ async function bare(): Promise<RawClient> {
 }
 
 /** A server that does not report search_path, as those before PostgreSQL 18: its name is spoilt on the way. */
-async function startSilentServer(): Promise<{ port: number; stop(): void }> {
-  const sockets = new Set<Socket>();
-  const door = createServer((client) => {
-    const behind = connect(server.port, server.host);
-    for (const socket of [client, behind]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-    }
-    client.pipe(behind);
-    behind.on('data', (chunk) => {
-      client.write(Buffer.from(chunk.toString('latin1').replaceAll('search_path\0', 'search_pat_\0'), 'latin1'));
-    });
-    behind.on('close', () => client.destroy());
-    client.on('close', () => behind.destroy());
-  });
-  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
-  return {
-    port: (door.address() as { port: number }).port,
-    stop: () => {
-      door.close();
-      for (const socket of sockets) socket.destroy();
-    },
-  };
+async function startSilentServer(): Promise<FaultyProxy> {
+  const silent = await FaultyProxy.start(server);
+  silent.rewrite = (chunk) =>
+    Buffer.from(chunk.toString('latin1').replaceAll('search_path\0', 'search_pat_\0'), 'latin1');
+  return silent;
 }
 
 describe('startup', () => {
@@ -160,7 +142,7 @@ describe('startup', () => {
     } finally {
       await usual.stop();
       await tracking.stop();
-      older.stop();
+      await older.stop();
     }
   });
 

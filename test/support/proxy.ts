@@ -6,6 +6,8 @@ export class FaultyProxy {
   port = 0;
   /** Accepted and passed nothing on, as a black hole does. */
   hanging = false;
+  /** What becomes of what the server says. */
+  rewrite: (chunk: Buffer) => Buffer = (chunk) => chunk;
   /** Connections that were ever made to it. */
   accepted = 0;
   readonly #target: Coordinates;
@@ -58,7 +60,7 @@ export class FaultyProxy {
     const pair: [Socket, Socket] = [client, server];
     this.#pairs.add(pair);
     for (const [from, to] of [pair, [server, client]] as const) {
-      from.on('data', (chunk) => to.write(chunk));
+      from.on('data', (chunk) => to.write(from === server ? this.rewrite(chunk) : chunk));
       from.on('error', () => {});
       from.on('close', () => {
         this.#pairs.delete(pair);

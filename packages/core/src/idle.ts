@@ -23,8 +23,8 @@ export function isTrusted<T>({ policy }: Pool<T>, { provenAt }: Entry<T>, now: n
 }
 
 /** May it go from who gives it back straight to who waits? Not where nothing is handed out without a check. */
-export function goesStraight<T>({ policy }: Pool<T>, { state }: Entry<T>): boolean {
-  return state === EntryState.Linked && policy.checkDelayMs > 0;
+export function goesStraight<T>(pool: Pool<T>, entry: Entry<T>): boolean {
+  return entry.state === EntryState.Linked && isTrusted(pool, entry, entry.provenAt);
 }
 
 /** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */

@@ -172,14 +172,14 @@ export class ClientPort implements PoolPort<Conn> {
     const conn = entry.value!;
     const { resetTimeoutMs } = engine.settings;
     let over = false;
-    const finish = (error: unknown) => {
+    const finish = (error: unknown, isClean = !error) => {
       if (over) return;
       over = true;
       clearTimeout(timer);
       engine.clock.refresh();
       if (error) engine.tally.resetsFailed++;
       if (entry.state !== EntryState.Resetting) return;
-      engine.core.resetDone(entry, !error && !isSpent(conn.client));
+      engine.core.resetDone(entry, isClean && !isSpent(conn.client));
       engine.nowIdle(entry);
       engine.wake();
     };
@@ -189,10 +189,7 @@ export class ClientPort implements PoolPort<Conn> {
       conn.dirt = conn.undoneWith(conn.dirt);
       // Only a new connection has again what the connect hook had put into temporary tables.
       if (conn.hooked & this.#undoneBy(conn) & Dirt.Temp) {
-        over = true;
-        clearTimeout(timer);
-        engine.core.resetDone(entry, false);
-        engine.wake();
+        finish(null, false);
         return;
       }
       const sql = this.#resetSql(conn);

@@ -194,8 +194,7 @@ function resets(suspicion: Suspicion, name: string): boolean {
 
 /** PostgreSQL reports it, and so it follows the client already. */
 export function isReported(server: Server, name: string): boolean {
-  const index = server.parameters.names.indexOf(name);
-  return index >= 0 && server.parameters.values[index] !== null;
+  return server.parameters.get(name) !== null;
 }
 
 /** PostgreSQL tells it of its own settings, but for the role; of those and of custom ones the text has to do. */

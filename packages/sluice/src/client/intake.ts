@@ -16,7 +16,7 @@ import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.
 import { Repetition } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
 import { mayLeaveBehind, watch } from './watch.ts';
-import { renamed, wholeExchange, wholeSent } from './whole.ts';
+import { renamedRun, wholeExchange, wholeSent } from './whole.ts';
 
 /** Why a session ends that sent Terminate; PgBouncer's words. */
 export const TERMINATED = 'client close request';
@@ -95,7 +95,7 @@ export class Intake {
     server.owedBody = 0;
     if (statement === null) this.#send(buffer, at, end);
     else {
-      const { bytes, length } = renamed(buffer, at, end, statement);
+      const { bytes, length } = renamedRun(buffer, at, end, statement);
       this.#send(bytes, 0, length);
     }
     this.#flush();

@@ -80,7 +80,7 @@ function runOf({ statements, home }: Session, buffer: Buffer, at: number, end: n
 }
 
 /** A run, with the name that servers know its statement by, and how long it is then. One object, good until the next call. */
-export function renamed(buffer: Buffer, at: number, end: number, { serverName }: Statement): typeof RENAMED {
+export function renamedRun(buffer: Buffer, at: number, end: number, { serverName }: Statement): typeof RENAMED {
   const { bytes } = RENAMED;
   let to = 0;
   for (let i = at; i < at + NAME_AT; i++) bytes[to++] = buffer[i]!;

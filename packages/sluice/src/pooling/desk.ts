@@ -246,9 +246,8 @@ export class PoolerDesk implements LoginDesk {
     const asked = new Map<string, string>();
     const beyond = new Map<string, string>();
     for (const [name, value] of request.params) {
-      const index = parameters.names.indexOf(name);
-      const isReported = index >= 0 && parameters.values[index] !== null;
-      if (isReported) parameters = parameters.with(index, value);
+      const isReported = parameters.get(name) !== null;
+      if (isReported) parameters = parameters.with(parameters.names.indexOf(name), value);
       if (!this.#follows || NOT_SETTINGS.has(name) || (!isReported && this.#isIgnored(request, name))) continue;
       asked.set(name.toLowerCase(), value);
       if (!isReported) beyond.set(name.toLowerCase(), value);
@@ -332,10 +331,9 @@ export class PoolerDesk implements LoginDesk {
   /** Startup parameters that are neither followed nor ignored are refused by name. `reported`: what the server reports, once it is known. */
   #refusedParameter(request: StartupRequest, reported: ClientParameters | null = null): ClientError | null {
     const { parameters } = this.#pooler.context;
-    const followed = (name: string) => {
-      const index = parameters.names.indexOf(name);
-      return index >= 0 && (reported === null || reported.values[index] !== null || this.#isTracked(name));
-    };
+    const followed = (name: string) =>
+      parameters.names.indexOf(name) >= 0 &&
+      (reported === null || reported.get(name) !== null || this.#isTracked(name));
     // Such a connection has a server of its own, which is given all of them.
     if (request.replication !== 'none' || this.#follows) return null;
     for (const name of request.params.keys()) {
