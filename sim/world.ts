@@ -6,6 +6,7 @@ import {
   FairQueue,
   FifoQueue,
   Limit,
+  nextWake,
   Pool,
   type PoolPolicy,
   PoolSet,
@@ -36,6 +37,7 @@ export class World {
   readonly trace: string[] = [];
   #connIds = 0;
   #clientIds = 0;
+  #moved = 0;
   #databaseUp = true;
   #calm = false;
   readonly #limits: Limit[];
@@ -45,7 +47,10 @@ export class World {
     this.random = new Random(seed);
     this.#moves = moves;
     const { random } = this;
-    this.set.onMove = (from, to) => moves.add(`${from}>${to}`);
+    this.set.onMove = (from, to) => {
+      this.#moved++;
+      moves.add(`${from}>${to}`);
+    };
     this.#limits = [new Limit('shared', random.chance(0.6) ? random.int(1, 6) : 0)];
     const count = random.int(1, 3);
     for (let i = 0; i < count; i++) this.pools.push(this.#makePool(i));
@@ -55,7 +60,7 @@ export class World {
   run(): void {
     const { clock, random } = this;
     const tick = () => {
-      this.set.tick();
+      for (const pool of this.set.pools) this.#tick(pool);
       if (clock.now < ACTIVE_MS + CALM_MS) clock.after(TICK_MS, tick);
     };
     clock.after(TICK_MS, tick);
@@ -74,6 +79,27 @@ export class World {
         this.model.waiters(pool) === 0,
         `${pool.name}: ${this.model.waiters(pool)} still wait a minute after all is well`,
       );
+  }
+
+  /**
+   * An owner may wake the pool by its own word instead of every so often: what it finds to do then, it must have announced.
+   * Not so what a pool beside it leaves room for.
+   */
+  #tick(pool: Pool<Conn>): void {
+    const at = nextWake(pool);
+    const before = this.#deeds(pool);
+    pool.tick();
+    this.model.require(
+      at <= this.clock.now || this.#deeds(pool) === before || pool.limits.some(({ max }) => max > 0),
+      `${pool.name} had something to do, but asked to be woken at ${at}`,
+    );
+  }
+
+  /** Everything the pool has done so far, in one number. */
+  #deeds({ stats }: Pool<Conn>): number {
+    let deeds = this.#moved + stats.dials + stats.handouts;
+    for (const count of Object.values(stats.refused)) deeds += count;
+    return deeds;
   }
 
   #note(what: string): void {

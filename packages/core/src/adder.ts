@@ -11,18 +11,23 @@ import { EntryState } from './states.ts';
 /** Younger than this, a connection that was lost unused says something about the database. */
 const USELESS_MS = 1_000;
 
+const ALWAYS = Number.NEGATIVE_INFINITY;
+const NEVER = Number.POSITIVE_INFINITY;
+
 export class Adder<T> {
   readonly #pool: Pool<T>;
   /** Failed dials in a row. */
   failures = 0;
   lastError: unknown = null;
-  lastFailedAt = Number.NEGATIVE_INFINITY;
+  lastFailedAt = ALWAYS;
   /** No dial before this time. */
-  nextDialAt = Number.NEGATIVE_INFINITY;
+  nextDialAt = ALWAYS;
   /** No dial for the minimum alone before this time. */
-  nextFillAt = Number.NEGATIVE_INFINITY;
+  nextFillAt = ALWAYS;
   /** The shared limit that keeps this pool from dialling for a waiter, or null. */
   blockedOn: Limit | null = null;
+  /** When it is to `grow` at the latest, whatever the clock has said since: -Infinity before the first time, Infinity when time alone changes nothing. */
+  dueAt = ALWAYS;
   #window = 0;
 
   constructor(pool: Pool<T>) {
@@ -32,7 +37,7 @@ export class Adder<T> {
   succeeded(): void {
     this.failures = 0;
     this.lastError = null;
-    this.nextDialAt = Number.NEGATIVE_INFINITY;
+    this.nextDialAt = ALWAYS;
     if (this.#window > 0) this.#window *= 2;
     if (this.#window >= this.#pool.policy.maxDials) this.#window = 0;
   }
@@ -59,12 +64,7 @@ export class Adder<T> {
   forgive(): void {
     this.failures = 0;
     this.#window = 0;
-    this.nextDialAt = this.nextFillAt = Number.NEGATIVE_INFINITY;
-  }
-
-  /** When a dial may begin, for who waits or for the minimum alone. */
-  mayDialAt(forWaiter: boolean): number {
-    return forWaiter ? this.nextDialAt : Math.max(this.nextDialAt, this.nextFillAt);
+    this.nextDialAt = this.nextFillAt = ALWAYS;
   }
 
   /** Waiters for whom nothing is under way yet. */
@@ -76,21 +76,26 @@ export class Adder<T> {
   grow(): void {
     const pool = this.#pool;
     this.#unblock();
+    this.dueAt = NEVER;
     for (;;) {
       if (pool.mode !== 'running' && !(pool.mode === 'draining' && pool.queue.length > 0)) return;
       const forWaiter = this.wanted > 0;
       // A minimum takes no room that somebody waits for.
       if (!forWaiter && (!this.#belowMin() || pool.set?.isWaitedFor(pool.limits) === true)) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
-      if (pool.env.now() < this.mayDialAt(forWaiter)) return;
-      const reserve = this.#room(forWaiter);
-      if (reserve === null) return;
+      const mayDialAt = forWaiter ? this.nextDialAt : Math.max(this.nextDialAt, this.nextFillAt);
+      const roomAt = this.#roomAt(forWaiter);
+      const at = Math.max(mayDialAt, roomAt);
+      if (pool.env.now() < at) {
+        this.dueAt = at;
+        return;
+      }
       const full = pool.limits.find((limit) => limit.full);
       if (full !== undefined) {
         if (forWaiter) this.#block(full);
         return;
       }
-      if (reserve) pool.stats.reserveDials++;
+      if (roomAt !== ALWAYS) pool.stats.reserveDials++;
       // Opened at once: it is given out first, and then it shows who still waits, here and in pools beside this one.
       if (pool.open().state !== EntryState.Opening) return;
     }
@@ -108,15 +113,14 @@ export class Adder<T> {
     return pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
   }
 
-  /** Null: the pool is full. Otherwise whether the place would come from the reserve. */
-  #room(forWaiter: boolean): boolean | null {
+  /** From when there is a place: always, or once the oldest has waited for one of the reserve, or not before one is free. */
+  #roomAt(forWaiter: boolean): number {
     const pool = this.#pool;
     const { maxSize, reserveSize, reserveDelayMs } = pool.policy;
-    const size = pool.size;
-    if (maxSize <= 0 || size < maxSize) return false;
-    if (!forWaiter || size >= maxSize + reserveSize) return null;
-    const oldest = pool.queue.oldest;
-    return oldest !== null && pool.env.now() - oldest.since >= reserveDelayMs ? true : null;
+    const { size } = pool;
+    if (maxSize <= 0 || size < maxSize) return ALWAYS;
+    const { oldest } = pool.queue;
+    return forWaiter && size < maxSize + reserveSize && oldest !== null ? oldest.since + reserveDelayMs : NEVER;
   }
 
   #block(limit: Limit): void {

@@ -485,6 +485,30 @@ describe('modes', () => {
     expect(isCondemned(third)).toBe(true);
   });
 
+  test('what is due stays due until it is looked at, though the clock has gone past it', () => {
+    const pool = makePool({ maxSize: 2, maxDials: 1, retryMinMs: 100, reserveSize: 1, reserveDelayMs: 500 });
+    for (let i = 0; i < 3; i++) ask(pool);
+    pool.openFailed(calls.pop()!.entry, new Error('down'));
+    expect(nextWake(pool)).toBe(now + 100);
+    now += 101;
+    expect(nextWake(pool)).toBe(now - 1);
+    pool.tick();
+    expect(nextWake(pool)).toBe(Number.POSITIVE_INFINITY);
+    answer('open');
+    answer('open');
+    // The third waits for the reserve.
+    expect(nextWake(pool)).toBe(now - 101 + 500);
+    now += 500;
+    expect(nextWake(pool)).toBe(now - 101);
+  });
+
+  test('the minimum is filled again while the one that was lost is still closing', () => {
+    const pool = makePool({ minSize: 1 });
+    pool.tick();
+    pool.retire(answer('open'), 'retired');
+    expect(calls.map(({ what }) => what)).toEqual(['close', 'open']);
+  });
+
   test('a server that closes what it has just let in is not asked again at once', () => {
     const pool = makePool({ minSize: 3, retryMinMs: 100, retryMaxMs: 1_000 });
     pool.tick();

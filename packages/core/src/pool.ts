@@ -164,7 +164,7 @@ export class Pool<T> {
     if (entry.state >= EntryState.Closing) return;
     this.#end(entry, reason);
     this.port.close(entry, reason);
-    if (this.queue.length > 0) this.serve();
+    if (this.queue.length > 0 || this.policy.minSize > 0) this.serve();
   }
 
   // Answers of the port.

@@ -7,30 +7,13 @@ import { EntryState } from './states.ts';
 
 /** Environment milliseconds of the next deadline that `tick` would act on; Infinity: nothing is due, ever. */
 export function nextWake<T>(pool: Pool<T>): number {
-  return Math.min(nextForWaiters(pool), nextDial(pool), nextForIdle(pool));
+  return Math.min(nextDeadline(pool), pool.adder.dueAt, nextForIdle(pool));
 }
 
-function nextForWaiters<T>(pool: Pool<T>): number {
-  const { queue, policy } = pool;
-  if (queue.length === 0) return Number.POSITIVE_INFINITY;
+function nextDeadline<T>({ queue }: Pool<T>): number {
   let at = Number.POSITIVE_INFINITY;
   for (const waiter of queue) if (waiter.deadline < at) at = waiter.deadline;
-  const size = pool.size;
-  if (policy.maxSize > 0 && size >= policy.maxSize && size < policy.maxSize + policy.reserveSize) {
-    const reserveAt = queue.oldest!.since + policy.reserveDelayMs;
-    if (reserveAt > pool.env.now()) at = Math.min(at, reserveAt);
-  }
   return at;
-}
-
-function nextDial<T>(pool: Pool<T>): number {
-  const { minSize, fillMin } = pool.policy;
-  const running = pool.mode === 'running';
-  const forWaiter = pool.queue.length > 0 && (running || pool.mode === 'draining');
-  const forMin = running && fillMin !== false && pool.size < minSize;
-  if (!forWaiter && !forMin) return Number.POSITIVE_INFINITY;
-  const at = pool.adder.mayDialAt(forWaiter);
-  return at > pool.env.now() ? at : Number.POSITIVE_INFINITY;
 }
 
 function nextForIdle<T>(pool: Pool<T>): number {

@@ -184,9 +184,7 @@ export class Engine {
   }
 
   #queued(ticket: Ticket, signal: AbortSignal | undefined): void {
-    this.wake(ticket.deadline);
-    const { nextDialAt } = this.core.adder;
-    if (nextDialAt > this.clock.now) this.wake(nextDialAt);
+    this.wake(Math.min(ticket.deadline, this.core.adder.dueAt));
     if (signal !== undefined) {
       const abort = () => {
         this.clock.refresh();
