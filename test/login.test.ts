@@ -157,7 +157,9 @@ test('who leaves before a login, as health checks do, is no error', async () => 
     }
     raw.end();
   }
-  await sluice.waitFor(/(?:closing because: client unexpected eof[\s\S]*){2}/);
+  await sluice.waitFor(
+    /(?:C-0x[0-9a-f]+: \(nodb\)\/\(nouser\)@127.0.0.1:\d+ closing because: client unexpected eof[\s\S]*){2}/,
+  );
   expect(sluice.output()).not.toContain('pooler error');
   await sluice.stop();
 });

@@ -1,6 +1,7 @@
 /** The process in PgBouncer's place: its command line, signals, files, and how it ends. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -56,7 +57,6 @@ function makeDir(): string {
 }
 
 function spawnChmod(dir: string): void {
-  const { chmodSync } = process.getBuiltinModule('node:fs');
   chmodSync(dir, 0o777);
 }
 
@@ -111,9 +111,9 @@ describe('the command line', () => {
   });
 
   test('a wrong call, a missing file and a wrong line end it with one line and a code', async () => {
-    expect(await run()).toMatchObject({ code: 2, text: expect.stringMatching(/give one configuration file/) });
-    expect(await run('-x')).toMatchObject({ code: 2 });
-    expect(await run('/no/such/file.ini')).toMatchObject({ code: 2, text: expect.stringMatching(/there is no file/) });
+    expect(await run()).toMatchObject({ code: 1, text: expect.stringMatching(/give one configuration file/) });
+    expect(await run('-x')).toMatchObject({ code: 1 });
+    expect(await run('/no/such/file.ini')).toMatchObject({ code: 1, text: expect.stringMatching(/there is no file/) });
     const dir = makeDir();
     const ini = write(dir, await freePort(), 'pool_mode = never\n');
     const wrong = await run(...AS_USER, ini);
@@ -124,12 +124,43 @@ describe('the command line', () => {
     rmSync(dir, { recursive: true });
   });
 
-  test.runIf(AS_USER.length > 0)('as root it wants to be told a user', async () => {
+  test('why it does not start is in the log, too, behind what the file says', async () => {
     const dir = makeDir();
-    const { code, text } = await run(write(dir, await freePort(), ''));
-    expect([code, text]).toEqual([1, expect.stringMatching(/must not run as root: name a user with -u/)]);
+    const port = await freePort();
+    const logfile = `${dir}/pgbouncer.log`;
+    const takeLog = () => {
+      const text = readFileSync(logfile, 'utf8');
+      writeFileSync(logfile, '');
+      return text;
+    };
+    // As when somebody runs it again: the file is there, and the user may write to it.
+    writeFileSync(logfile, '', { mode: 0o666 });
+    chmodSync(logfile, 0o666);
+    expect(await run('-q', ...AS_USER, write(dir, port, 'pool_mode = never\n'))).toMatchObject({ code: 1 });
+    expect(takeLog()).toMatch(/ERROR .*invalid value "never" for parameter pool_mode[\s\S]*FATAL .*has errors/);
+    const taken = net.createServer().listen(port, '127.0.0.1');
+    await once(taken, 'listening');
+    for (const background of [[], ['-d']]) {
+      const ini = write(dir, port, 'max_client_conn = 5\nmax_client_conn = 6\n');
+      expect(await run('-q', ...background, ...AS_USER, ini)).toMatchObject({ code: 1 });
+      const log = takeLog();
+      expect(log).toMatch(/WARNING "max_client_conn" was given before[\s\S]*FATAL cannot listen on .*is in use/);
+      expect(log.match(/FATAL/g)).toHaveLength(1);
+    }
+    taken.close();
     rmSync(dir, { recursive: true });
   });
+
+  test.runIf(AS_USER.length > 0)(
+    'as root it wants to be told a user, and leaves no log that he could not write',
+    async () => {
+      const dir = makeDir();
+      const { code, text } = await run(write(dir, await freePort(), ''));
+      expect([code, text]).toEqual([1, expect.stringMatching(/must not run as root: name a user with -u/)]);
+      expect(existsSync(`${dir}/pgbouncer.log`)).toBe(false);
+      rmSync(dir, { recursive: true });
+    },
+  );
 
   test('-d leaves a process behind that serves, with its number in the pidfile', async () => {
     const dir = makeDir();
@@ -289,11 +320,28 @@ describe('-R', () => {
     await ended;
   });
 
-  test('without a pooler to take over from it says so', async () => {
+  test('without a pooler to take over from it goes on by itself, and a pidfile of the dead is no obstacle', async () => {
     const dir = makeDir();
-    const ini = write(dir, await freePort(), 'unix_socket_dir = /tmp\n');
-    const { code, text } = await run('-q', '-R', ...AS_USER, ini);
-    expect([code, text]).toEqual([1, expect.stringMatching(/cannot take over from the pooler at \/tmp/)]);
+    const port = await freePort();
+    for (const sockets of ['unix_socket_dir =\n', `unix_socket_dir = ${dir}\n`]) {
+      const ini = write(dir, port, sockets);
+      writeFileSync(`${dir}/pgbouncer.pid`, '2147483646\n', { mode: 0o666 });
+      chmodSync(`${dir}/pgbouncer.pid`, 0o666);
+      const child = spawn(RUNTIME, [PROGRAM, '-q', '-R', ...AS_USER, ini], { stdio: ['ignore', 'inherit', 'inherit'] });
+      const ended = once(child, 'close');
+      const log = () => (existsSync(`${dir}/pgbouncer.log`) ? readFileSync(`${dir}/pgbouncer.log`, 'utf8') : '');
+      await until('the process to be up', () => log().includes('process up: Sluice'));
+      expect(log()).toMatch(/LOG old process not found, try to continue normally/);
+      expect(log()).toMatch(/LOG stale pidfile, removing/);
+      expect(log()).toMatch(
+        /LOG kernel file descriptor limit: \d+ \(hard: \d+\); max_client_conn: 100, max expected fd use: 110/,
+      );
+      const client = await connect(port);
+      expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+      child.kill('SIGQUIT');
+      await ended;
+      rmSync(`${dir}/pgbouncer.log`);
+    }
     rmSync(dir, { recursive: true });
   });
 });

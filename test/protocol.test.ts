@@ -185,6 +185,9 @@ describe('startup', () => {
     raw.send(Buffer.from([0, 0, 0]));
     expect(errorOf(await raw.until('E'))).toMatchObject({ message: 'client_login_timeout' });
     expect(await raw.next()).toBeNull();
+    const who = String.raw`C-0x[0-9a-f]+: \(nodb\)/\(nouser\)@127\.0\.0\.1:\d+`;
+    await sluice.waitFor(new RegExp(`LOG ${who} closing because: client_login_timeout \\(age=2s\\)`));
+    await sluice.waitFor(new RegExp(`WARNING ${who} pooler error: client_login_timeout`));
   });
 });
 

@@ -95,6 +95,10 @@ export class Daemon implements ConsoleHost {
     if (global.sessionState !== 'pgbouncer') await this.pooler.classifier.load();
     const passed = passedSockets();
     for (const { fd, unix } of passed) await this.#listen({ host: `descriptor ${fd}`, port, unix, backlog, fd });
+    const { log } = this.#options;
+    for (const { fd } of passed) log.info(`socket passed from service manager (fd ${fd})`);
+    if (passed.length > 0 && global.listenAddr.length > 0)
+      log.warn('sockets passed from service manager, listen_addr ignored');
     const targets = passed.length > 0 ? [] : listenTargets(this.pooler.config);
     await this.#listenOn(inheritTargets(targets, inherited));
     this.#serve();

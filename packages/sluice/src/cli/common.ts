@@ -1,5 +1,8 @@
-/** What the commands share: the error that ends a command, flag reading. */
+/** What the commands share: the error that ends a command, flag reading, a run from a file. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { Config } from '../config/index.ts';
+import { readConfig } from '../host/config-file.ts';
+import type { LogTarget } from '../host/log-target.ts';
 
 /** A failure told in one line; no stack. */
 export class CliError extends Error {
@@ -55,4 +58,23 @@ export function explainListen(error: NodeJS.ErrnoException, where: string): CliE
       `cannot listen on ${where}: this machine has no such address; use 127.0.0.1, ::1, 0.0.0.0 or * (listen_addr)`,
     );
   return new CliError(`cannot listen on ${where}: ${error.message}`);
+}
+
+/** Runs from a configuration file. Why that fails is told to the log that it names, too, as in PgBouncer. */
+export async function withConfig(
+  path: string,
+  target: LogTarget,
+  run: (config: Config) => Promise<void>,
+): Promise<void> {
+  let read: Config | null = null;
+  try {
+    await run(
+      readConfig(path, target.log, (config) => {
+        read = config;
+      }),
+    );
+  } catch (error) {
+    if (read !== null) target.writeFatal(read, (error as Error).message);
+    throw error;
+  }
 }

@@ -19,19 +19,22 @@ export const COMMANDS: Readonly<Record<string, Command>> = { start, demo, check 
 
 /** Never throws; ends the process with code 1 after an error, 2 after a wrong call. */
 export function main(args: readonly string[]): void {
-  run(args).catch((error: unknown) => fail('sluice', error));
+  run(args).catch((error: unknown) => fail('sluice', error, isKnown(error) ? error.exitCode : 1));
 }
 
-/** The same for PgBouncer's command line. */
+/** The same for PgBouncer's command line, with 1 whatever was wrong. */
 export function mainPgbouncer(args: readonly string[]): void {
-  pgbouncer(args).catch((error: unknown) => fail('pgbouncer', error));
+  pgbouncer(args).catch((error: unknown) => fail('pgbouncer', error, 1));
 }
 
-function fail(program: string, error: unknown): void {
-  const known = error instanceof CliError || error instanceof ConfigFileError;
-  const text = known ? error.message : `unexpected error: ${(error as Error)?.stack ?? error}`;
+function isKnown(error: unknown): error is CliError | ConfigFileError {
+  return error instanceof CliError || error instanceof ConfigFileError;
+}
+
+function fail(program: string, error: unknown, exitCode: number): void {
+  const text = isKnown(error) ? error.message : `unexpected error: ${(error as Error)?.stack ?? error}`;
   process.stderr.write(`${program}: ${text}\n`);
-  const exit = () => process.exit(known ? error.exitCode : 1);
+  const exit = () => process.exit(exitCode);
   // In the background there is no standard error: whoever started the process tells it.
   if (process.send === undefined) exit();
   else process.send(text, exit);

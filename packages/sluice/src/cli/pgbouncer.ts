@@ -4,13 +4,14 @@ import { isAbsolute, resolve } from 'node:path';
 import type { Config } from '../config/index.ts';
 import { AccessError, Daemon } from '../daemon.ts';
 import { ConfigFileError, readConfig } from '../host/config-file.ts';
+import { logDescriptorLimit } from '../host/descriptor-limit.ts';
 import { userIds } from '../host/groups.ts';
 import { LogTarget } from '../host/log-target.ts';
 import { checkPidFile, removePidFile, writePidFile } from '../host/pid-file.ts';
 import { type Succeeding, succeed } from '../host/successor.ts';
 import { TlsSetupError } from '../net/tls-context.ts';
 import { VERSION_TEXT } from '../version.ts';
-import { CliError, explainListen, readFlags } from './common.ts';
+import { CliError, explainListen, readFlags, withConfig } from './common.ts';
 import { holdSignals, serveUntilStopped } from './signals.ts';
 
 const FLAGS = {
@@ -58,35 +59,33 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
   const [file, ...extra] = positionals;
   if (file === undefined || extra.length > 0)
     throw new CliError('give one configuration file; `pgbouncer --help` shows the options', 2);
-  const path = isAbsolute(file) ? file : resolve(file);
   const target = new LogTarget({ quiet: values.quiet ?? false, verbose: values.verbose?.length ?? 0 });
-  const config = readConfig(path, target.log);
-  if (values.daemon && process.env[CHILD] === undefined) {
-    // Before the user changes, who may not be allowed to start the program.
-    await intoBackground(args);
-    return;
-  }
-  becomeUser(values.user ?? config.global.user);
-  await serve(path, config, target, values.reboot ?? false);
+  const path = isAbsolute(file) ? file : resolve(file);
+  const inBackground = values.daemon === true && process.env[CHILD] === undefined;
+  await withConfig(path, target, async (config) => {
+    if (inBackground) return;
+    becomeUser(values.user ?? config.global.user);
+    await serve(path, config, target, values.reboot ?? false);
+  });
+  // Before the user changes, who may not be allowed to start the program; the child says what there is to say in its log.
+  if (inBackground) await intoBackground(args);
 }
 
 async function serve(path: string, config: Config, target: LogTarget, reboot: boolean): Promise<void> {
   const { pidfile, listenPort } = config.global;
   const letSignalsGo = holdSignals();
+  let succeeding: Succeeding | null = null;
   try {
-    if (pidfile !== '' && !reboot) checkPidFile(pidfile);
     target.apply(config);
+    if (reboot) succeeding = await succeed(config);
+    if (reboot && succeeding === null) target.log.info('old process not found, try to continue normally');
+    if (pidfile !== '' && succeeding === null && checkPidFile(pidfile)) target.log.info('stale pidfile, removing');
   } catch (error) {
     throw new CliError((error as Error).message);
   }
   const withoutPidFile = () => (pidfile === '' ? undefined : removePidFile(pidfile));
   const daemon = newDaemon(path, config, target, withoutPidFile);
-  let succeeding: Succeeding | null = null;
-  try {
-    if (reboot) succeeding = await succeed(config);
-  } catch (error) {
-    throw new CliError((error as Error).message);
-  }
+  logDescriptorLimit(config, daemon.pooler.credentials.users.size, target.log);
   try {
     await daemon.start(succeeding?.listeners);
     if (pidfile !== '') writePidFile(pidfile);

@@ -2,10 +2,9 @@
 import { parseSecret, type Secret } from '@sluice/wire';
 import { parseConfig, parseDatabaseUrl, quoteValue, redactUrl } from '../config/index.ts';
 import { Daemon } from '../daemon.ts';
-import { readConfig } from '../host/config-file.ts';
 import { LogTarget } from '../host/log-target.ts';
 import { Log } from '../telemetry/log.ts';
-import { CliError, explainListen, readFlags, readListen } from './common.ts';
+import { CliError, explainListen, readFlags, readListen, withConfig } from './common.ts';
 import { newDaemon } from './pgbouncer.ts';
 import { probe } from './probe.ts';
 import { holdSignals, serveUntilStopped } from './signals.ts';
@@ -141,19 +140,20 @@ Pooling ${shown}
 async function startFile(path: string, flags: { verbose: number; quiet: boolean }): Promise<void> {
   const letSignalsGo = holdSignals();
   const target = new LogTarget(flags);
-  const config = readConfig(path, target.log);
-  try {
-    target.apply(config);
-  } catch (error) {
-    throw new CliError((error as Error).message);
-  }
-  const daemon = newDaemon(path, config, target);
-  try {
-    await daemon.start();
-  } catch (error) {
-    throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
-  }
-  const served = serveUntilStopped(daemon, { service: true });
-  letSignalsGo();
-  await served;
+  await withConfig(path, target, async (config) => {
+    try {
+      target.apply(config);
+    } catch (error) {
+      throw new CliError((error as Error).message);
+    }
+    const daemon = newDaemon(path, config, target);
+    try {
+      await daemon.start();
+    } catch (error) {
+      throw explainListen(error as NodeJS.ErrnoException, `port ${config.global.listenPort}`);
+    }
+    const served = serveUntilStopped(daemon, { service: true });
+    letSignalsGo();
+    await served;
+  });
 }

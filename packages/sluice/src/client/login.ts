@@ -106,11 +106,17 @@ interface Line {
 
 /** Serves a fresh connection until it is a session or closed. Never rejects. */
 export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
+  // The address is not to be had any more when the connection is closed; the log names it then.
+  void accepted.remote;
   const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES) };
   const deadline = desk.loginTimeoutMs;
   const began = performance.now();
   let request: StartupRequest | null = null;
-  const late = () => refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' });
+  let isLate = false;
+  const late = () => {
+    isLate = true;
+    refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' });
+  };
   const timer = timeLimit(deadline, late);
   try {
     request = await startup(line, desk);
@@ -127,8 +133,8 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     desk.enter(request, greeting, conn, reader.detach());
   } catch (error) {
     // The log first: who reads it when the client has its error finds the reason there.
-    const left = error instanceof ConnectionEnded;
-    desk.failed(line.conn, request, left ? null : reasonOf(error as Error), performance.now() - began);
+    const reason = error instanceof ConnectionEnded ? null : reasonOf(error as Error);
+    desk.failed(line.conn, request, isLate ? 'client_login_timeout' : reason, performance.now() - began);
     settle(line, error as Error);
   } finally {
     clearTimeout(timer);

@@ -33,6 +33,7 @@ export { at, closest, formatProblem, hasErrors, type Problem, Problems, quote, t
 export { renderSettings } from './render.ts';
 export {
   CONSOLE_DATABASE,
+  CONSOLE_USER,
   parseTlsProtocols,
   TLS_VERSIONS,
   type TlsVersion,

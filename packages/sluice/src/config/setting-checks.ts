@@ -4,6 +4,8 @@
 
 /** The database that stands for the admin console; it can't be an entry of [databases], nor an auth_dbname. */
 export const CONSOLE_DATABASE = 'pgbouncer';
+/** The user that the daemon's own account is on the console; it is always there. */
+export const CONSOLE_USER = 'pgbouncer';
 
 /** The facilities syslog(3) offers and PgBouncer names. */
 export const SYSLOG_FACILITIES = [

@@ -83,7 +83,7 @@ export const NETWORK_ROWS = {
   tcp_defer_accept: {
     ...NETWORK,
     kind: 'bool',
-    default: '0',
+    default: '1',
     doc: 'Accept a connection only when it has sent something (TCP_DEFER_ACCEPT). On Linux.',
   },
   tcp_socket_buffer: {

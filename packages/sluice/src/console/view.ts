@@ -1,6 +1,6 @@
 /** What a SHOW view is: fixed columns, and rows made from a snapshot. */
 import type { Column } from '@sluice/wire';
-import { CONSOLE_DATABASE, type Config } from '../config/index.ts';
+import { CONSOLE_DATABASE, CONSOLE_USER, type Config } from '../config/index.ts';
 import type { DescriptorRow } from '../pooling/descriptor-rows.ts';
 import type { Snapshot } from '../pooling/snapshot.ts';
 import type { Carried, Cell } from './table.ts';
@@ -44,4 +44,4 @@ export interface View {
 }
 
 /** The console's database, its user and pool, as they stand in the views. */
-export const CONSOLE = { database: CONSOLE_DATABASE, user: 'pgbouncer', poolSize: 2, mode: 'statement' } as const;
+export const CONSOLE = { database: CONSOLE_DATABASE, user: CONSOLE_USER, poolSize: 2, mode: 'statement' } as const;

@@ -22,10 +22,11 @@ export function readText(path: string): string {
   return decodeText(readFileSync(path));
 }
 
-/** Throws a ConfigFileError; by then every problem is in the log. */
-export function readConfig(path: string, log: Log): Config {
+/** Throws a ConfigFileError; by then every problem is in the log. `onRead` hears of a configuration with errors, too. */
+export function readConfig(path: string, log: Log, onRead: (config: Config) => void = () => {}): Config {
   const text = readConfigText(path);
   const { config, problems } = parseConfig(text, { path, readFile: readText });
+  onRead(config);
   for (const problem of problems) {
     if (problem.severity === 'error') log.error(formatProblem(problem));
     else log.warn(formatProblem(problem));

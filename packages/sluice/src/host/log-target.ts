@@ -1,4 +1,5 @@
 /** Where the log goes, by the configuration: standard error, a file, syslog; kept up when the configuration changes. */
+import { existsSync } from 'node:fs';
 import type { Config } from '../config/index.ts';
 import { Log, type LogSink } from '../telemetry/log.ts';
 import { LogFile } from './log-file.ts';
@@ -13,8 +14,13 @@ export interface LogFlags {
   verbose: number;
 }
 
+/** Lines kept at most until it is known where they belong. */
+const MOST_HELD = 1_000;
+
 export class LogTarget {
   readonly log: Log;
+  /** What was said before the configuration was in force, for the places that it names; null from then on. */
+  #held: Parameters<LogSink['write']>[] | null = [];
   readonly #flags: LogFlags;
   #file: LogFile | null = null;
   #syslog: LogSink | null = null;
@@ -22,7 +28,12 @@ export class LogTarget {
 
   constructor(flags: LogFlags) {
     this.#flags = flags;
-    this.log = new Log([STDERR], { format: 'text', verbose: flags.verbose });
+    const hold: LogSink = { write: (...line) => this.#hold(line) };
+    this.log = new Log([STDERR, hold], { format: 'text', verbose: flags.verbose });
+  }
+
+  #hold(line: Parameters<LogSink['write']>): void {
+    if (this.#held !== null && this.#held.length < MOST_HELD) this.#held.push(line);
   }
 
   /** Throws an error that names the file or the service that cannot be opened. */
@@ -33,6 +44,24 @@ export class LogTarget {
     const sinks = [this.#file, this.#syslog].filter((sink) => sink !== null);
     // Quiet without any other place would be a log that nobody can read: PgBouncer does so, and so do we.
     this.log.sinks = this.#flags.quiet ? sinks : [STDERR, ...sinks];
+    for (const line of this.#held ?? []) for (const sink of sinks) sink.write(...line);
+    this.#held = null;
+  }
+
+  /**
+   * Why the process does not start, also in the log that the configuration names, as far as it can be had. A file is not made
+   * for it as root: the user who runs it in the end could not write to it.
+   */
+  writeFatal(config: Config, message: string): void {
+    try {
+      const { logfile } = config.global;
+      if (this.#held !== null && (process.getuid?.() !== 0 || logfile === '' || existsSync(logfile)))
+        this.apply(config);
+    } catch {
+      // It is on standard error in any case.
+    }
+    this.log.sinks = this.log.sinks.filter((sink) => sink === this.#file || sink === this.#syslog);
+    for (const line of message.split('\n')) this.log.write('FATAL', '', line);
   }
 
   #useFile(path: string): void {

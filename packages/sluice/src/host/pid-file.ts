@@ -1,18 +1,19 @@
 /** The file with the process's number: made at start, removed at the end, and a sign that another instance runs. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 
-/** Throws when the process that a file names is alive; a file left by a dead one is no obstacle. */
-export function checkPidFile(path: string): void {
+/** Throws when the process that a file names is alive; a file left by a dead one is no obstacle. True: there is such a one. */
+export function checkPidFile(path: string): boolean {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw new Error(`pidfile ${path} cannot be read: ${(error as Error).message}`);
   }
   const pid = Number.parseInt(text, 10);
   if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid))
     throw new Error(`pidfile ${path} exists, another instance running (process ${pid})? Stop it, or remove the file`);
+  return true;
 }
 
 function isAlive(pid: number): boolean {

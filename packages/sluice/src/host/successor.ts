@@ -30,12 +30,13 @@ interface Step {
   processIds: number;
 }
 
-/** Rejects with an error that says why the running pooler could not be asked, or would not. */
-export async function succeed({ global }: Config): Promise<Succeeding> {
+/** The running pooler is asked through its Unix socket. Null: there is none. Rejects with an error that says why it would not. */
+export async function succeed({ global }: Config): Promise<Succeeding | null> {
   const { unixSocketDir: host, listenPort: port } = global;
-  if (host === '') throw new Error('-R needs unix_socket_dir: the running pooler is asked through its Unix socket');
+  if (host === '') return null;
   try {
-    const conn = await dial({ host, port, timeoutMs: ANSWER_MS }).conn;
+    const conn = await dial({ host, port, timeoutMs: ANSWER_MS }).conn.catch(nobodyThere);
+    if (conn === null) return null;
     const late = () => conn.destroy(new Error(`no answer within ${ANSWER_MS / 1000} s`));
     const timer = setTimeout(late, ANSWER_MS);
     return await Succeeding.begin(conn, host.startsWith('/') ? host : tmpdir()).finally(() => clearTimeout(timer));
@@ -44,6 +45,12 @@ export async function succeed({ global }: Config): Promise<Succeeding> {
       `cannot take over from the pooler at ${shownPath(unixPath(host, port))}: ${(error as Error).message}`,
     );
   }
+}
+
+/** What a socket says that nobody listens on. */
+function nobodyThere(error: NodeJS.ErrnoException): null {
+  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return null;
+  throw error;
 }
 
 export class Succeeding {

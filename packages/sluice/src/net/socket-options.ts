@@ -34,7 +34,7 @@ const TCP_DEFER_ACCEPT = 9;
 const TCP_USER_TIMEOUT = 18;
 
 /** Seconds that a connection may say nothing before it is accepted all the same; PgBouncer's number. */
-const DEFER_S = 45;
+const DEFER_S = 1;
 
 type SetOption = (fd: number, level: number, option: number, value: number) => boolean;
 

@@ -63,6 +63,8 @@ describe('contexts', () => {
     { clientTlsEcdhcurve: 'prime256v1' },
     { clientTlsEcdhcurve: 'none' },
     { clientTlsDheparams: 'none' },
+    // Nothing is compared with it.
+    { serverTlsSslmode: 'require', serverTlsCaFile: '/no/such/file' },
   ] satisfies Partial<GlobalSettings>[])('are made with %o', (settings) => {
     expect(load({ ...CLIENT, ...settings }).client.context).not.toBeNull();
   });
@@ -126,7 +128,7 @@ describe('a setting that is no good is named, with its file and the reason', () 
     ['other parameters', { clientTlsDheparams: 'some' }, 'client_tls_dheparams', /must be auto, legacy or none/],
     [
       'a server CA',
-      { serverTlsSslmode: 'require', serverTlsCaFile: file('none') },
+      { serverTlsSslmode: 'verify-ca', serverTlsCaFile: file('none') },
       'server_tls_ca_file',
       /none": No such/,
     ],

@@ -134,7 +134,9 @@ function serverTls(side: Side, read: ReadText): ServerTls {
   const { mode } = side;
   if (mode === 'disable') return { mode, context: null, verify: 'no' };
   const verify = mode === 'verify-full' ? 'full' : mode === 'verify-ca' ? 'ca' : 'no';
-  return { mode, context: makeContext(side, read, 0), verify };
+  // Where nothing is compared with it, the file need not be there (as in PgBouncer).
+  const needed = verify === 'no' ? { ...side, ca: '' } : side;
+  return { mode, context: makeContext(needed, read, 0), verify };
 }
 
 function makeContext(side: Side, read: ReadText, secureOptions: number): SecureContext {

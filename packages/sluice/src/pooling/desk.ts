@@ -6,7 +6,7 @@ import type { Parameters as ClientParameters } from '@sluice/wire';
 import type { ClientError } from '../client/home.ts';
 import { type Greeting, type LoginDesk, LoginRefused, NOT_SETTINGS, type StartupRequest } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
-import { CONSOLE_DATABASE } from '../config/index.ts';
+import { CONSOLE_DATABASE, CONSOLE_USER } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, type PacketReader } from '../net/packet-reader.ts';
 import { peerUid } from '../net/peer-cred.ts';
@@ -26,7 +26,6 @@ const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
 const CONSOLE_SPARE = 20;
 
 /** Who may log in to the console over the Unix socket without a password, when the process is the daemon's own user's. */
-const CONSOLE_USER = 'pgbouncer';
 
 /** What a console may do: everything, or only look. */
 export type ConsoleAccess = 'admin' | 'stats';
@@ -109,6 +108,12 @@ export class PoolerDesk implements LoginDesk {
     return refused;
   }
 
+  /** Names a client that is no session yet, in the log. */
+  #describe(request: StartupRequest | null, conn: Conn): string {
+    const id = this.#admitted.get(conn) ?? this.#pooler.nextConnectionId();
+    return `C-0x${id.toString(16)}: ${describeVisitor(request, conn)}`;
+  }
+
   /** A connection that was admitted is a session now, or gone. */
   #leaves(conn: Conn): void {
     if (this.#admitted.delete(conn)) this.#pooler.loggingIn--;
@@ -121,7 +126,7 @@ export class PoolerDesk implements LoginDesk {
       this.#logins.set(conn, { id, database: null, pool: null, ...(await this.#consoleLogin(request, conn, reader)) });
       return;
     }
-    const about = describeVisitor(request, conn);
+    const about = this.#describe(request, conn);
     const user = await this.#gate.examine({ request, conn, reader, about });
     // Not before: names that somebody makes up register no databases.
     const database = pooler.database(request.database);
@@ -155,7 +160,7 @@ export class PoolerDesk implements LoginDesk {
     reader: PacketReader,
   ): Promise<Pick<Login, 'user' | 'access' | 'own'>> {
     const { log, config } = this.#pooler;
-    const about = describeVisitor(request, conn);
+    const about = this.#describe(request, conn);
     if (request.user === CONSOLE_USER && conn.remote.unix && peerUid(conn) === process.getuid?.()) {
       if (config.global.logConnections) log.info('pgbouncer access from unix socket', about);
       return { user: request.user, access: 'admin', own: true };
@@ -316,11 +321,11 @@ export class PoolerDesk implements LoginDesk {
 
   failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void {
     const pooler = this.#pooler;
+    const about = this.#describe(request, conn);
     this.#leaves(conn);
     const login = this.#logins.get(conn);
     if (login !== undefined && login.database !== null) pooler.clientLeaves(login.database, login.user);
     this.#logins.delete(conn);
-    const about = describeVisitor(request, conn);
     const { logDisconnections, logPoolerErrors } = pooler.config.global;
     const why = reason ?? 'client unexpected eof';
     if (logDisconnections) pooler.log.info(`closing because: ${why} (age=${Math.floor(ageMs / 1000)}s)`, about);
@@ -383,7 +388,7 @@ function withHost(parameters: ClientParameters, conn: Conn): ClientParameters {
   return parameters.with(parameters.names.indexOf('application_name'), `${name} - ${host}`.slice(-63));
 }
 
-/** Names a client that is no session yet, in the log. */
+/** As PgBouncer has it, with what was asked for also where it is not there. */
 function describeVisitor(request: StartupRequest | null, conn: Conn): string {
   const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
   return `${who}@${conn.remote.address}:${conn.remote.port}`;

@@ -1,6 +1,7 @@
 /** What a failed dial or login to a server means: whether waiting would help, and what the log says. */
 import { DialTimeout } from '../net/dial.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
+import type { OpenTarget } from '../server/open.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** SQLSTATE classes with which a server refuses for good: waiting would not help. */
@@ -27,4 +28,18 @@ export function explain({ shape, user }: ServerPool, error: unknown): string {
   const where = `server ${shape.database.hosts.join(',') || shape.unixSocketDir}:${shape.database.port}`;
   if (error instanceof ServerRefused) return `${where} refused the login of user "${user.name}": ${error.message}`;
   return `cannot connect to ${where}: ${error instanceof Error ? error.message : String(error)}`;
+}
+
+/** PgBouncer's lines, then ours, which says what to do. `at`: where it was dialled, if it came to that; `began`: clock milliseconds. */
+export function logFailure(pool: ServerPool, at: OpenTarget | null, began: number, error: Error): void {
+  const { log, clock } = pool.context;
+  const where = at === null ? '' : `@${at.host}:${at.port}`;
+  const about = `S-0x${pool.context.nextConnectionId().toString(16)}: ${pool.name}${where}`;
+  if (error instanceof ServerRefused) log.warn(`server login failed: ${error.fields.severity} ${error.message}`, about);
+  if (pool.shape.logDisconnections) {
+    const age = Math.floor((clock.now - began) / 1000);
+    const reason = pool.replication && error instanceof ServerRefused ? 'login failed' : closeText(error);
+    log.info(`closing because: ${reason} (age=${age}s)`, about);
+  }
+  log.warn(`${pool.name}: ${explain(pool, error)}`);
 }

@@ -105,7 +105,7 @@ export class Gate {
           replication: request.replication === 'physical',
         });
         if (rule === null) throw this.#refusal(visitor, failed('no rule'), null);
-        this.#pooler.log.noise(`HBA line ${rule.place.line} is matched`, visitor.about);
+        this.#pooler.log.noise(`HBA Line ${rule.place.line} is matched`, visitor.about);
         return rule;
       }
       case 'plain':
@@ -185,10 +185,12 @@ export class Gate {
 
   /** The client is told no more than the failure's text; the log gets the rest. */
   #refusal({ request, about }: Visitor, { failure, reason }: NotProven, known: Known | null): LoginRefused {
-    const { log } = this.#pooler;
+    const { log, config } = this.#pooler;
     if (reason !== undefined) log.error(reason, about);
     const unknown = known !== null && !known.exists;
     if (unknown && !known.queried) log.info(`no such user: ${request.user}`, about);
+    if (unknown && known.queried && config.global.logConnections)
+      log.info(`login failed: db=${request.database}`, about);
     const text = failureText(failure, request.user);
     return new LoginRefused(
       unknown && known.queried && hidesUsers(failure) ? { ...text, logged: 'no such user' } : text,

@@ -186,8 +186,10 @@ export class Operator {
   }
 
   killDatabase(database: Database): void {
+    const { log, databases } = this.#pooler;
+    log.warn(`dropping database '${database.name}' as it does not exist anymore or inactive auto-database`);
     for (const pool of this.poolsOf(database)) this.killPool(pool, REMOVED);
-    this.#pooler.databases.delete(database.name);
+    databases.delete(database.name);
   }
 
   poolsOf(database: Database): ServerPool[] {

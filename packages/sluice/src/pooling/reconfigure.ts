@@ -10,6 +10,8 @@ import type { Database, Pooler } from './pooler.ts';
 /** `next` must be checked already; it cannot fail. */
 export function reconfigure(pooler: Pooler, operator: Operator, next: Config): void {
   const diff = diffConfig(pooler.config, next);
+  for (const id of pooler.config.peers.keys())
+    if (!next.peers.has(id)) pooler.log.warn(`dropping peer ${id} as it does not exist anymore`);
   const stale = new Set(
     [...diff.databases.changed, ...diff.fallback.changed]
       .filter(({ reconnect }) => reconnect)

@@ -9,13 +9,12 @@ import { type ClientHome, Keeping, type PoolingMode } from '../client/home.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
 import { timeLimit } from '../net/time-limit.ts';
 import { type ServerWatcher, Tx } from '../server/holder.ts';
-import { ServerRefused } from '../server/login.ts';
 import { ServerOpening } from '../server/open.ts';
 import { Server } from '../server/server.ts';
 import { AS_AT_LOGIN } from '../server/session-settings.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { CLOSE_TEXTS } from './close-texts.ts';
-import { closeText, explain, isHopeless } from './dial-failures.ts';
+import { isHopeless, logFailure } from './dial-failures.ts';
 import { HostTurn } from './host-turn.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Welcome } from './pool-shape.ts';
 
@@ -348,13 +347,14 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   #connectFailed(entry: Entry<Server>, error: Error): void {
+    const at = this.#openings.get(entry)?.target ?? null;
     this.#openings.delete(entry);
     this.context.clock.update();
     if (entry.state === EntryState.Closing) {
       this.pool.closed(entry);
       return;
     }
-    this.#logFailure(entry, error);
+    logFailure(this, at, entry.createdAt, error);
     this.#hosts.failed();
     const hopeless = isHopeless(error);
     this.pool.openFailed(entry, error);
@@ -366,18 +366,6 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     for (const { state, retiring } of this.pool.entries())
       if (state !== EntryState.Opening && state !== EntryState.Closing && retiring === null) return true;
     return false;
-  }
-
-  /** PgBouncer's lines, then ours, which says where and what to do. */
-  #logFailure(entry: Entry<Server>, error: Error): void {
-    const { log, clock } = this.context;
-    if (error instanceof ServerRefused) log.warn(`server login failed: ${error.fields.severity} ${error.message}`);
-    if (this.shape.logDisconnections) {
-      const age = Math.floor((clock.now - entry.createdAt) / 1000);
-      const reason = this.replication && error instanceof ServerRefused ? 'login failed' : closeText(error);
-      log.info(`closing because: ${reason} (age=${age}s)`, `S: ${this.name}`);
-    }
-    log.warn(`${this.name}: ${explain(this, error)}`);
   }
 
   /** Runs a statement, or none, on a server that nobody holds; it must leave the server idle and clean, in time. */

@@ -6,7 +6,7 @@ import { type Entry, EntryState, isTrusted } from '@sluice/core';
 import { type Replication, replicationOf } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
-import { CONSOLE_DATABASE, type Config, type DatabaseConfig } from '../config/index.ts';
+import { CONSOLE_DATABASE, CONSOLE_USER, type Config, type DatabaseConfig } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
 import type { NameRow, ZoneRow } from '../net/name-cache.ts';
 import type { Server } from '../server/server.ts';
@@ -176,7 +176,8 @@ export class Snapshot {
 
   users(): UserRow[] {
     const { config, secrets, userLimits, userClients } = this.#pooler;
-    const names = new Set([...secrets.keys(), ...config.users.keys(), ...userLimits.keys(), ...userClients.keys()]);
+    const known = [...secrets.keys(), ...config.users.keys(), ...userLimits.keys(), ...userClients.keys()];
+    const names = new Set([CONSOLE_USER, ...known]);
     return [...names].sort(compare).map((name) => {
       const own = config.users.get(name);
       return {

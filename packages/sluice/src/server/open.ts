@@ -54,12 +54,14 @@ export function attempts(host: string, tls: ServerTls, direct: boolean): readonl
 export class ServerOpening {
   /** Rejects with the dial's error, TlsFailed, ServerRefused, LoginImpossible, ConnectionEnded or ProtocolError. */
   readonly opened: Promise<Opened>;
+  readonly target: OpenTarget;
   #dial: Dial | null = null;
   #conn: Conn | null = null;
   #aborted = false;
 
   /** `login` is asked for each attempt; the hash for channel binding is filled in here. */
   constructor(target: OpenTarget, login: () => Omit<LoginRequest, 'endPoint'>) {
+    this.target = target;
     this.opened = this.#open(target, login);
   }
 

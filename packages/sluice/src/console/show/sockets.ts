@@ -50,9 +50,14 @@ function socketRow(row: SocketRow, state = row.state): Cell[] {
   ];
 }
 
-function debugRow(row: SocketRow, prefix: string): Cell[] {
-  const state = row.kind === 'server' && row.state === 'new' ? 'login' : row.state;
-  return [...socketRow(row, `${prefix}_${state}`), 0, 0, 0, 0, 0, 0, row.queued];
+/** Here a client between two transactions is active, as in PgBouncer, and a server that is being opened logs in. */
+const OTHER_STATES: Readonly<Record<string, string>> = { idle: 'cl_active', new: 'sv_login' };
+
+function debugRow(row: SocketRow): Cell[] {
+  const prefix = row.kind === 'server' ? 'sv' : 'cl';
+  const other = OTHER_STATES[row.state];
+  const state = other?.startsWith(prefix) ? other : `${prefix}_${row.state}`;
+  return [...socketRow(row, state), 0, 0, 0, 0, 0, 0, row.queued];
 }
 
 function consoleRow(row: ConsoleRow, state: string): Cell[] {
@@ -83,8 +88,8 @@ export const SERVERS: View = {
 export const SOCKETS: View = {
   columns: DEBUG,
   rows: ({ snapshot, consoles }) => [
-    ...snapshot.clients().map((row) => debugRow(row, 'cl')),
-    ...snapshot.servers().map((row) => debugRow(row, 'sv')),
+    ...snapshot.clients().map((row) => debugRow(row)),
+    ...snapshot.servers().map((row) => debugRow(row)),
     ...consoles.map((row) => [...consoleRow(row, 'cl_active'), 0, 0, 0, 0, 0, 0, 0]),
   ],
 };
@@ -94,11 +99,11 @@ export const ACTIVE_SOCKETS: View = {
   rows: ({ snapshot }) => [
     ...snapshot
       .clients()
-      .filter((row) => row.queued > 0)
-      .map((row) => debugRow(row, 'cl')),
+      .filter((row) => row.queued > 0 || row.state === 'waiting')
+      .map((row) => debugRow(row)),
     ...snapshot
       .servers()
       .filter((row) => row.queued > 0)
-      .map((row) => debugRow(row, 'sv')),
+      .map((row) => debugRow(row)),
   ],
 };
