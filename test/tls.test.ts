@@ -281,7 +281,7 @@ describe.skipIf(!OPENSSL)('files that are no good', () => {
       /TLS setup failed: cannot read client_tls_cert_file ".*missing.crt": No such file/,
     );
     writeFileSync(join(dir, 'junk'), 'junk');
-    const junk = startSluice(server, { settings: `server_tls_sslmode = require\nserver_tls_ca_file = ${dir}/junk` });
+    const junk = startSluice(server, { settings: `server_tls_sslmode = verify-ca\nserver_tls_ca_file = ${dir}/junk` });
     await expect(junk).rejects.toThrow(/server_tls_ca_file ".*junk" holds no certificate/);
   });
 });

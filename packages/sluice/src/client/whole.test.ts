@@ -175,6 +175,19 @@ test('an exchange asked or answered in one piece comes to the same as in two', (
       if (steps.every(({ isAnswered }) => isAnswered))
         expect(whole.serverConn.written).toEqual(parted.serverConn.written);
     }),
-    { numRuns: 1_000 },
+    { numRuns: 500 },
   );
+});
+
+test('a run of what makes a server forget its statements goes message by message, so that what follows waits for its answer', () => {
+  const made = make(Keeping.Nothing);
+  const { session, server } = made;
+  const prepared = wire.concat(wire.parse('a', 'select $1'), wire.parse('b', 'discard all'), wire.sync());
+  feed(session, prepared, []);
+  made.serve(true);
+  expect([server.statements.size, server.queue.changing]).toEqual([2, false]);
+  feed(session, wire.concat(wire.bind('', 'b', []), wire.execute(''), wire.sync()), []);
+  expect(server.queue.changing).toBe(true);
+  made.serve(true);
+  expect([server.statements.size, server.queue.changing]).toEqual([0, false]);
 });
