@@ -68,8 +68,8 @@ describe('startup', () => {
     expect(types(await raw.until('Z'))).toMatch(/^S+KZ$/);
   });
 
-  test('the greeting carries what the server reports, and a key of four bytes', async () => {
-    const { raw, greeting } = await RawClient.login(at());
+  test('the greeting carries what the server reports, in its words, and a key of four bytes', async () => {
+    const { raw, greeting } = await RawClient.login(at(), { client_encoding: 'utf-8' });
     open.push(raw);
     const reported = new Map(
       greeting

@@ -359,7 +359,7 @@ client_tls_key_file = ${site.key}\nclient_tls_cert_file = ${site.cert}\n${settin
   });
 
   test('that cannot be done changes nothing', async () => {
-    current = read(`${SERVER}\nserver_tls_ca_file = ${dir}/missing`);
+    current = read(`server_tls_sslmode = verify-ca\nserver_tls_ca_file = ${dir}/missing`);
     expect(() => daemon.reload()).toThrow('RELOAD failed, see logs for additional details');
     expect(lines.join('\n')).toMatch(
       /TLS setup failed: cannot read server_tls_ca_file ".*missing": No such file or directory/,

@@ -60,6 +60,12 @@ export class Parameters {
     return new Parameters(this.names, values);
   }
 
+  /** As a client asks for it: one that says the same in other letters keeps the words that are here. */
+  asking(index: number, value: string): Parameters {
+    const has = this.values[index];
+    return index === CLIENT_ENCODING && has != null && sameEncoding(has, value) ? this : this.with(index, value);
+  }
+
   get(name: string): string | null {
     const index = this.names.indexOf(name);
     return index < 0 ? null : this.values[index]!;

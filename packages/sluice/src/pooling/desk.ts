@@ -252,7 +252,7 @@ export class PoolerDesk implements LoginDesk {
     const beyond = new Map<string, string>();
     for (const [name, value] of request.params) {
       const isReported = parameters.get(name) !== null;
-      if (isReported) parameters = parameters.with(parameters.names.indexOf(name), value);
+      if (isReported) parameters = parameters.asking(parameters.names.indexOf(name), value);
       if (!this.#follows || NOT_SETTINGS.has(name) || (!isReported && this.#isIgnored(request, name))) continue;
       asked.set(name.toLowerCase(), value);
       if (!isReported) beyond.set(name.toLowerCase(), value);
