@@ -24,7 +24,7 @@ export function isTrusted<T>({ policy }: Pool<T>, { provenAt }: Entry<T>, now: n
 
 /** May it go from who gives it back straight to who waits? Not where nothing is handed out without a check. */
 export function goesStraight<T>(pool: Pool<T>, entry: Entry<T>): boolean {
-  return entry.state === EntryState.Linked && isTrusted(pool, entry, entry.provenAt);
+  return entry.state === EntryState.Linked && isTrusted(pool, entry, pool.env.now());
 }
 
 /** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */

@@ -21,7 +21,9 @@ export function whyRetire<T>(pool: Pool<T>, entry: Entry<T>): CloseReason | null
   if (pool.mode === 'closed' || (pool.mode === 'draining' && pool.queue.length === 0)) return 'drained';
   if (pool.policy.maxUses > 0 && entry.uses >= pool.policy.maxUses) return 'max uses';
   if (entry.expiresAt <= pool.env.now()) return 'lifetime over';
-  return null;
+  const { maxSize, reserveSize } = pool.policy;
+  const isTooMany = maxSize > 0 && pool.size - pool.count(EntryState.Closing) > maxSize + reserveSize;
+  return isTooMany ? 'resized' : null;
 }
 
 /** Why a newcomer that can't be served at once must not queue either, or null. */

@@ -502,6 +502,38 @@ describe('modes', () => {
     expect(nextWake(pool)).toBe(now - 101);
   });
 
+  test('what its holder has not proven lately is checked before the next one gets it', () => {
+    const pool = makePool({ maxSize: 1, checkDelayMs: 100 });
+    const holder = ask(pool);
+    holder.got.push(answer('open'));
+    const next = ask(pool);
+    now += 1_000;
+    const entry = holder.got[0]!;
+    pool.release(entry, entry.generation, 'clean', now - 500);
+    expect([next.got.length, calls.map(({ what }) => what)]).toEqual([0, ['check']]);
+    pool.checked(entry, true);
+    expect(next.got).toEqual([entry]);
+    pool.release(entry, entry.generation, 'clean', now - 50);
+    expect(ask(pool).got).toEqual([entry]);
+  });
+
+  test('made smaller, it closes what is beyond its size as that comes back, though others wait', () => {
+    const pool = makePool({ maxSize: 3, maxDials: 3 });
+    const holders = [ask(pool), ask(pool), ask(pool)];
+    for (const holder of holders) holder.got.push(answer('open'));
+    const next = ask(pool);
+    pool.setPolicy({ ...pool.policy, maxSize: 1 });
+    for (const { got } of holders.slice(0, 2)) pool.release(got[0]!, got[0]!.generation);
+    expect(calls.map(({ what, reason }) => [what, reason])).toEqual([
+      ['close', 'resized'],
+      ['close', 'resized'],
+    ]);
+    expect(next.got).toEqual([]);
+    const last = holders[2]!.got[0]!;
+    pool.release(last, last.generation);
+    expect(next.got).toEqual([last]);
+  });
+
   test('the minimum is filled again while the one that was lost is still closing', () => {
     const pool = makePool({ minSize: 1 });
     pool.tick();

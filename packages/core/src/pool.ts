@@ -118,13 +118,13 @@ export class Pool<T> {
     for (const waiter of waiting) this.#refuse(waiter, reason);
   }
 
-  /** Gives an entry back. Throws StaleEntryError when the generation is not the one that was handed out. */
-  release(entry: Entry<T>, generation: number, as: ReleaseAs = 'clean'): void {
+  /** Gives an entry back that has answered at `provenAt`. Throws StaleEntryError when the generation is not the one that was handed out. */
+  release(entry: Entry<T>, generation: number, as: ReleaseAs = 'clean', provenAt = this.env.now()): void {
     assertHeld(this, entry, generation);
     entry.generation++;
-    const now = this.env.now();
-    entry.lastUsedAt = entry.provenAt = now;
-    if (this.policy.shed) this.hold.note(now - entry.stateSince);
+    entry.lastUsedAt = this.env.now();
+    entry.provenAt = provenAt;
+    if (this.policy.shed) this.hold.note(entry.lastUsedAt - entry.stateSince);
     const reason = whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
     else if (as === 'clean') this.#free(entry);

@@ -45,9 +45,9 @@ export class Clock {
     return this.#settle(wall, passed);
   }
 
-  /** A timer set for `at` has fired: it is not earlier than that, whatever the rounding of clocks says. */
+  /** A timer set for `at` has fired: it is not earlier than that, whatever the rounding of clocks, or a wall clock that stands, says. */
   atLeast(at: number): void {
-    this.refresh();
+    if (this.refresh() < at) this.#settle(this.#source.wall(), 0);
     if (this.now < at && at - this.now < 2) this.now = at;
   }
 

@@ -12,7 +12,7 @@ import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { PoolDeadlock } from './errors.ts';
 import { isBusy } from './raw-client.ts';
-import { beginWait, currentScope, endWait } from './scope.ts';
+import { beginWait, currentScope, endWait, type Scope } from './scope.ts';
 import type { Ticket } from './ticket.ts';
 import { capture, framesOf } from './trace.ts';
 
@@ -21,9 +21,23 @@ const STILL_MS = 1_000;
 
 export class Deadlocks {
   readonly #engine: Engine;
+  /** Clock milliseconds at which what is not sure is to be looked at again; Infinity: there is nothing of the kind. */
+  #believedAt = Number.POSITIVE_INFINITY;
+  /** Since when the process has not stood still itself. */
+  #awakeSince = Number.NEGATIVE_INFINITY;
 
   constructor(engine: Engine) {
     this.#engine = engine;
+  }
+
+  nextWake(): number {
+    return this.#believedAt;
+  }
+
+  /** The process has stood still: that nobody did anything meanwhile means nothing. */
+  thawed(): void {
+    this.#awakeSince = this.#engine.clock.now;
+    if (this.#believedAt !== Number.POSITIVE_INFINITY) this.#believedAt = this.#awakeSince + STILL_MS;
   }
 
   /** A request was queued: does it close the circle? Then it is turned away at once. */
@@ -34,7 +48,7 @@ export class Deadlocks {
     ticket.trace ??= capture();
     ticket.counted = true;
     beginWait(scope, ticket.trace, this.#engine.clock.now);
-    if (this.#stuck()) this.#refuse(ticket);
+    this.#breakUp();
   }
 
   ended(ticket: Ticket): void {
@@ -46,13 +60,26 @@ export class Deadlocks {
   /** Looks again: a holder whose query was still running may have come to wait since. */
   look(): void {
     this.#engine.clock.refresh();
-    if (this.#engine.core.queue.length === 0 || !this.#stuck()) return;
+    this.#breakUp();
+  }
+
+  /** The last request that came of those that are part of the circle. Who holds nothing is none: to refuse him would not open it. */
+  #breakUp(): void {
+    this.#believedAt = Number.POSITIVE_INFINITY;
+    const { core } = this.#engine;
+    if (core.queue.length === 0 || !this.#stuck()) return;
+    const holding = new Set<Scope>();
+    for (const entry of core.lists[EntryState.Linked]!) holding.add(entry.value!.scope!);
     let newest: Ticket | null = null;
-    for (const waiter of this.#engine.core.queue) {
+    for (const waiter of core.queue) {
       const ticket = waiter as Ticket;
-      if (ticket.counted && (newest === null || ticket.since >= newest.since)) newest = ticket;
+      if (!ticket.counted || !isWithin(ticket.scope, holding)) continue;
+      if (newest === null || ticket.since >= newest.since) newest = ticket;
     }
-    if (newest !== null) this.#refuse(newest);
+    if (newest === null) return;
+    this.#refuse(newest);
+    // Its holder may wait for others, too.
+    setImmediate(() => this.look());
   }
 
   #stuck(): boolean {
@@ -63,18 +90,22 @@ export class Deadlocks {
     if (linked.length === 0 || linked.length < maxSize + reserveSize - kept) return false;
     if (kept === 0 && core.size !== linked.length) return false;
     let busy: Conn | null = null;
-    let believedAt = 0;
+    let believedAt = this.#awakeSince + STILL_MS;
     for (const entry of linked) {
       const conn = entry.value!;
       const { scope } = conn;
       if (scope === null || scope.waiting === 0) return false;
-      if (isBusy(conn.client)) busy = conn;
+      // Of a connection that has failed nothing comes any more.
+      if (conn.broken === null && isBusy(conn.client)) busy = conn;
       if (!conn.certain)
         believedAt = Math.max(believedAt, STILL_MS + Math.max(entry.stateSince, conn.lastAt, scope.waitSince));
     }
     if (busy !== null) busy.whenReady(() => setImmediate(() => this.look()));
     else if (believedAt <= this.#engine.clock.now) return true;
-    else this.#engine.wake(believedAt);
+    else {
+      this.#believedAt = believedAt;
+      this.#engine.wake(believedAt);
+    }
     return false;
   }
 
@@ -104,4 +135,9 @@ export class Deadlocks {
       'Use the connection you hold for the inner work (pass it on, or nest tx.transaction), or raise max above the number of flows that nest.';
     engine.turnAway(ticket, new PoolDeadlock(`${message}\n${stacks.join('\n')}`, stacks), 'cancelled');
   }
+}
+
+function isWithin(scope: Scope | null, scopes: ReadonlySet<Scope>): boolean {
+  for (let at = scope; at !== null; at = at.parent) if (scopes.has(at)) return true;
+  return false;
 }

@@ -7,6 +7,7 @@ import { withCredentials } from './credentials.ts';
 import { messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
 import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
+import { GRACE_MS } from './thaw.ts';
 import { after, within } from './timers.ts';
 
 export interface DialOptions {
@@ -47,9 +48,14 @@ export function dial(
     return;
   }
   configured(at, {}).then(
-    ({ config, rest }) => dialOne(rest, config, '', onClient, done),
+    ({ config, rest }) => (wanted() ? dialOne(rest, config, '', onClient, done) : done(unwanted(), null)),
     (error) => done(error, null),
   );
+}
+
+/** Given up while its config was being made. */
+function unwanted(): Error {
+  return new Error('the connection was not wanted any more when its config had been made');
 }
 
 /** The config, and what of the dial's time is left. Rejects when it takes all of that. */
@@ -99,18 +105,25 @@ function dialOne(
     });
   let settled = false;
   let late: Error | null = null;
-  const timer = at.timeoutMs > 0 ? setTimeout(() => giveUp(), at.timeoutMs) : null;
+  let timer = at.timeoutMs > 0 ? setTimeout(() => giveUp(performance.now()), at.timeoutMs) : null;
+  const due = performance.now() + at.timeoutMs;
   const settle = (error: unknown) => {
     if (settled) return;
     settled = true;
     if (timer !== null) clearTimeout(timer);
+    // pg leaves the connection open when it is itself that cannot go on with the login.
+    if (error) destroy(client);
     done(error ?? null, error ? null : { client, host });
   };
-  const giveUp = () => {
+  const giveUp = (now: number) => {
+    if (now - due > GRACE_MS) {
+      // The process has stood still, or was busy: what the server said meanwhile has not been read yet.
+      timer = setTimeout(() => giveUp(due), GRACE_MS);
+      return;
+    }
     late = new Error(`Connection terminated due to connection timeout: no login within ${Math.ceil(at.timeoutMs)} ms`);
     // A client of another make may already be connected and only slow to say so.
     if (client.connection === undefined && client.isConnected?.() === true) return;
-    destroy(client);
     settle(late);
   };
   try {
@@ -121,10 +134,17 @@ function dialOne(
   }
 }
 
+/** The time limit is the pool's, which may be longer than what requests may wait: pg would take that for its own. */
+function withoutLimit(config: unknown, { connectionTimeoutMillis }: PoolOptions): unknown {
+  const given = config as PoolOptions;
+  if (!connectionTimeoutMillis || given.connectionTimeoutMillis !== connectionTimeoutMillis) return config;
+  return { ...given, password: given.password, connectionTimeoutMillis: 0 };
+}
+
 /** A client's constructor may throw: it reads the files that sslcert and its kin name. */
 function made(at: DialOptions, config: unknown, done: DialDone): RawClient | null {
   try {
-    return new at.Client(config);
+    return new at.Client(withoutLimit(config, at.options));
   } catch (error) {
     process.nextTick(done, error, null);
     return null;
@@ -145,7 +165,7 @@ async function dialHosts(
     try {
       const reported: Record<string, string> = {};
       const until = performance.now() + at.timeoutMs;
-      const dialled = await dialHost(at, index, onClient, reported);
+      const dialled = await dialHost(at, index, onClient, wanted, reported);
       const left = at.timeoutMs > 0 ? Math.max(1, until - performance.now()) : Number.POSITIVE_INFINITY;
       const verdict = await judge(at, dialled.client, reported, left);
       if (verdict === 'yes') {
@@ -176,9 +196,11 @@ async function dialHost(
   at: DialOptions,
   index: number,
   onClient: (client: RawClient) => void,
+  wanted: () => boolean,
   reported: Record<string, string>,
 ): Promise<Dialled> {
   const { config, rest } = await configured(at, at.hosts.overlay(index));
+  if (!wanted()) throw unwanted();
   return new Promise((resolve, reject) => {
     dialOne(
       rest,

@@ -274,6 +274,8 @@ export class Engine {
     if (this.events.listenerCount('release') > 0) emitSafely(this.events, 'release', error, client);
     this.forfeit(conn);
     this.#giveBack(conn, generation, error);
+    // Places kept for a priority: with this one free, those that are left may all wait for one another.
+    if (this.settings.reservedSlots > 0 && this.settings.deadlocks !== false) this.deadlocks.look();
     const { idleTimeoutMs } = this.core.policy;
     this.wake(idleTimeoutMs > 0 ? Math.min(now + idleTimeoutMs, entry.expiresAt) : entry.expiresAt);
   }
@@ -298,7 +300,9 @@ export class Engine {
       return;
     }
     if (core.queue.length === 0 && (settings.nullPool || this.#tooMany)) core.retire(entry, 'resized');
-    core.release(entry, generation, this.#isClean(conn) ? 'clean' : 'reset');
+    // Who holds a connection for long without a word to it has not proven it.
+    const provenAt = conn.watched ? conn.lastAt : undefined;
+    core.release(entry, generation, this.#isClean(conn) ? 'clean' : 'reset', provenAt);
     this.nowIdle(entry);
     if (settings.keepaliveMs > 0) this.wake(this.clock.now + settings.keepaliveMs);
   }
@@ -324,7 +328,8 @@ export class Engine {
   /** After anything that may have made the entry idle. */
   nowIdle(entry: Entry<Conn>): void {
     if (entry.state !== EntryState.Idle) return;
-    const unwanted = this.settings.nullPool && this.core.queue.length === 0 && this.watchers.size === 0;
+    const isSpare = this.settings.nullPool || this.#tooMany;
+    const unwanted = isSpare && this.core.queue.length === 0 && this.watchers.size === 0;
     if (unwanted) this.core.close(entry, 'resized');
     else if (this.settings.allowExitOnIdle) entry.value!.client.unref?.();
   }
@@ -371,7 +376,8 @@ export class Engine {
   }
 
   nextWake(): number {
-    return Math.min(nextWake(this.core), this.leaks.nextWake(), this.keepalive.nextWake());
+    const { core, leaks, keepalive, deadlocks } = this;
+    return Math.min(nextWake(core), leaks.nextWake(), keepalive.nextWake(), deadlocks.nextWake());
   }
 
   tick(): void {

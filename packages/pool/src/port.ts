@@ -54,7 +54,7 @@ export class ClientPort implements PoolPort<Conn> {
     entry.value = conn;
     conn.watch(
       (error) => this.#judge(conn, error),
-      () => engine.clock.now,
+      () => engine.clock.refresh(),
     );
     client.on('error', (error: Error) => this.#broke(conn, error));
     client.once('end', () => this.#broke(conn, new Error('Connection terminated')));
@@ -179,7 +179,9 @@ export class ClientPort implements PoolPort<Conn> {
       engine.clock.refresh();
       if (error) engine.tally.resetsFailed++;
       if (entry.state !== EntryState.Resetting) return;
-      engine.core.resetDone(entry, isClean && !isSpent(conn.client));
+      if (conn.watched) entry.provenAt = conn.lastAt;
+      // A cancel that is still under way might reach the next holder's query.
+      engine.core.resetDone(entry, isClean && !isSpent(conn.client) && conn.cancels === 0);
       engine.nowIdle(entry);
       engine.wake();
     };
@@ -289,7 +291,7 @@ export class ClientPort implements PoolPort<Conn> {
     if (engine.settings.allowExitOnIdle) client.ref?.();
     if (reason === 'max uses') engine.log('remove expended client');
     this.#beforeClose(conn, reason);
-    if (reason === 'reset failed') abandonQuery(client, engine.settings.cancelTimeoutMs);
+    if (reason === 'reset failed' || reason === 'dirty') abandonQuery(client, engine.settings.cancelTimeoutMs);
     this.#farewell(client, this.#patience(reason), () => {
       engine.clock.refresh();
       engine.core.closed(entry);

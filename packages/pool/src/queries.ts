@@ -49,11 +49,11 @@ export class Queries {
         return refuseQuery(args, new StaleHandle('a query was sent on a client that had been released'));
       engine.tally.queries++;
       if (isInScope()) bindCallback(args);
-      if (conn.hooks > 0) return conn.noted(args, engine.clock.now, () => query.apply(client, args));
+      if (conn.hooks > 0) return conn.noted(args, engine.clock.refresh(), () => query.apply(client, args));
       const limits = limitsOf(args[0]);
       const wrong = limits === null ? null : wrongIn(limits);
       if (wrong !== null) return refuseQuery(args, wrong);
-      conn.note(args[0], engine.clock.now);
+      conn.note(args[0], engine.clock.refresh());
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
       const { bound } = conn;
       if ((limits === null && timeoutMs === 0 && bound === null) || isSubmittable(args[0]))

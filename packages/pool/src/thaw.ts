@@ -10,7 +10,7 @@ import type { Engine } from './engine.ts';
 import type { Ticket } from './ticket.ts';
 
 /** What who waits gets on top. */
-const GRACE_MS = 100;
+export const GRACE_MS = 100;
 
 /**
  * Reads the clock. A timer that is late (the one that has just rung, or else the one that is set) tells that the process stood still,
@@ -34,6 +34,7 @@ export function thawed(engine: Engine, ms: number): void {
   for (const entry of core.lists[EntryState.Idle]!) entry.provenAt = Number.NEGATIVE_INFINITY;
   for (const waiter of core.queue) if (!(waiter as Ticket).untilDate) waiter.deadline += ms;
   for (const entry of core.lists[EntryState.Linked]!) entry.value!.sleptMs += ms;
+  engine.deadlocks.thawed();
   // Timers have slept, too.
   alarm.stop();
   alarm.noLaterThan(engine.nextWake(), clock.now);
