@@ -197,6 +197,16 @@ describe('lifetimes', () => {
     await expect.poll(() => seen()).toBe(1);
   });
 
+  test('and those of the minimum stay when the last client has left', async () => {
+    await begin({ settings: 'server_idle_timeout = 1\nmin_pool_size = 2' });
+    const client = await clients.pg();
+    await client.query('select 1');
+    await expect.poll(() => seen()).toBe(2);
+    await client.end();
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    expect(await seen()).toBe(2);
+  });
+
   test('a server that died while idle is found by the check and replaced unnoticed', async () => {
     await begin({ settings: 'server_check_delay = 0' });
     const client = await clients.pg();

@@ -96,6 +96,70 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('a client at rest', () =
   });
 });
 
+describe.skipIf(ON_BUN || process.platform !== 'linux')('what an operator has asked for', () => {
+  test.each(['', ' postgres'])('PAUSE%s: it is not taken over, and stays paused until RESUME', async (name) => {
+    await begin();
+    const client = await connect();
+    const admin = await connect({ database: 'pgbouncer' });
+    await admin.query(`pause${name}`);
+    const waiting = value(client, 'select 1');
+    expect(await place.takeOverInVain()).toBe(1);
+    const why = name === '' ? 'already suspended/paused' : 'cannot suspend with paused databases';
+    expect(place.log()).toMatch(new RegExp(`FATAL cannot take over .*: HAND_OVER failed: ${why}`));
+    expect((await admin.query('show databases')).rows).toContainEqual(
+      expect.objectContaining({ name: 'postgres', paused: name === '' ? 0 : 1 }),
+    );
+    await admin.query(`resume${name}`);
+    expect(await waiting).toBe(1);
+  });
+
+  test('of the new process holds for clients that the old one serves still', async () => {
+    await begin();
+    const client = await connect();
+    await client.query('begin');
+    await place.takeOver();
+    await until(() => place.log().includes('a new process takes over'));
+    const admin = await connect({ database: 'pgbouncer' });
+    let paused = false;
+    const pausing = admin.query('pause').then(() => {
+      paused = true;
+    });
+    expect(await value(client, 'select 1')).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(paused).toBe(false);
+    await client.query('commit');
+    await pausing;
+    const waiting = value(client, 'select 2');
+    expect(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 300, 'waits'))])).toBe('waits');
+    await (await connect({ database: 'pgbouncer' })).query('resume');
+    expect(await waiting).toBe(2);
+  });
+
+  test('KILL ends them, too; what goes wrong there is told', async () => {
+    await begin('pool_mode = session\n');
+    const client = await connect();
+    await client.query('select 1');
+    const ended = new Promise((resolve) => client.once('end', resolve));
+    const ofTheOld = await connect({ database: 'pgbouncer' });
+    await place.takeOver();
+    await until(() => place.log().includes('a new process takes over'));
+    const admin = await connect({ database: 'pgbouncer' });
+    const notices: (string | undefined)[] = [];
+    admin.on('notice', ({ message }) => notices.push(message));
+    await ofTheOld.query('suspend');
+    await admin.query('reconnect postgres');
+    expect(notices).toEqual([]);
+    await admin.query('kill postgres');
+    expect(notices).toEqual(['in the process before this one, which serves clients still: already suspended/paused']);
+    await ofTheOld.query('resume');
+    await admin.query('resume postgres');
+    expect(notices.at(-1)).toMatch(/database postgres is not paused/);
+    await admin.query('kill postgres');
+    await ended;
+    expect(await place.ended(0)).toBe(0);
+  });
+});
+
 describe.skipIf(ON_BUN || process.platform !== 'linux')('what a login proved', () => {
   test('is known to the new process: it logs in to servers by SCRAM pass-through', async () => {
     const direct = new pg.Client(server);

@@ -135,7 +135,8 @@ describe('a connection given back', () => {
     const first = await pool.connect();
     const slow = first.query('SELECT pg_sleep(0.3)');
     first.release();
-    const { rows } = await pool.query({ text: 'SELECT pg_backend_pid() AS pid', timeoutMillis: 10_000 } as never);
+    const asked = { text: 'SELECT pg_backend_pid() AS pid', timeoutMillis: 10_000 };
+    const { rows } = await pool.query(asked as pg.QueryConfig);
     expect(rows[0].pid).not.toBe((first as unknown as { processID: number }).processID);
     await slow;
   });

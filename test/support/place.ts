@@ -49,14 +49,24 @@ pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log
     await this.#start(pgbouncer, '-R');
   }
 
+  /** A process that is to take over and cannot: resolves with its exit code when it has ended. */
+  takeOverInVain(): Promise<number | null> {
+    this.#spawn([process.execPath, PROGRAM], ['-R']);
+    return this.#processes.at(-1)!.ended;
+  }
+
+  #spawn([program, ...first]: readonly string[], args: readonly string[]): ChildProcess {
+    const child = spawn(program!, [...first, '-q', ...AS_USER, ...args, this.#ini], {
+      stdio: ['ignore', 'ignore', 'ignore'],
+    });
+    this.#processes.push({ child, ended: new Promise((resolve) => child.once('close', resolve)) });
+    return child;
+  }
+
   async #start(pgbouncer: string | null = null, ...args: string[]): Promise<void> {
     const up = () => this.log().split('process up: ').length;
     const before = up();
-    const [program, ...first] = pgbouncer === null ? [process.execPath, PROGRAM] : [pgbouncer];
-    const child = spawn(program!, [...first, '-q', ...AS_USER, ...args, this.#ini], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    this.#processes.push({ child, ended: new Promise((resolve) => child.once('close', resolve)) });
+    const child = this.#spawn(pgbouncer === null ? [process.execPath, PROGRAM] : [pgbouncer], args);
     await until(() => up() > before || child.exitCode !== null);
     expect(child.exitCode).toBe(null);
   }

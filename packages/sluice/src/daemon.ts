@@ -188,6 +188,10 @@ export class Daemon implements ConsoleHost {
     this.console.endAll('server shutting down');
   }
 
+  passOn(command: string): Promise<string | null> {
+    return this.pooler.predecessor?.carryOut(command) ?? Promise.resolve(null);
+  }
+
   letGo(): void {
     for (const listener of this.listeners) listener.close();
     this.shutDown('wait for clients');
@@ -196,6 +200,7 @@ export class Daemon implements ConsoleHost {
   handOver(path: string): HandedOver {
     try {
       if (this.#succession?.path !== path) {
+        this.operator.mustRunAll();
         // Another one may have asked before, and failed.
         this.#succession?.close();
         this.#succession = new Succession(this.pooler, path, this.listeners);

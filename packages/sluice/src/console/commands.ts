@@ -27,6 +27,11 @@ export interface ConsoleHost {
   cancelFor(request: string): void;
   /** No console is open any more. */
   successorLeft(): void;
+  /**
+   * Has the process that this one takes the place of do a command, too, as long as it serves clients. Resolves when it is done there,
+   * with what went wrong; null: nothing. Never rejects.
+   */
+  passOn(command: string): Promise<string | null>;
   log(message: string): void;
 }
 
@@ -42,6 +47,8 @@ export interface Command {
   readonly argument: 'none' | 'optional' | 'required';
   /** Not worth a line in the log each time. */
   readonly quiet?: true;
+  /** It holds for the clients, too, that the process before this one still serves (-R). */
+  readonly passedOn?: true;
   /**
    * Resolves when the command is done, with a table if it has one for an answer; 'silent' leaves the client without an answer, as
    * the process is about to end.
@@ -64,11 +71,15 @@ function simple(argument: Command['argument'], act: (context: CommandContext, ar
   };
 }
 
+function passedOn(command: Command): Command {
+  return { ...command, passedOn: true };
+}
+
 async function done(work: Promise<void>): Promise<undefined> {
   await work;
 }
 
-function shutDown({ host }: CommandContext, arg: string): 'silent' | undefined {
+function shutDown({ host, operator }: CommandContext, arg: string): 'silent' | undefined {
   switch (arg.toUpperCase()) {
     case '':
       host.shutDown('now');
@@ -80,6 +91,7 @@ function shutDown({ host }: CommandContext, arg: string): 'silent' | undefined {
       host.shutDown('wait for servers');
       return undefined;
     case 'HAND_OVER':
+      operator.mustRunAll();
       host.letGo();
       return undefined;
     default:
@@ -100,8 +112,8 @@ function ownOnly({ own }: CommandContext): void {
 }
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
-  disable: simple('required', ({ operator }, arg) => operator.disable(arg)),
-  enable: simple('required', ({ operator }, arg) => operator.enable(arg)),
+  disable: passedOn(simple('required', ({ operator }, arg) => operator.disable(arg))),
+  enable: passedOn(simple('required', ({ operator }, arg) => operator.enable(arg))),
   forward_cancel: {
     argument: 'required',
     quiet: true,
@@ -120,16 +132,19 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return { columns: HANDED_OVER, rows: [[moved, left, processIds]] };
     },
   },
-  kill: simple('optional', ({ operator }, arg) => operator.kill(arg)),
+  kill: passedOn(simple('optional', ({ operator }, arg) => operator.kill(arg))),
   kill_client: simple('optional', killClient),
   pause: {
     argument: 'optional',
+    passedOn: true,
     run: ({ operator }, arg) => done(arg === '' ? operator.pause() : operator.pauseDatabase(arg)),
   },
-  reconnect: simple('optional', ({ operator }, arg) => operator.reconnect(arg)),
+  reconnect: passedOn(simple('optional', ({ operator }, arg) => operator.reconnect(arg))),
   reload: simple('none', ({ host }) => host.reload()),
-  resume: simple('optional', ({ operator }, arg) => (arg === '' ? operator.resume() : operator.resumeDatabase(arg))),
+  resume: passedOn(
+    simple('optional', ({ operator }, arg) => (arg === '' ? operator.resume() : operator.resumeDatabase(arg))),
+  ),
   shutdown: { argument: 'optional', run: shutDown },
   suspend: { argument: 'none', run: ({ operator }) => done(operator.suspend()) },
-  wait_close: { argument: 'optional', run: ({ operator }, arg) => done(operator.waitClose(arg)) },
+  wait_close: { argument: 'optional', passedOn: true, run: ({ operator }, arg) => done(operator.waitClose(arg)) },
 };

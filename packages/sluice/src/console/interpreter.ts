@@ -3,7 +3,7 @@ import type { Column } from '@sluice/wire';
 import { OperatorError } from '../pooling/operator.ts';
 import { COMMANDS, type CommandContext } from './commands.ts';
 import { type Parsed, parseCommand } from './grammar.ts';
-import type { Table } from './table.ts';
+import { columns, type Table } from './table.ts';
 import type { ViewContext } from './view.ts';
 import { findView, HELP, isFakeParameter } from './views.ts';
 
@@ -56,22 +56,50 @@ async function command(
 ): Promise<Answer> {
   if (isShow(name)) return show(sql, arg, admin, context);
   const key = name.toLowerCase();
+  if (key === 'carry_out' && admin) return carryOut(arg, context);
   const found = Object.hasOwn(COMMANDS, key) ? COMMANDS[key]! : null;
   if (found === null || (found.argument === 'none' && arg !== '')) throw invalid(sql);
   if (!admin) throw new OperatorError('admin access needed');
   if (found.argument === 'required' && arg === '') throw new OperatorError('a database is required');
   const tag = key.toUpperCase();
   if (!found.quiet) context.host.log(`${tag} ${arg === '' ? '' : `'${arg}' `}command issued`);
+  const notices: ConsoleNotice[] = [];
   let table: Table | undefined;
   try {
-    const result = await found.run(context, arg);
+    const running = found.run(context, arg);
+    const before = found.passedOn ? context.host.passOn(sql) : null;
+    const result = await running;
     if (result === 'silent') return { kind: 'silent' };
     table = result;
+    const failure = await before;
+    if (failure) notices.push({ message: `in the process before this one, which serves clients still: ${failure}` });
   } catch (error) {
     if (error instanceof SyntaxError) throw invalid(sql);
     throw error;
   }
-  return { kind: 'done', tag, table: table ?? null, notices: [] };
+  return { kind: 'done', tag, table: table ?? null, notices };
+}
+
+/** What a successor has asked for and not been told the outcome of yet: null while it is being done. */
+const carriedOut = new Map<string, { failure: OperatorError | null } | null>();
+const CARRIED_OUT = columns('i', ['done']);
+
+/**
+ * CARRY_OUT "COMMAND": a command that holds for this process's clients, too, the text in hexadecimal. It is begun, and the answer says
+ * whether it has ended; asked again until then, so that nothing else waits for it. Throws what it came to.
+ */
+function carryOut(request: string, context: InterpreterContext): Answer {
+  if (!context.own) throw new OperatorError('only the user of the process may do this, at its Unix socket');
+  const outcome = carriedOut.get(request);
+  if (outcome) carriedOut.delete(request);
+  if (outcome?.failure) throw outcome.failure;
+  if (outcome === undefined) {
+    carriedOut.set(request, null);
+    const end = (failure: OperatorError | null) => carriedOut.set(request, { failure });
+    interpret(Buffer.from(request, 'hex').toString(), true, context).then(() => end(null), end);
+  }
+  const table = { columns: CARRIED_OUT, rows: [[outcome ? 1 : 0]], carries: undefined };
+  return { kind: 'done', tag: 'CARRY_OUT', table, notices: [] };
 }
 
 function show(sql: string, name: string, admin: boolean, context: InterpreterContext): Answer {

@@ -11,7 +11,7 @@ import { shownPath } from '../net/abstract-socket.ts';
 import type { Conn } from '../net/conn.ts';
 import { closeDescriptor, DescriptorReceiver, descriptorsPass, type Parcel } from '../net/descriptors.ts';
 import { dial, unixPath } from '../net/dial.ts';
-import { PacketReader } from '../net/packet-reader.ts';
+import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
 import { clientArrives, serverArrives } from '../pooling/arrivals.ts';
 import { decodeParcel } from '../pooling/parcels.ts';
 import type { Pooler } from '../pooling/pooler.ts';
@@ -21,14 +21,10 @@ import type { InheritedListener } from './listeners.ts';
 const ANSWER_MS = 5_000;
 const MESSAGE_BYTES = 65_536;
 /** Between two steps in which nothing came to rest. */
-const WAIT_MS = { least: 5, most: 250 } as const;
+const WAIT_MS = { least: 5, most: 250, ask: 50 } as const;
 
-/** What the old process says of a step. */
-interface Step {
-  moved: number;
-  left: number;
-  processIds: number;
-}
+/** What the old process says of a step: how many connections it has passed on, how many are left, how many process ids it has given out. */
+type Step = readonly [moved: number, left: number, processIds: number];
 
 /** The running pooler is asked through its Unix socket. Null: there is none. Rejects with an error that says why it would not. */
 export async function succeed({ global }: Config): Promise<Succeeding | null> {
@@ -100,12 +96,15 @@ export class Succeeding {
     const receiver = this.#receiver;
     if (receiver === null) return;
     const counts = { client: 0, server: 0 };
-    pooler.forwardCancel = (processId, key) => {
-      this.#ask(`FORWARD_CANCEL "${processId} ${toHex(key)}"`).catch(() => {});
+    pooler.predecessor = {
+      cancel: (processId, key) => {
+        this.#ask(`FORWARD_CANCEL "${processId} ${toHex(key)}"`).catch(() => {});
+      },
+      carryOut: (command) => this.#carryOut(command),
     };
     try {
       for (let waitMs: number = WAIT_MS.least; ; ) {
-        const { moved, left, processIds } = (await this.#ask(`HAND_OVER "${receiver.path}"`))!;
+        const [moved, left, processIds] = (await this.#ask(`HAND_OVER "${receiver.path}"`)) as Step;
         pooler.processIds = Math.max(pooler.processIds, processIds);
         for (let parcel = receiver.receive(); parcel !== null; parcel = receiver.receive())
           this.#arrives(pooler, parcel, counts);
@@ -118,7 +117,7 @@ export class Succeeding {
     } catch (error) {
       pooler.log.info(`take-over ended: ${(error as Error).message}`);
     } finally {
-      pooler.forwardCancel = null;
+      pooler.predecessor = null;
       this.#end();
     }
   }
@@ -135,8 +134,20 @@ export class Succeeding {
     }
   }
 
-  /** Resolves with the row of the answer, if it has one. */
-  #ask(command: string): Promise<Step | null> {
+  /** Begins a command there and asks until it has ended: steps and cancel requests go on meanwhile. */
+  async #carryOut(command: string): Promise<string | null> {
+    const request = `CARRY_OUT "${Buffer.from(command).toString('hex')}"`;
+    try {
+      while ((await this.#ask(request))?.[0] === 0) await new Promise((resolve) => setTimeout(resolve, WAIT_MS.ask));
+      return null;
+    } catch (error) {
+      // One that has ended meanwhile serves nobody.
+      return error instanceof ConnectionEnded ? null : (error as Error).message;
+    }
+  }
+
+  /** Resolves with the numbers in the row of the answer, if it has one. */
+  #ask(command: string): Promise<readonly number[] | null> {
     const answer = this.#last.then(() => {
       this.#send(query(command));
       return this.#ready();
@@ -150,17 +161,14 @@ export class Succeeding {
   }
 
   /** Reads up to the next ReadyForQuery; rejects with the error that comes before it. */
-  async #ready(): Promise<Step | null> {
-    for (let step: Step | null = null; ; ) {
-      const { type, body } = await this.#reader.next();
-      if (type === 0x45) throw new Error(parseErrorFields(body, 0, body.length).message);
-      if (type === 0x44) {
-        const [moved, left, processIds] = parseDataRow(body, 0, body.length).map((cell) =>
-          Number(Buffer.from(cell!).toString()),
-        );
-        step = { moved: moved!, left: left!, processIds: processIds! };
-      }
-      if (type === 0x5a) return step;
+  async #ready(): Promise<readonly number[] | null> {
+    let failure: Error | null = null;
+    for (let row: readonly number[] | null = null; ; ) {
+      const { type, body } = await this.#reader.next().catch((error) => Promise.reject(failure ?? error));
+      if (type === 0x45) failure = new Error(parseErrorFields(body, 0, body.length).message);
+      if (type === 0x44) row = parseDataRow(body, 0, body.length).map((cell) => Number(Buffer.from(cell!).toString()));
+      if (type === 0x5a && failure !== null) throw failure;
+      if (type === 0x5a) return row;
     }
   }
 

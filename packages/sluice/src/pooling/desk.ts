@@ -130,12 +130,15 @@ export class PoolerDesk implements LoginDesk {
     const user = await this.#gate.examine({ request, conn, reader, about });
     // Not before: names that somebody makes up register no databases.
     const database = pooler.database(request.database);
-    if (database === null)
+    if (database === null) {
+      const text = `login failed: db=${request.database} user=${request.user}`;
+      if (pooler.config.global.logConnections) pooler.log.info(text, about);
       throw new LoginRefused({
         message: `no such database: ${request.database}`,
         sqlState: '3D000',
         hint: 'Add it to [databases], or a "*" entry for all names.',
       });
+    }
     this.#checkDatabase(database, user);
     if (conn.closed) throw new ConnectionEnded(null);
     pooler.clientEnters(database.name, user);

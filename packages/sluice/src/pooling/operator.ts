@@ -81,9 +81,7 @@ export class Operator {
   /** SUSPEND: nothing is read any more; resolves when everything that was written has left. */
   suspend(): Promise<void> {
     const pooler = this.#pooler;
-    this.#mustRun();
-    if ([...pooler.databases.values()].some(({ paused }) => paused))
-      throw new OperatorError('cannot suspend with paused databases');
+    this.mustRunAll();
     pooler.pauseMode = 'suspended';
     for (const pool of pooler.pools.values()) pool.pool.pause(false);
     this.#holdAll(true);
@@ -238,6 +236,13 @@ export class Operator {
     const { visitors, clock } = this.#pooler;
     for (const { since } of visitors) if (clock.now - since < VISIT_MS) return true;
     return false;
+  }
+
+  /** Throws when anything is paused: another process that took this one's place would not keep to it. */
+  mustRunAll(): void {
+    this.#mustRun();
+    if ([...this.#pooler.databases.values()].some(({ paused }) => paused))
+      throw new OperatorError('cannot suspend with paused databases');
   }
 
   #mustRun(): void {

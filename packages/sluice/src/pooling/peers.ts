@@ -14,6 +14,14 @@ const TTL_MASK = 0b11;
 /** Sessions of one process at most, for their numbers to differ. */
 export const PEER_SESSIONS = SESSION_MASK;
 
+/** A process that this one takes the place of, and that still serves sessions. */
+export interface Predecessor {
+  /** Cancels a query of one that is there. */
+  cancel(processId: number, key: Uint8Array): void;
+  /** Does a command of the console; resolves with what went wrong, or null. Never rejects. */
+  carryOut(command: string): Promise<string | null>;
+}
+
 /** The process id of session number `count` in this process. */
 export function peerProcessId(peerId: number, count: number): number {
   return peerId === 0 ? count & 0x7fff_ffff : (peerId << SESSION_BITS) | (count & SESSION_MASK);

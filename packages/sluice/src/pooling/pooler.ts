@@ -21,7 +21,7 @@ import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
-import { forwardCancel, peerProcessId, withoutTtl } from './peers.ts';
+import { forwardCancel, type Predecessor, peerProcessId, withoutTtl } from './peers.ts';
 import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
 import { poolingContext } from './pooling-context.ts';
@@ -82,8 +82,8 @@ export class Pooler implements ClientRegistry {
   /** Connections that have not logged in yet. */
   loggingIn = 0;
   refusesSimple: boolean;
-  /** While another process hands its sessions over: cancels a query of one that is there still. */
-  forwardCancel: ((processId: number, key: Uint8Array) => void) | null = null;
+  /** The process that hands its sessions over to this one, as long as there are any. */
+  predecessor: Predecessor | null = null;
   pauseMode: PauseMode = 'active';
   /** New clients are refused; with 'wait for servers' nobody gets a server any more. */
   shutdown: ShutdownMode = 'none';
@@ -262,7 +262,7 @@ export class Pooler implements ClientRegistry {
     if (forwardCancel(this, processId, sent, done)) return;
     const key = withoutTtl(sent);
     const session = this.sessions.get(processId);
-    if (session === undefined) this.forwardCancel?.(processId, key);
+    if (session === undefined) this.predecessor?.cancel(processId, key);
     const console = this.consoles.get(processId);
     if (console !== undefined && this.context.crypto.timingSafeEqual(console.cancelKey, key)) console.cancel();
     if (session === undefined || !this.context.crypto.timingSafeEqual(session.identity.cancelKey, key)) {

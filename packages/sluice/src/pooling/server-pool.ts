@@ -111,14 +111,14 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     if (shape.mode !== mode || otherRules) this.pool.retireAll('retired');
   }
 
-  /** The minimum is kept for a forced user, and else only while somebody is connected, as in PgBouncer. */
+  /** The minimum is dialled for a forced user, and else only while somebody is connected; what is there is kept, as in PgBouncer. */
   #policy(): PoolShape['policy'] {
     const { policy, database } = this.shape;
-    const kept = !this.#windingDown && (database.user !== undefined || this.#clients > 0);
-    const minSize = kept ? policy.minSize : 0;
+    const fillMin = database.user !== undefined || this.#clients > 0;
+    const minSize = this.#windingDown ? 0 : policy.minSize;
     // Where one host comes before the others, two dials at once could not both know whether it answers.
     const inOrder = database.loadBalanceHosts === 'disable' && database.hosts.length > 1;
-    return { ...policy, minSize, maxDials: inOrder ? 1 : policy.maxDials };
+    return { ...policy, minSize, fillMin, maxDials: inOrder ? 1 : policy.maxDials };
   }
 
   get maxPrepared(): number {

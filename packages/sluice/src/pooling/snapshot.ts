@@ -2,7 +2,7 @@
  * The pooler as numbers, at one moment: what the console, metrics and the dashboard show. The one place that walks live
  * objects; each list is made when it is asked for. Changes nothing.
  */
-import { type Entry, EntryState, isTrusted } from '@sluice/core';
+import { type Entry, EntryState, isCondemned, isTrusted } from '@sluice/core';
 import { type Replication, replicationOf } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
@@ -311,7 +311,7 @@ export class Snapshot {
       connectedAt: wall(server?.connectedAt ?? entry.createdAt),
       requestedAt: wall(server === null ? entry.createdAt : server.requestedAt || server.connectedAt),
       waitMs: 0,
-      closeNeeded: entry.retiring !== null,
+      closeNeeded: isCondemned(entry),
       link: holder?.identity.id ?? null,
       remotePid: server?.identity.processId ?? 0,
       applicationName: server?.parameters.get('application_name') ?? '',
