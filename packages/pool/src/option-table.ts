@@ -75,7 +75,7 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   retryMinMillis: ms(0, 'pause after a failed dial, doubled at each up to retryMaxMillis (100)'),
   retryMaxMillis: ms(0, 'longest pause between dials while the database is down (1000)'),
   whenDown: text(
-    "'fail': a failed dial with no live connection left fails those who wait; 'wait': they wait on ('fail')",
+    "'fail': a failed dial with no live connection left fails those who wait (and those who would wait for ever, when none has come back for a second); 'wait': they wait on ('fail')",
     ['fail', 'wait'],
   ),
   initializationFailTimeoutMillis: ms(
@@ -92,7 +92,10 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
     'none',
   ]),
   resetTimeoutMillis: ms(1, 'a reset that takes longer costs the connection (5000)'),
-  maxWaiting: count(0, 'requests that may wait; one more is refused at once; 0: no bound (0)'),
+  maxWaiting: count(
+    0,
+    'requests that may wait, those for whom a connection is being opened among them; one more is refused at once; 0: no bound (0)',
+  ),
   shed: bool('refuse at once a request that by present hold times would miss its deadline (false)'),
   tenantWeights: object(
     'share of turns by tenant while requests wait; others have 1. Without it the turns are in order, whosever they are ({}): { gold: 4 }',
