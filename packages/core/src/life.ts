@@ -1,6 +1,6 @@
 /**
  * Questions at the two ends of a hold: may this one queue, may the entry come back by this handle, has its life ended?
- * No effects.
+ * No effects, but for a note that a pool is no longer too large.
  */
 import type { Entry } from './entry.ts';
 import { StaleEntryError } from './errors.ts';
@@ -15,15 +15,20 @@ export function assertHeld<T>(pool: Pool<T>, entry: Entry<T>, generation: number
     throw new StaleEntryError(pool.name, entry.id, generation, entry.generation);
 }
 
-/** Why the entry must not be handed out again, or null. */
+/** Why the entry must not be handed out again, or null. Asked at every release. */
 export function whyRetire<T>(pool: Pool<T>, entry: Entry<T>): CloseReason | null {
   if (entry.retiring !== null) return entry.retiring;
   if (pool.mode === 'closed' || (pool.mode === 'draining' && pool.queue.length === 0)) return 'drained';
   if (pool.policy.maxUses > 0 && entry.uses >= pool.policy.maxUses) return 'max uses';
   if (entry.expiresAt <= pool.env.now()) return 'lifetime over';
+  return pool.mayBeTooLarge && isTooLarge(pool) ? 'resized' : null;
+}
+
+/** Has the pool more entries than it may have now? */
+function isTooLarge<T>(pool: Pool<T>): boolean {
   const { maxSize, reserveSize } = pool.policy;
-  const isTooMany = maxSize > 0 && pool.size - pool.count(EntryState.Closing) > maxSize + reserveSize;
-  return isTooMany ? 'resized' : null;
+  pool.mayBeTooLarge = maxSize > 0 && pool.size - pool.count(EntryState.Closing) > maxSize + reserveSize;
+  return pool.mayBeTooLarge;
 }
 
 /** Why a newcomer that can't be served at once must not queue either, or null. */

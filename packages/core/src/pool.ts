@@ -38,6 +38,8 @@ export class Pool<T> {
   readonly lists: readonly List<Entry<T>>[];
   /** In the middle of `serve`: what asks for it now is served after. */
   serving = false;
+  /** A new policy may have made it too large: looked at as entries come back. */
+  mayBeTooLarge = false;
   /** Checked for those who wait, and not given to one of them yet. */
   justChecked: Entry<T> | null = null;
   /** The waiter in whose `acquire` the queue is being served, and what it was given. */
@@ -65,9 +67,7 @@ export class Pool<T> {
 
   /** Entries in every state but closed: what the limits count. */
   get size(): number {
-    let sum = 0;
-    for (const list of this.lists) sum += list.length;
-    return sum;
+    return this.lists.reduce((sum, list) => sum + list.length, 0);
   }
 
   /** Every entry, in no promised order. */
@@ -125,7 +125,7 @@ export class Pool<T> {
     entry.lastUsedAt = this.env.now();
     entry.provenAt = provenAt;
     if (this.policy.shed) this.hold.note(entry.lastUsedAt - entry.stateSince);
-    const reason = whyRetire(this, entry);
+    const reason = as === 'clean' ? null : whyRetire(this, entry);
     if (reason !== null) this.close(entry, reason);
     else if (as === 'clean') this.#free(entry);
     else {
@@ -202,9 +202,8 @@ export class Pool<T> {
 
   resetDone(entry: Entry<T>, clean: boolean): void {
     if (entry.state !== EntryState.Resetting) return;
-    const reason = clean ? whyRetire(this, entry) : 'reset failed';
-    if (reason !== null) this.close(entry, reason);
-    else this.#free(entry);
+    if (clean) this.#free(entry);
+    else this.close(entry, 'reset failed');
   }
 
   /** No cancel request can reach the entry any more. */
@@ -264,6 +263,7 @@ export class Pool<T> {
 
   setPolicy(policy: PoolPolicy): void {
     this.policy = policy;
+    this.mayBeTooLarge = true;
     this.serve();
   }
 
