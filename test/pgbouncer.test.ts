@@ -348,7 +348,7 @@ describe('-R', () => {
 
 describe('JSON', () => {
   test('every line of the log is an object', async () => {
-    const up = await start('log_format = json\n');
+    const up = await start('log_format = json\nmax_client_conn = 10\nmax_client_conn = 20\n');
     await (await connect(up.port)).end();
     const lines = up
       .log()
@@ -356,6 +356,7 @@ describe('JSON', () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     expect(lines.map(({ message }) => message)).toContainEqual(expect.stringMatching(/^login attempt/));
+    expect(lines[0]).toMatchObject({ level: 'warning', message: expect.stringMatching(/was given before/) });
     for (const line of lines) expect(line).toMatchObject({ time: expect.any(String), level: expect.any(String) });
   });
 });

@@ -1,7 +1,7 @@
 /** Where the log goes, by the configuration: standard error, a file, syslog; kept up when the configuration changes. */
 import { existsSync } from 'node:fs';
 import type { Config } from '../config/index.ts';
-import { Log, type LogSink } from '../telemetry/log.ts';
+import { Log, type LogLevel, type LogSink } from '../telemetry/log.ts';
 import { LogFile } from './log-file.ts';
 import { openSyslog } from './syslog.ts';
 
@@ -20,7 +20,7 @@ const MOST_HELD = 1_000;
 export class LogTarget {
   readonly log: Log;
   /** What was said before the configuration was in force, for the places that it names; null from then on. */
-  #held: Parameters<LogSink['write']>[] | null = [];
+  #held: { level: LogLevel; body: string }[] | null = [];
   readonly #flags: LogFlags;
   #file: LogFile | null = null;
   #syslog: LogSink | null = null;
@@ -28,12 +28,12 @@ export class LogTarget {
 
   constructor(flags: LogFlags) {
     this.#flags = flags;
-    const hold: LogSink = { write: (...line) => this.#hold(line) };
+    const hold: LogSink = { write: (_line, level = 'LOG', body = '') => this.#hold(level, body) };
     this.log = new Log([STDERR, hold], { format: 'text', verbose: flags.verbose });
   }
 
-  #hold(line: Parameters<LogSink['write']>): void {
-    if (this.#held !== null && this.#held.length < MOST_HELD) this.#held.push(line);
+  #hold(level: LogLevel, body: string): void {
+    if (this.#held !== null && this.#held.length < MOST_HELD) this.#held.push({ level, body });
   }
 
   /** Throws an error that names the file or the service that cannot be opened. */
@@ -42,10 +42,12 @@ export class LogTarget {
     this.#useSyslog(global.syslog ? `${global.syslogIdent}\0${global.syslogFacility}` : '');
     this.log.options = { format: global.logFormat, verbose: Math.max(this.#flags.verbose, global.verbose) };
     const sinks = [this.#file, this.#syslog].filter((sink) => sink !== null);
-    // Quiet without any other place would be a log that nobody can read: PgBouncer does so, and so do we.
-    this.log.sinks = this.#flags.quiet ? sinks : [STDERR, ...sinks];
-    for (const line of this.#held ?? []) for (const sink of sinks) sink.write(...line);
+    const held = this.#held ?? [];
     this.#held = null;
+    this.log.sinks = sinks;
+    for (const { level, body } of held) this.log.write(level, '', body);
+    // Quiet without any other place would be a log that nobody can read: PgBouncer does so, and so do we.
+    if (!this.#flags.quiet) this.log.sinks = [STDERR, ...sinks];
   }
 
   /**
