@@ -328,9 +328,8 @@ export class Engine {
   /** After anything that may have made the entry idle. */
   nowIdle(entry: Entry<Conn>): void {
     if (entry.state !== EntryState.Idle) return;
-    const isSpare = this.settings.nullPool || this.#tooMany;
-    const unwanted = isSpare && this.core.queue.length === 0 && this.watchers.size === 0;
-    if (unwanted) this.core.close(entry, 'resized');
+    const isWanted = this.core.queue.length > 0 || this.watchers.size > 0;
+    if (!isWanted && (this.settings.nullPool || this.#tooMany)) this.core.close(entry, 'resized');
     else if (this.settings.allowExitOnIdle) entry.value!.client.unref?.();
   }
 
