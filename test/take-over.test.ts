@@ -135,6 +135,45 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('what an operator has as
     expect(await waiting).toBe(2);
   });
 
+  test('PAUSE that another console undoes is an error, and nothing stays paused', async () => {
+    await begin();
+    const client = await connect();
+    await client.query('begin');
+    await place.takeOver();
+    await until(() => place.log().includes('a new process takes over'));
+    const [admin, other] = [await connect({ database: 'pgbouncer' }), await connect({ database: 'pgbouncer' })];
+    for (const name of ['', ' postgres']) {
+      const pausing = admin.query(`pause${name}`).then(
+        () => 'paused',
+        (error) => error.message,
+      );
+      await until(async () => (await other.query('show databases')).rows.some(({ paused }) => paused) || name === '');
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      await other.query(`resume${name}`);
+      expect(await pausing).toBe('canceled by RESUME');
+    }
+    await client.query('commit');
+    expect(await value(client, 'select 1')).toBe(1);
+  });
+
+  test('PAUSE ends with the process that asked for it', async () => {
+    await begin();
+    const client = await connect();
+    await client.query('begin');
+    await place.takeOver();
+    await until(() => place.log().includes('a new process takes over'));
+    const admin = await connect({ database: 'pgbouncer' });
+    void admin.query('pause').catch(() => {});
+    await until(() => place.log().split('PAUSE command issued').length === 3);
+    await client.query('commit');
+    const waiting = value(client, 'select 1');
+    expect(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 200, 'waits'))])).toBe('waits');
+    place.kill(1);
+    expect(await waiting).toBe(1);
+    await client.end();
+    expect(await place.ended(0)).toBe(0);
+  });
+
   test('KILL ends them, too; what goes wrong there is told', async () => {
     await begin('pool_mode = session\n');
     const client = await connect();

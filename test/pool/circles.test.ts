@@ -111,6 +111,19 @@ describe('a circle is seen', () => {
   });
 });
 
+test.each(['cold', 'another holds'])('a circle that closes with a hand-out is seen (%s)', async (how) => {
+  const pool = makePool({ max: 1 });
+  if (how !== 'cold') {
+    const lease = await pool.acquire();
+    setTimeout(() => lease.release(), 50);
+  }
+  await pool.scope(async () => {
+    const [first, second] = await Promise.allSettled([pool.acquire(), pool.acquire()]);
+    expect([first.status, (second as PromiseRejectedResult).reason.code]).toEqual(['fulfilled', 'SLUICE_DEADLOCK']);
+    if (first.status === 'fulfilled') first.value.release();
+  });
+});
+
 test('a holder who works is not taken for one who waits, whoever waits beside him in his scope', async () => {
   const pool = makePool({ max: 1 });
   await pool.scope(async () => {

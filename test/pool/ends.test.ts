@@ -1,4 +1,5 @@
 /** What must not be left behind: connections of dials that failed or are not wanted, places beyond the size, queries and cancels under way. */
+import { EventEmitter } from 'node:events';
 import net from 'node:net';
 import pg from 'pg';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -74,6 +75,21 @@ describe('a dial', () => {
   );
 });
 
+test('a client of another make that cannot be ended before it is connected does no harm when its dial fails', async () => {
+  class Client extends EventEmitter {
+    connect(callback: (error: Error) => void) {
+      setImmediate(callback, new Error('nobody there'));
+    }
+    query() {}
+    end() {
+      throw new Error('not connected');
+    }
+  }
+  const pool = makePool({ Client: Client as never, max: 1, retryMinMillis: 1 });
+  for (let i = 0; i < 2; i++) expect((await failure(pool.connect())).message).toMatch(/nobody there/);
+  expect(pool.totalCount).toBe(0);
+});
+
 describe('connections beyond the size', () => {
   test('go as they come back when the pool was made smaller, whoever waits', async () => {
     const pool = makePool({ max: 4 });
@@ -87,6 +103,14 @@ describe('connections beyond the size', () => {
     over = true;
     await Promise.all(flows);
     expect(pool.totalCount).toBe(1);
+  });
+
+  test('go at once when they are idle, those of the overflow, too', async () => {
+    const pool = makePool({ max: 4, maxOverflow: 3, idleTimeoutMillis: 0 });
+    await Promise.all([1, 2, 3, 4].map(() => pool.query('SELECT pg_sleep(0.02)')));
+    expect(pool.totalCount).toBe(4);
+    pool.resize({ max: 1 });
+    await until(() => pool.totalCount === 1);
   });
 
   test('that were dialled for who has been served meanwhile go at once (maxOverflow)', async () => {

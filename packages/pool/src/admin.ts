@@ -51,6 +51,7 @@ export function resize(engine: Engine, min: number, max: number): void {
   engine.minAsked = min;
   applyBounds(engine, max);
   for (const watcher of [...engine.watchers]) watcher.opened();
+  for (const entry of [...engine.core.lists[EntryState.Idle]!]) engine.nowIdle(entry);
   engine.tick();
 }
 

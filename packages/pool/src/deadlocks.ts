@@ -23,6 +23,8 @@ export class Deadlocks {
   readonly #engine: Engine;
   /** Clock milliseconds at which what is not sure is to be looked at again; Infinity: there is nothing of the kind. */
   #believedAt = Number.POSITIVE_INFINITY;
+  /** Whose query has to end before it is looked again. */
+  #awaited: Conn | null = null;
   /** Since when the process has not stood still itself. */
   #awakeSince = Number.NEGATIVE_INFINITY;
 
@@ -63,6 +65,11 @@ export class Deadlocks {
     this.#breakUp();
   }
 
+  /** Somebody who waited has been served: a circle may have closed with what he holds now. */
+  servedOne(): void {
+    if (this.#engine.core.queue.length > 0) this.#breakUp();
+  }
+
   /** The last request that came of those that are part of the circle. Who holds nothing is none: to refuse him would not open it. */
   #breakUp(): void {
     this.#believedAt = Number.POSITIVE_INFINITY;
@@ -100,13 +107,22 @@ export class Deadlocks {
       if (!conn.certain)
         believedAt = Math.max(believedAt, STILL_MS + Math.max(entry.stateSince, conn.lastAt, scope.waitSince));
     }
-    if (busy !== null) busy.whenReady(() => setImmediate(() => this.look()));
+    if (busy !== null) this.#lookAfter(busy);
     else if (believedAt <= this.#engine.clock.now) return true;
     else {
       this.#believedAt = believedAt;
       this.#engine.wake(believedAt);
     }
     return false;
+  }
+
+  #lookAfter(busy: Conn): void {
+    if (this.#awaited === busy) return;
+    this.#awaited = busy;
+    busy.whenReady(() => {
+      if (this.#awaited === busy) this.#awaited = null;
+      setImmediate(() => this.look());
+    });
   }
 
   /** Reserved places, if nobody who waits may take them. */

@@ -138,7 +138,10 @@ function dialOne(
 function withoutLimit(config: unknown, { connectionTimeoutMillis }: PoolOptions): unknown {
   const given = config as PoolOptions;
   if (!connectionTimeoutMillis || given.connectionTimeoutMillis !== connectionTimeoutMillis) return config;
-  return { ...given, password: given.password, connectionTimeoutMillis: 0 };
+  // As it is, what does not enumerate and what a class of the application's gives it among it.
+  const own = Object.getOwnPropertyDescriptors(given);
+  const without = { value: 0, enumerable: true, writable: true, configurable: true };
+  return Object.create(Object.getPrototypeOf(given), { ...own, connectionTimeoutMillis: without });
 }
 
 /** A client's constructor may throw: it reads the files that sslcert and its kin name. */

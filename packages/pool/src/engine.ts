@@ -209,6 +209,7 @@ export class Engine {
     const conn = this.#hand(entry, ticket);
     this.#done(ticket);
     resolve(shape(this, conn));
+    if (conn.scope !== null) this.deadlocks.servedOne();
   }
 
   #done(ticket: Ticket): void {

@@ -132,6 +132,13 @@ export function isSpent(client: RawClient): boolean {
 /** Cuts the connection without a word to the server. */
 export function destroy(client: RawClient): void {
   const stream = client.connection?.stream;
-  if (stream !== undefined) stream.destroy();
-  else client.end(() => {});
+  if (stream !== undefined) {
+    stream.destroy();
+    return;
+  }
+  try {
+    // A class of another make may refuse to end what has never been connected: there is nothing to be done about it.
+    const ended: unknown = client.end(() => {});
+    if (ended instanceof Promise) ended.catch(() => {});
+  } catch {}
 }

@@ -207,7 +207,9 @@ export class Daemon implements ConsoleHost {
         this.log('a new process takes over, giving it the listening sockets');
         return { moved: 0, left: this.pooler.sessions.size, processIds: this.pooler.processIds };
       }
-      return this.#succession.step();
+      const step = this.#succession.step();
+      // What the one before this one serves still, the successor reaches through here.
+      return { ...step, left: step.left + (this.pooler.predecessor === null ? 0 : 1) };
     } catch (error) {
       throw new OperatorError(`HAND_OVER failed: ${(error as Error).message}`);
     }
@@ -223,6 +225,8 @@ export class Daemon implements ConsoleHost {
     if (succession === null) return;
     this.#succession = null;
     succession.close();
+    // What it had paused here nobody else could resume.
+    if (succession.begun) this.operator.resumeAll();
     // Nobody can come in any more: who is here is served to the end.
     if (succession.begun && !this.#stopped && this.pooler.shutdown === 'none') this.shutDown('wait for clients');
   }

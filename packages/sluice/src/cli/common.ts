@@ -60,11 +60,15 @@ export function explainListen(error: NodeJS.ErrnoException, where: string): CliE
   return new CliError(`cannot listen on ${where}: ${error.message}`);
 }
 
-/** Runs from a configuration file. Why that fails is told to the log that it names, too, as in PgBouncer. */
+/**
+ * Runs from a configuration file. Why that fails is told to the log that it names, too, as in PgBouncer. `mayLog`: is this by now
+ * the user who may write there?
+ */
 export async function withConfig(
   path: string,
   target: LogTarget,
   run: (config: Config) => Promise<void>,
+  mayLog: (config: Config) => boolean = () => true,
 ): Promise<void> {
   let read: Config | null = null;
   try {
@@ -74,7 +78,7 @@ export async function withConfig(
       }),
     );
   } catch (error) {
-    if (read !== null) target.writeFatal(read, (error as Error).message);
+    if (read !== null) target.writeFatal(mayLog(read) ? read : null, (error as Error).message);
     throw error;
   }
 }

@@ -61,12 +61,25 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
     throw new CliError('give one configuration file; `pgbouncer --help` shows the options', 2);
   const target = new LogTarget({ quiet: values.quiet ?? false, verbose: values.verbose?.length ?? 0 });
   const path = isAbsolute(file) ? file : resolve(file);
+  const isOrBecomes = ({ global }: Config) => {
+    try {
+      becomeUser(values.user ?? global.user);
+      return true;
+    } catch {
+      return false;
+    }
+  };
   const inBackground = values.daemon === true && process.env[CHILD] === undefined;
-  await withConfig(path, target, async (config) => {
-    if (inBackground) return;
-    becomeUser(values.user ?? config.global.user);
-    await serve(path, config, target, values.reboot ?? false);
-  });
+  await withConfig(
+    path,
+    target,
+    async (config) => {
+      if (inBackground) return;
+      becomeUser(values.user ?? config.global.user);
+      await serve(path, config, target, values.reboot ?? false);
+    },
+    isOrBecomes,
+  );
   // Before the user changes, who may not be allowed to start the program; the child says what there is to say in its log.
   if (inBackground) await intoBackground(args);
 }

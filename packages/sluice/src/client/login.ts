@@ -86,6 +86,8 @@ export interface LoginDesk {
   cancel(processId: number, key: Uint8Array, done: () => void): void;
   /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log; null: the client left. */
   failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void;
+  /** Somebody came and left without a word, as health checks do. */
+  passedBy(conn: Conn, ageMs: number): void;
 }
 
 export class LoginRefused extends Error {
@@ -102,13 +104,15 @@ export class LoginRefused extends Error {
 interface Line {
   conn: Conn;
   reader: PacketReader;
+  /** Something has come from it. */
+  hasSpoken: boolean;
 }
 
 /** Serves a fresh connection until it is a session or closed. Never rejects. */
 export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
   // The address is not to be had any more when the connection is closed; the log names it then.
   void accepted.remote;
-  const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES) };
+  const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES), hasSpoken: false };
   const deadline = desk.loginTimeoutMs;
   const began = performance.now();
   let request: StartupRequest | null = null;
@@ -134,7 +138,9 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
   } catch (error) {
     // The log first: who reads it when the client has its error finds the reason there.
     const reason = error instanceof ConnectionEnded ? null : reasonOf(error as Error);
-    desk.failed(line.conn, request, isLate ? 'client_login_timeout' : reason, performance.now() - began);
+    const ageMs = performance.now() - began;
+    if (reason === null && !isLate && !line.hasSpoken) desk.passedBy(line.conn, ageMs);
+    else desk.failed(line.conn, request, isLate ? 'client_login_timeout' : reason, ageMs);
     settle(line, error as Error);
   } finally {
     clearTimeout(timer);
@@ -146,6 +152,7 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
   // Asked each time: a reload may come between two messages, and what it requires holds for this login too.
   const offered = () => desk.clientTls.context !== null && !line.conn.remote.unix;
   const first = await line.reader.byte(false);
+  line.hasSpoken = true;
   // Somebody changed their mind: PostgreSQL says nothing to that either.
   if (first === TERMINATE) throw new ConnectionEnded(null);
   if (first === TLS_HANDSHAKE) {

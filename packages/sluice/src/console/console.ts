@@ -76,7 +76,9 @@ export class Console implements ConsoleDoor {
 
   /** Ctrl-C in a console that waits for PAUSE or SUSPEND: the pooler runs again. */
   cancel(): void {
-    if (this.#pooler.shutdown === 'none' && this.#pooler.pauseMode !== 'active') this.operator.resume();
+    if (this.#pooler.shutdown !== 'none' || this.#pooler.pauseMode === 'active') return;
+    this.operator.resume();
+    void this.#host.passOn('RESUME');
   }
 
   endAll(reason: string): void {

@@ -1,6 +1,6 @@
 /** What one command of the console comes to: finds the view or the command, checks rights and arguments, runs it. */
 import type { Column } from '@sluice/wire';
-import { OperatorError } from '../pooling/operator.ts';
+import { OperatorError, UNDONE } from '../pooling/operator.ts';
 import { COMMANDS, type CommandContext } from './commands.ts';
 import { type Parsed, parseCommand } from './grammar.ts';
 import { columns, type Table } from './table.ts';
@@ -72,6 +72,7 @@ async function command(
     if (result === 'silent') return { kind: 'silent' };
     table = result;
     const failure = await before;
+    if (failure === UNDONE) throw new OperatorError(UNDONE);
     if (failure) notices.push({ message: `in the process before this one, which serves clients still: ${failure}` });
   } catch (error) {
     if (error instanceof SyntaxError) throw invalid(sql);
@@ -80,12 +81,12 @@ async function command(
   return { kind: 'done', tag, table: table ?? null, notices };
 }
 
-/** What a successor has asked for and not been told the outcome of yet: null while it is being done. */
+/** What a successor has asked for and not been told the outcome of yet, by its request: null while it is being done. */
 const carriedOut = new Map<string, { failure: OperatorError | null } | null>();
 const CARRIED_OUT = columns('i', ['done']);
 
 /**
- * CARRY_OUT "COMMAND": a command that holds for this process's clients, too, the text in hexadecimal. It is begun, and the answer says
+ * CARRY_OUT "NUMBER COMMAND": a command that holds for this process's clients, too, the text in hexadecimal. It is begun, and the answer says
  * whether it has ended; asked again until then, so that nothing else waits for it. Throws what it came to.
  */
 function carryOut(request: string, context: InterpreterContext): Answer {
@@ -96,7 +97,7 @@ function carryOut(request: string, context: InterpreterContext): Answer {
   if (outcome === undefined) {
     carriedOut.set(request, null);
     const end = (failure: OperatorError | null) => carriedOut.set(request, { failure });
-    interpret(Buffer.from(request, 'hex').toString(), true, context).then(() => end(null), end);
+    interpret(Buffer.from(request.replace(/^\S+ /, ''), 'hex').toString(), true, context).then(() => end(null), end);
   }
   const table = { columns: CARRIED_OUT, rows: [[outcome ? 1 : 0]], carries: undefined };
   return { kind: 'done', tag: 'CARRY_OUT', table, notices: [] };

@@ -1,5 +1,4 @@
 /** Where the log goes, by the configuration: standard error, a file, syslog; kept up when the configuration changes. */
-import { existsSync } from 'node:fs';
 import type { Config } from '../config/index.ts';
 import { Log, type LogLevel, type LogSink } from '../telemetry/log.ts';
 import { LogFile } from './log-file.ts';
@@ -51,14 +50,12 @@ export class LogTarget {
   }
 
   /**
-   * Why the process does not start, also in the log that the configuration names, as far as it can be had. A file is not made
-   * for it as root: the user who runs it in the end could not write to it.
+   * Why the process does not start, also in the log that the configuration names, as far as it can be had. Null: it must not be
+   * opened; a file that root has made, or follows a link to, is not the user's who runs it in the end.
    */
-  writeFatal(config: Config, message: string): void {
+  writeFatal(config: Config | null, message: string): void {
     try {
-      const { logfile } = config.global;
-      if (this.#held !== null && (process.getuid?.() !== 0 || logfile === '' || existsSync(logfile)))
-        this.apply(config);
+      if (this.#held !== null && config !== null) this.apply(config);
     } catch {
       // It is on standard error in any case.
     }

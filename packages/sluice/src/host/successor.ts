@@ -55,6 +55,7 @@ export class Succeeding {
   readonly #reader: PacketReader;
   /** Null where descriptors cannot be passed: the old process just lets go of its sockets. */
   readonly #receiver: DescriptorReceiver | null;
+  #requests = 0;
   /** Commands follow one another. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -136,7 +137,7 @@ export class Succeeding {
 
   /** Begins a command there and asks until it has ended: steps and cancel requests go on meanwhile. */
   async #carryOut(command: string): Promise<string | null> {
-    const request = `CARRY_OUT "${Buffer.from(command).toString('hex')}"`;
+    const request = `CARRY_OUT "${process.pid}.${++this.#requests} ${Buffer.from(command).toString('hex')}"`;
     try {
       while ((await this.#ask(request))?.[0] === 0) await new Promise((resolve) => setTimeout(resolve, WAIT_MS.ask));
       return null;

@@ -18,6 +18,7 @@ import { PEER_SESSIONS, withFullTtl } from './peers.ts';
 import type { Welcome } from './pool-shape.ts';
 import { type Database, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
+import { describeVisitor, isLate, withHost } from './visitor.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
 const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
@@ -336,6 +337,13 @@ export class PoolerDesk implements LoginDesk {
     if (logPoolerErrors && reason !== null) pooler.log.warn(`pooler error: ${reason}`, about);
   }
 
+  /** With tcp_defer_accept PgBouncer has no line for it either: it is told of a connection when something has come. */
+  passedBy(conn: Conn, ageMs: number): void {
+    const deferred = this.#pooler.config.global.tcpDeferAccept && !conn.remote.unix && ageMs < 1000;
+    if (deferred) this.#pooler.log.debug('failed connection attempt', this.#describe(null, conn));
+    else this.failed(conn, null, null, ageMs);
+  }
+
   /** Startup parameters that are neither followed nor ignored are refused by name. `reported`: what the server reports, once it is known. */
   #refusedParameter(request: StartupRequest, reported: ClientParameters | null = null): ClientError | null {
     const { parameters } = this.#pooler.context;
@@ -373,26 +381,4 @@ export class PoolerDesk implements LoginDesk {
   get #follows(): boolean {
     return this.#pooler.config.global.sessionState === 'follow';
   }
-}
-
-/**
- * Nobody is let in any more. Who is there while the process waits for its clients, and came by TCP, connected before the port was
- * closed; the Unix socket stays open for the console.
- */
-function isLate({ shutdown }: Pooler, conn: Conn): boolean {
-  return shutdown === 'wait for servers' || (shutdown === 'wait for clients' && conn.remote.unix);
-}
-
-/** application_name_add_host: where the client comes from stands behind its name. */
-function withHost(parameters: ClientParameters, conn: Conn): ClientParameters {
-  const { address, port, unix } = conn.remote;
-  const name = parameters.get('application_name') || 'app';
-  const host = unix ? `unix:${port}` : `${address}:${port}`;
-  return parameters.with(parameters.names.indexOf('application_name'), `${name} - ${host}`.slice(-63));
-}
-
-/** As PgBouncer has it, with what was asked for also where it is not there. */
-function describeVisitor(request: StartupRequest | null, conn: Conn): string {
-  const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
-  return `${who}@${conn.remote.address}:${conn.remote.port}`;
 }

@@ -27,6 +27,8 @@ interface Wait {
 /** Who has sent nothing for so long does not keep the process from ending. */
 const VISIT_MS = 2_000;
 const REMOVED = 'database removed';
+/** To who waits for a pause that another has undone. */
+export const UNDONE = 'canceled by RESUME';
 
 export class Operator {
   readonly #pooler: Pooler;
@@ -66,6 +68,13 @@ export class Operator {
     if (wasSuspended) this.#holdAll(false);
     for (const pool of pooler.pools.values())
       if (pooler.databases.get(pool.database)?.paused !== true) pool.pool.resume();
+  }
+
+  /** Everything that is paused. */
+  resumeAll(): void {
+    const pooler = this.#pooler;
+    if (pooler.shutdown === 'none' && pooler.pauseMode !== 'active') this.resume();
+    for (const { name, paused } of [...pooler.databases.values()]) if (paused) this.resumeDatabase(name);
   }
 
   resumeDatabase(name: string): void {
@@ -259,7 +268,7 @@ export class Operator {
     for (const wait of this.#waits) {
       if (wait.pauseOf !== pauseOf) continue;
       this.#waits.delete(wait);
-      wait.reject(new OperatorError('canceled by RESUME'));
+      wait.reject(new OperatorError(UNDONE));
     }
   }
 
