@@ -24,6 +24,24 @@ const connect = (config?: pg.ClientConfig) => place.connect(config);
 
 const value = async (client: pg.Client, sql: string) => Object.values((await client.query(sql)).rows[0])[0];
 
+/** A client in a transaction of a process whose place another has taken. */
+const beginsAndIsTakenOver = async () => {
+  await begin();
+  const client = await connect();
+  await client.query('begin');
+  await takenOver();
+  return client;
+};
+
+const takenOver = async () => {
+  await place.takeOver();
+  await until(() => place.log().includes('a new process takes over'));
+};
+
+/** What a promise has come to by then, or 'waits'. */
+const within = (ms: number, promise: Promise<unknown>) =>
+  Promise.race([promise, new Promise((resolve) => setTimeout(resolve, ms, 'waits'))]);
+
 const show = async (what: string) => (await (await connect({ database: 'pgbouncer' })).query(`show ${what}`)).rows;
 
 const cancel = async (client: pg.Client) => {
@@ -114,11 +132,7 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('what an operator has as
   });
 
   test('of the new process holds for clients that the old one serves still', async () => {
-    await begin();
-    const client = await connect();
-    await client.query('begin');
-    await place.takeOver();
-    await until(() => place.log().includes('a new process takes over'));
+    const client = await beginsAndIsTakenOver();
     const admin = await connect({ database: 'pgbouncer' });
     let paused = false;
     const pausing = admin.query('pause').then(() => {
@@ -130,17 +144,13 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('what an operator has as
     await client.query('commit');
     await pausing;
     const waiting = value(client, 'select 2');
-    expect(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 300, 'waits'))])).toBe('waits');
+    expect(await within(300, waiting)).toBe('waits');
     await (await connect({ database: 'pgbouncer' })).query('resume');
     expect(await waiting).toBe(2);
   });
 
   test('PAUSE that another console undoes is an error, and nothing stays paused', async () => {
-    await begin();
-    const client = await connect();
-    await client.query('begin');
-    await place.takeOver();
-    await until(() => place.log().includes('a new process takes over'));
+    const client = await beginsAndIsTakenOver();
     const [admin, other] = [await connect({ database: 'pgbouncer' }), await connect({ database: 'pgbouncer' })];
     for (const name of ['', ' postgres']) {
       const pausing = admin.query(`pause${name}`).then(
@@ -157,17 +167,13 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('what an operator has as
   });
 
   test('PAUSE ends with the process that asked for it', async () => {
-    await begin();
-    const client = await connect();
-    await client.query('begin');
-    await place.takeOver();
-    await until(() => place.log().includes('a new process takes over'));
+    const client = await beginsAndIsTakenOver();
     const admin = await connect({ database: 'pgbouncer' });
     void admin.query('pause').catch(() => {});
     await until(() => place.log().split('PAUSE command issued').length === 3);
     await client.query('commit');
     const waiting = value(client, 'select 1');
-    expect(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 200, 'waits'))])).toBe('waits');
+    expect(await within(200, waiting)).toBe('waits');
     place.kill(1);
     expect(await waiting).toBe(1);
     await client.end();
@@ -180,8 +186,7 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('what an operator has as
     await client.query('select 1');
     const ended = new Promise((resolve) => client.once('end', resolve));
     const ofTheOld = await connect({ database: 'pgbouncer' });
-    await place.takeOver();
-    await until(() => place.log().includes('a new process takes over'));
+    await takenOver();
     const admin = await connect({ database: 'pgbouncer' });
     const notices: (string | undefined)[] = [];
     admin.on('notice', ({ message }) => notices.push(message));
@@ -247,11 +252,7 @@ describe.skipIf(ON_BUN || process.platform !== 'linux')('a client that is busy',
   });
 
   test('is served to the end by the old process when the new one dies', async () => {
-    await begin();
-    const client = await connect();
-    await client.query('begin');
-    await place.takeOver();
-    await until(() => place.log().includes('a new process takes over'));
+    const client = await beginsAndIsTakenOver();
     place.kill(1);
     await place.ended(1);
     expect(await value(client, 'select 1')).toBe(1);

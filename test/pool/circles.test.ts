@@ -1,10 +1,20 @@
 /** Flows that wait for one another's connections: who is refused, who is not, and what must not hide it. */
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Pool } from '../../packages/pool/src/index.ts';
 import { failure, makePool, outside, pause, until } from './support.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
 });
+
+/** With what a request fails that is made in a scope that holds a connection. */
+const nestedIn = (pool: Pool) =>
+  pool.scope(async () => {
+    const lease = await pool.acquire();
+    const error = await failure(pool.query('SELECT 1'));
+    lease.release();
+    return error;
+  });
 
 describe('of a circle', () => {
   test('the one who is part of it is refused, and who holds nothing is served', async () => {
@@ -27,12 +37,7 @@ describe('of a circle', () => {
 
   test('the same where it is believed only after a while, with others that come before and after', async () => {
     const pool = makePool({ max: 1 });
-    const inside = pool.scope(async () => {
-      const lease = await pool.acquire();
-      const error = await failure(pool.query('SELECT 1'));
-      lease.release();
-      return error;
-    });
+    const inside = nestedIn(pool);
     const beside: Promise<unknown>[] = [];
     for (let i = 0; i < 4; i++) {
       await pause(100);
@@ -72,12 +77,7 @@ describe('a circle is seen', () => {
     'though the clock jumps meanwhile, and %s is who notices',
     async (notices) => {
       const pool = makePool({ max: 1 });
-      const inside = pool.scope(async () => {
-        const lease = await pool.acquire();
-        const error = await failure(pool.query('SELECT 1'));
-        lease.release();
-        return error;
-      });
+      const inside = nestedIn(pool);
       await until(() => pool.waitingCount === 1);
       const { now } = Date;
       vi.spyOn(Date, 'now').mockImplementation(() => now() + 3_600_000);

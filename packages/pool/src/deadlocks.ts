@@ -50,7 +50,7 @@ export class Deadlocks {
     ticket.trace ??= capture();
     ticket.counted = true;
     beginWait(scope, ticket.trace, this.#engine.clock.now);
-    this.#breakUp();
+    this.breakUp();
   }
 
   ended(ticket: Ticket): void {
@@ -62,16 +62,14 @@ export class Deadlocks {
   /** Looks again: a holder whose query was still running may have come to wait since. */
   look(): void {
     this.#engine.clock.refresh();
-    this.#breakUp();
+    this.breakUp();
   }
 
-  /** Somebody who waited has been served: a circle may have closed with what he holds now. */
-  servedOne(): void {
-    if (this.#engine.core.queue.length > 0) this.#breakUp();
-  }
-
-  /** The last request that came of those that are part of the circle. Who holds nothing is none: to refuse him would not open it. */
-  #breakUp(): void {
+  /**
+   * Is there a circle, now that somebody waits, holds or has given back? Then the last request that came of those that are part of it
+   * is refused. Who holds nothing is no part: to refuse him would not open it.
+   */
+  breakUp(): void {
     this.#believedAt = Number.POSITIVE_INFINITY;
     const { core } = this.#engine;
     if (core.queue.length === 0 || !this.#stuck()) return;

@@ -209,7 +209,7 @@ export class Engine {
     const conn = this.#hand(entry, ticket);
     this.#done(ticket);
     resolve(shape(this, conn));
-    if (conn.scope !== null) this.deadlocks.servedOne();
+    if (conn.scope !== null) this.deadlocks.breakUp();
   }
 
   #done(ticket: Ticket): void {
@@ -276,7 +276,7 @@ export class Engine {
     this.forfeit(conn);
     this.#giveBack(conn, generation, error);
     // Places kept for a priority: with this one free, those that are left may all wait for one another.
-    if (this.settings.reservedSlots > 0 && this.settings.deadlocks !== false) this.deadlocks.look();
+    if (this.settings.reservedSlots > 0 && this.settings.deadlocks !== false) this.deadlocks.breakUp();
     const { idleTimeoutMs } = this.core.policy;
     this.wake(idleTimeoutMs > 0 ? Math.min(now + idleTimeoutMs, entry.expiresAt) : entry.expiresAt);
   }

@@ -107,7 +107,7 @@ function killClient({ operator }: CommandContext, arg: string): void {
 const HANDED_OVER = columns('iii', ['moved', 'left', 'process_ids']);
 
 /** Secrets go along: only to a process of the same user. */
-function ownOnly({ own }: CommandContext): void {
+export function ownOnly({ own }: CommandContext): void {
   if (!own) throw new OperatorError('only the user of the process may do this, at its Unix socket');
 }
 

@@ -1,7 +1,7 @@
 /** What one command of the console comes to: finds the view or the command, checks rights and arguments, runs it. */
 import type { Column } from '@sluice/wire';
 import { OperatorError, UNDONE } from '../pooling/operator.ts';
-import { COMMANDS, type CommandContext } from './commands.ts';
+import { COMMANDS, type CommandContext, ownOnly } from './commands.ts';
 import { type Parsed, parseCommand } from './grammar.ts';
 import { columns, type Table } from './table.ts';
 import type { ViewContext } from './view.ts';
@@ -90,7 +90,7 @@ const CARRIED_OUT = columns('i', ['done']);
  * whether it has ended; asked again until then, so that nothing else waits for it. Throws what it came to.
  */
 function carryOut(request: string, context: InterpreterContext): Answer {
-  if (!context.own) throw new OperatorError('only the user of the process may do this, at its Unix socket');
+  ownOnly(context);
   const outcome = carriedOut.get(request);
   if (outcome) carriedOut.delete(request);
   if (outcome?.failure) throw outcome.failure;

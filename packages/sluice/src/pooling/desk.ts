@@ -112,7 +112,7 @@ export class PoolerDesk implements LoginDesk {
   /** Names a client that is no session yet, in the log. */
   #describe(request: StartupRequest | null, conn: Conn): string {
     const id = this.#admitted.get(conn) ?? this.#pooler.nextConnectionId();
-    return `C-0x${id.toString(16)}: ${describeVisitor(request, conn)}`;
+    return describeVisitor(id, request, conn);
   }
 
   /** A connection that was admitted is a session now, or gone. */
@@ -306,7 +306,7 @@ export class PoolerDesk implements LoginDesk {
   #enterConsole(login: Login, request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
     const { consoles, log, config } = this.#pooler;
     const { processId, cancelKey } = greeting;
-    const about = `C-0x${login.id.toString(16)}: ${describeVisitor(request, conn)}`;
+    const about = describeVisitor(login.id, request, conn);
     this.#pooler.clientEnters(CONSOLE_DATABASE, login.user);
     consoles.set(processId, { cancelKey, cancel: () => this.console!.cancel() });
     const left = (reason: string) => {

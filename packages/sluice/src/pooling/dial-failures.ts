@@ -3,6 +3,7 @@ import { DialTimeout } from '../net/dial.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
 import type { OpenTarget } from '../server/open.ts';
 import type { ServerPool } from './server-pool.ts';
+import { socketName } from './socket-name.ts';
 
 /** SQLSTATE classes with which a server refuses for good: waiting would not help. */
 const PERMANENT = new Set(['28', '3D', '22', '42', '0A', '08']);
@@ -33,8 +34,8 @@ export function explain({ shape, user }: ServerPool, error: unknown): string {
 /** PgBouncer's lines, then ours, which says what to do. `at`: where it was dialled, if it came to that; `began`: clock milliseconds. */
 export function logFailure(pool: ServerPool, at: OpenTarget | null, began: number, error: Error): void {
   const { log, clock } = pool.context;
-  const where = at === null ? '' : `@${at.host}:${at.port}`;
-  const about = `S-0x${pool.context.nextConnectionId().toString(16)}: ${pool.name}${where}`;
+  const where = at === null ? null : { address: at.host, port: at.port };
+  const about = socketName('S', pool.context.nextConnectionId(), pool.name, where);
   if (error instanceof ServerRefused) log.warn(`server login failed: ${error.fields.severity} ${error.message}`, about);
   if (pool.shape.logDisconnections) {
     const age = Math.floor((clock.now - began) / 1000);

@@ -27,6 +27,7 @@ import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicat
 import { poolingContext } from './pooling-context.ts';
 import { ServerPool } from './server-pool.ts';
 import { SessionTable, type Visit } from './session-table.ts';
+import { socketName } from './socket-name.ts';
 
 /** What clients of one database share: its limit and its counters. */
 export interface Database {
@@ -365,8 +366,7 @@ export class Pooler implements ClientRegistry {
 
   describe(session: Session): string {
     const { id, database, user } = session.identity;
-    const { address, port } = session.conn.remote;
-    return `C-0x${id.toString(16)}: ${database}/${user}@${address}:${port}`;
+    return socketName('C', id, `${database}/${user}`, session.conn.remote);
   }
 
   #sizeLimit(database: Database, role: string): Limit {

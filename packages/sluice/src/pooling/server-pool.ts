@@ -17,6 +17,7 @@ import { CLOSE_TEXTS } from './close-texts.ts';
 import { isHopeless, logFailure } from './dial-failures.ts';
 import { HostTurn } from './host-turn.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Welcome } from './pool-shape.ts';
+import { socketName } from './socket-name.ts';
 
 /** What server_check_query says for a query of no text: the cheapest that PostgreSQL answers. */
 const EMPTY_QUERY = '<empty>';
@@ -263,8 +264,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   describe(server: Server): string {
-    const { address, port } = server.conn.remote;
-    return `S-0x${server.identity.id.toString(16)}: ${this.name}@${address}:${port}`;
+    return socketName('S', server.identity.id, this.name, server.conn.remote);
   }
 
   log(message: string, server: Server): void {

@@ -3,6 +3,7 @@ import type { Parameters as ClientParameters } from '@sluice/wire';
 import type { StartupRequest } from '../client/login.ts';
 import type { Conn } from '../net/conn.ts';
 import type { Pooler } from './pooler.ts';
+import { socketName } from './socket-name.ts';
 
 /**
  * Nobody is let in any more. Who is there while the process waits for its clients, and came by TCP, connected before the port was
@@ -21,7 +22,7 @@ export function withHost(parameters: ClientParameters, conn: Conn): ClientParame
 }
 
 /** As PgBouncer has it, with what was asked for also where it is not there. */
-export function describeVisitor(request: StartupRequest | null, conn: Conn): string {
+export function describeVisitor(id: number, request: StartupRequest | null, conn: Conn): string {
   const who = request === null ? '(nodb)/(nouser)' : `${request.database}/${request.user}`;
-  return `${who}@${conn.remote.address}:${conn.remote.port}`;
+  return socketName('C', id, who, conn.remote);
 }

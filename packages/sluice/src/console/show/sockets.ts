@@ -51,13 +51,11 @@ function socketRow(row: SocketRow, state = row.state): Cell[] {
 }
 
 /** Here a client between two transactions is active, as in PgBouncer, and a server that is being opened logs in. */
-const OTHER_STATES: Readonly<Record<string, string>> = { idle: 'cl_active', new: 'sv_login' };
+const OTHER_STATES: Readonly<Record<string, string>> = { cl_idle: 'cl_active', sv_new: 'sv_login' };
 
 function debugRow(row: SocketRow): Cell[] {
-  const prefix = row.kind === 'server' ? 'sv' : 'cl';
-  const other = OTHER_STATES[row.state];
-  const state = other?.startsWith(prefix) ? other : `${prefix}_${row.state}`;
-  return [...socketRow(row, state), 0, 0, 0, 0, 0, 0, row.queued];
+  const state = `${row.kind === 'server' ? 'sv' : 'cl'}_${row.state}`;
+  return [...socketRow(row, OTHER_STATES[state] ?? state), 0, 0, 0, 0, 0, 0, row.queued];
 }
 
 function consoleRow(row: ConsoleRow, state: string): Cell[] {
