@@ -11,8 +11,10 @@
 import { writeSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
+import { type HotLoop, hotLoop, type Watched } from './hot-loop.ts';
+import { addressIn } from './libc.ts';
 import { ReadGate } from './read-gate.ts';
-import { addLate, keepLate, LATE_BYTES, type Late, lateBytes } from './turn-end.ts';
+import { addLate, keepLate, LATE_BYTES, type Late, lateBytes, makeWay } from './turn-end.ts';
 
 /** What one read brings at most. */
 const READ_BYTES = 65_536;
@@ -33,6 +35,8 @@ export interface SocketHandle {
   onread?: OnRead;
   setNoDelay?(on: boolean): number;
   setKeepAlive?(on: boolean, seconds: number): number;
+  readStart?(): number;
+  readStop?(): number;
   close(): void;
 }
 type OnRead = (this: SocketHandle, chunk: unknown) => void;
@@ -43,7 +47,33 @@ export interface RawSocket extends Socket {
 /** Node on a POSIX system has what the fast way needs; Bun and Windows have not. */
 export const fastConnsWork: boolean = process.versions.bun === undefined && process.platform !== 'win32';
 
-export class FastConn implements Conn, Late {
+/** Null where connections are never hot, and before there is one. */
+let HOT: HotLoop | null = null;
+const LATE = lateBytes();
+/** For short writes of any other memory: cheaper to copy than to ask where it is. */
+const OUT = Buffer.allocUnsafeSlow(512);
+let sharedAt = 0;
+let lateAt = 0;
+let outAt = 0;
+
+function findLoop(): void {
+  HOT = hotLoop();
+  if (HOT === null || sharedAt !== 0) return;
+  sharedAt = addressIn(SHARED);
+  lateAt = addressIn(LATE);
+  outAt = addressIn(OUT);
+}
+
+/** Where a call to the C library finds these bytes; 0: nowhere. */
+function addressOfBytes(buffer: Uint8Array, start: number, end: number): number {
+  if (buffer === SHARED) return sharedAt + start;
+  if (buffer === LATE) return lateAt + start;
+  if (end - start > OUT.length) return 0;
+  for (let i = start, to = 0; i < end; i++, to++) OUT[to] = buffer[i]!;
+  return outAt;
+}
+
+export class FastConn implements Conn, Late, Watched {
   handler: ConnHandler;
   queued = 0;
   closed = false;
@@ -62,6 +92,8 @@ export class FastConn implements Conn, Late {
   readonly #unixPort: number;
   /** Node's own way of hearing of a read; null: it is used. */
   #nodesOnRead: OnRead | null = null;
+  #coldReads = 0;
+  #isHot = false;
 
   /** For accepted connections. `unixPort` is the port a Unix socket stands for; -1 on TCP. */
   static accepted(handle: SocketHandle, handler: ConnHandler, unixPort: number): FastConn {
@@ -89,6 +121,7 @@ export class FastConn implements Conn, Late {
   /** The `onread` for `net.connect`, and what makes the connection of it once it is there. */
   static dialling(): { onread: { buffer: Buffer; callback: (n: number) => boolean }; adopt: Adopt } {
     let conn: FastConn | null = null;
+    makeWay();
     return {
       onread: { buffer: SHARED, callback: (n) => conn!.#arrived(n) },
       adopt: (socket, handler, unixPort) => {
@@ -105,6 +138,8 @@ export class FastConn implements Conn, Late {
     this.#handle = socket._handle;
     this.#fd = socket._handle?.fd ?? -1;
     this.#unixPort = unixPort;
+    findLoop();
+    makeWay();
     if (this.#handle !== null) this.#readStraight(this.#handle);
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
@@ -118,18 +153,56 @@ export class FastConn implements Conn, Late {
     this.#nodesOnRead = onread;
     let before = bytesRead;
     handle.onread = (chunk) => {
+      makeWay();
       const now = handle.bytesRead!;
       const read = now - before;
       before = now;
-      if (read > 0) this.#arrived(read);
-      else onread.call(handle, chunk);
+      if (read <= 0) {
+        onread.call(handle, chunk);
+        return;
+      }
+      this.#arrived(read);
+      if (HOT?.wants(++this.#coldReads)) this.#heat(handle);
     };
+  }
+
+  #heat(handle: SocketHandle): void {
+    if (this.closed || this.#isHot || this.queued > 0 || !this.#reading.open || this.#socket._handle !== handle) return;
+    if (handle.readStop === undefined || handle.readStart === undefined) return;
+    this.#isHot = HOT!.heat(this.#fd, this);
+    if (this.#isHot) handle.readStop();
+  }
+
+  /** Before anything that closes the descriptor, gives it away or wants it read no more. */
+  cool(): void {
+    if (!this.#isHot) return;
+    this.#isHot = false;
+    makeWay();
+    HOT!.forget(this.#fd, this);
+    if (this.#handle !== null && this.#socket._handle === this.#handle) this.#handle.readStart!();
+  }
+
+  readable(): void {
+    if (this.#socket._handle !== this.#handle) {
+      this.cool();
+      return;
+    }
+    let read: number;
+    try {
+      read = HOT!.receive(this.#fd, sharedAt, READ_BYTES);
+    } catch (error) {
+      this.#break(error as Error);
+      return;
+    }
+    if (read > 0) this.#arrived(read);
+    else if (read === 0) this.cool(); // the end is Node's to hear of
   }
 
   /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
   surrender(rest: Uint8Array): Surrendered | null {
     this.sendLate();
     if (this.closed || this.queued > 0 || this.#socket._handle === null) return null;
+    this.cool();
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
@@ -140,6 +213,7 @@ export class FastConn implements Conn, Late {
   /** Closes the descriptor here without ending the connection, which another process has now. `onClose` does not follow. */
   letGo(): void {
     this.sendLate();
+    this.cool();
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
@@ -193,7 +267,9 @@ export class FastConn implements Conn, Late {
     if (this.#handle === null || this.#socket._handle !== this.#handle) return true;
     let written = 0;
     try {
-      written = writeSync(this.#fd, buffer, start, end - start);
+      const address = HOT === null ? 0 : addressOfBytes(buffer, start, end);
+      if (address === 0) written = writeSync(this.#fd, buffer, start, end - start);
+      else written = Math.max(0, HOT!.send(this.#fd, address, end - start));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
         this.#break(error as Error);
@@ -204,6 +280,7 @@ export class FastConn implements Conn, Late {
   }
 
   pause(): void {
+    this.cool();
     this.#reading.pause();
   }
 
@@ -212,12 +289,14 @@ export class FastConn implements Conn, Late {
   }
 
   hold(held: boolean): void {
+    this.cool();
     this.#reading.hold(held);
   }
 
   end(lingerMs = LINGER_MS): void {
     if (this.closed) return;
     this.sendLate();
+    this.cool();
     this.closed = true;
     this.#socket.end();
     this.#socket.resume();
@@ -226,6 +305,7 @@ export class FastConn implements Conn, Late {
 
   destroy(error?: Error): void {
     this.sendLate();
+    this.cool();
     this.closed = true;
     this.#socket.destroy(error);
   }
@@ -236,6 +316,9 @@ export class FastConn implements Conn, Late {
   }
 
   #enqueue(buffer: Uint8Array, start: number, end: number): boolean {
+    // From here on a failed write may close the descriptor.
+    this.cool();
+    makeWay();
     const rest = Buffer.from(buffer.subarray(start, end));
     this.queued += rest.length;
     this.#socket.write(rest, (error) => {
@@ -245,14 +328,16 @@ export class FastConn implements Conn, Late {
     return false;
   }
 
-  /** A write failed: the close is reported from a fresh stack, since the writer is in the middle of something. */
+  /** A read or a write failed: the close is reported from a fresh stack, since the writer is in the middle of something. */
   #break(error: Error): void {
+    this.cool();
     this.closed = true;
     this.#socket.destroy(error);
   }
 
   #finish(error: Error | null): void {
     if (this.#over) return;
+    this.cool();
     this.#over = true;
     this.closed = true;
     const { handler } = this;

@@ -21,6 +21,11 @@ export function libc(): Library {
   return load().libc;
 }
 
+/** Where a buffer's bytes are; they stay there as long as the buffer lives, if it has its memory to itself. */
+export function addressIn(buffer: Buffer | Int32Array): number {
+  return Number(load().koffi.address(buffer));
+}
+
 let described = false;
 
 /** Makes `msghdr` of sendmsg(2) and recvmsg(2) known by name, for the signatures of functions. */

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
 import { addressOf, type RawSocket, type Surrendered, surrendered } from './fast-conn.ts';
 import { ReadGate } from './read-gate.ts';
+import { makeWay } from './turn-end.ts';
 
 export class PlainConn implements Conn {
   handler: ConnHandler;
@@ -23,6 +24,7 @@ export class PlainConn implements Conn {
     this.#reading = new ReadGate(socket);
     this.#unixPort = unixPort;
     socket.on('data', (chunk: Buffer) => {
+      makeWay();
       if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
     });
     socket.on('end', () => this.#finish(null));
@@ -58,6 +60,7 @@ export class PlainConn implements Conn {
 
   write(buffer: Uint8Array, start: number, end: number): boolean {
     if (this.closed) return true;
+    makeWay();
     const copy = Buffer.from(buffer.subarray(start, end));
     this.queued += copy.length;
     const taken = this.#socket.write(copy, (error) => {

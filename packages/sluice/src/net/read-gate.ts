@@ -10,6 +10,10 @@ export class ReadGate {
     this.#socket = socket;
   }
 
+  get open(): boolean {
+    return !this.#wantsPause && !this.#held;
+  }
+
   pause(): void {
     this.#wantsPause = true;
     this.#socket.pause();

@@ -1,13 +1,52 @@
 /**
- * Small writes that leave together at the end of the event loop's turn, in the order in which they came: what a turn has for
- * clients reaches them at once, so that a program with many connections wakes up once for many answers, and servers get their
- * next work first. Owns the bytes until then; whose they are is the connection's.
+ * The end of a turn of the event loop, and small writes that leave together there, in the order in which they came: what a turn
+ * has for clients reaches them at once, so that a program with many connections wakes up once for many answers, and servers get
+ * their next work first. Owns the bytes until then; whose they are is the connection's.
  */
 
 /** A connection that has bytes here. */
 export interface Late {
   /** Sends them. Must not throw. */
   sendLate(): void;
+}
+
+/** What is to be done when the turn ends, in order; emptied by it. */
+const ENDS: (() => void)[] = [];
+let endedByHand = false;
+
+/** Calls `end`, which must not throw, once, when what the event loop has for this turn is done. */
+export function atTurnEnd(end: () => void): void {
+  if (ENDS.push(end) === 1 && !endedByHand) setImmediate(endTurn);
+}
+
+/** The turn ends now. */
+export function endTurn(): void {
+  for (let i = 0; i < ENDS.length; i++) ENDS[i]!();
+  ENDS.length = 0;
+}
+
+/** While `byHand`, turns end only by `endTurn`: somebody takes several in one of Node's. */
+export function endTurnsByHand(byHand: boolean): void {
+  endedByHand = byHand;
+  if (!byHand && ENDS.length > 0) setImmediate(endTurn);
+}
+
+let libuvIsDue = false;
+
+/** Something was begun that libuv has to see to (a read, a write that waits, a dial): who takes turns by hand makes way for it. */
+export function makeWay(): void {
+  libuvIsDue = true;
+}
+
+export function libuvDue(): boolean {
+  return libuvIsDue;
+}
+
+/** Whether somebody asked to `makeWay` since the last call. */
+export function wayAsked(): boolean {
+  const asked = libuvIsDue;
+  libuvIsDue = false;
+  return asked;
 }
 
 /** The largest write that is kept. */
@@ -24,7 +63,7 @@ let count = 0;
 /** Keeps bytes, `LATE_BYTES` at most, for a connection that has none here. Returns where they begin in `lateBytes`. */
 export function keepLate(conn: Late, buffer: Uint8Array, start: number, end: number): number {
   if (count === MOST || used + end - start > ARENA.length) sendAll();
-  if (count === 0) setImmediate(sendAll);
+  if (count === 0) atTurnEnd(sendAll);
   WAITING[count++] = conn;
   return append(buffer, start, end);
 }
@@ -36,7 +75,8 @@ export function addLate(to: number, buffer: Uint8Array, start: number, end: numb
   return true;
 }
 
-export function lateBytes(): Uint8Array {
+/** Where they are; the same buffer always. */
+export function lateBytes(): Buffer {
   return ARENA;
 }
 

@@ -3,6 +3,8 @@
  * the event loop: what is answered in a turn has been asked in one before it.
  */
 
+import { atTurnEnd } from '../net/turn-end.ts';
+
 export class Clock {
   /** As of the last `update`, or `tick`. */
   now = performance.now();
@@ -20,7 +22,7 @@ export class Clock {
   tick(): number {
     if (this.#isOfThisTurn) return this.now;
     this.#isOfThisTurn = true;
-    setImmediate(this.#turnEnds);
+    atTurnEnd(this.#turnEnds);
     return this.update();
   }
 
