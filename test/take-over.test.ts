@@ -35,7 +35,8 @@ const beginsAndIsTakenOver = async () => {
 
 const takenOver = async () => {
   await place.takeOver();
-  await until(() => place.log().includes('a new process takes over'));
+  // Until then the old process may be the one that somebody connects to.
+  await until(() => place.log().includes('the new process listens'));
 };
 
 /** What a promise has come to by then, or 'waits'. */

@@ -207,7 +207,9 @@ export class Daemon implements ConsoleHost {
         this.log('a new process takes over, giving it the listening sockets');
         return { moved: 0, left: this.pooler.sessions.size, processIds: this.pooler.processIds };
       }
+      const { begun } = this.#succession;
       const step = this.#succession.step();
+      if (!begun) this.log('the new process listens, and new clients are its own');
       // What the one before this one serves still, the successor reaches through here.
       return { ...step, left: step.left + (this.pooler.predecessor === null ? 0 : 1) };
     } catch (error) {
