@@ -14,6 +14,7 @@ import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type Tls
 import { type HotLoop, hotLoop, type Watched } from './hot-loop.ts';
 import { addressIn } from './libc.ts';
 import { ReadGate } from './read-gate.ts';
+import { type OnRead, type RawSocket, readStraight, type SocketHandle } from './straight-read.ts';
 import { addLate, keepLate, LATE_BYTES, type Late, lateBytes, makeWay } from './turn-end.ts';
 
 /** What one read brings at most. */
@@ -25,27 +26,6 @@ const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
  * shape of each and takes eight microseconds, most of what a socket costs.
  */
 const NODES_OWN = { allowHalfOpen: false, emitClose: false, autoDestroy: true, decodeStrings: false };
-
-/** The parts of a socket's handle used here. */
-export interface SocketHandle {
-  readonly fd: number;
-  /** Bytes read so far. */
-  readonly bytesRead?: number;
-  /** Called when something was read, the end or an error included, which change nothing in `bytesRead`. */
-  onread?: OnRead;
-  setNoDelay?(on: boolean): number;
-  setKeepAlive?(on: boolean, seconds: number): number;
-  readStart?(): number;
-  readStop?(): number;
-  close(): void;
-}
-type OnRead = (this: SocketHandle, chunk: unknown) => void;
-export interface RawSocket extends Socket {
-  _handle: SocketHandle | null;
-}
-
-/** Node on a POSIX system has what the fast way needs; Bun and Windows have not. */
-export const fastConnsWork: boolean = process.versions.bun === undefined && process.platform !== 'win32';
 
 /** Null where connections are never hot, and before there is one. */
 let HOT: HotLoop | null = null;
@@ -146,24 +126,11 @@ export class FastConn implements Conn, Late, Watched {
     socket.on('close', () => this.#finish(null));
   }
 
-  /** Hears of what was read without the way through the socket, which is as long as all that is done with it here. */
   #readStraight(handle: SocketHandle): void {
-    const { onread, bytesRead } = handle;
-    if (typeof onread !== 'function' || typeof bytesRead !== 'number') return;
-    this.#nodesOnRead = onread;
-    let before = bytesRead;
-    handle.onread = (chunk) => {
-      makeWay();
-      const now = handle.bytesRead!;
-      const read = now - before;
-      before = now;
-      if (read <= 0) {
-        onread.call(handle, chunk);
-        return;
-      }
+    this.#nodesOnRead = readStraight(handle, (read) => {
       this.#arrived(read);
       if (HOT?.wants(++this.#coldReads)) this.#heat(handle);
-    };
+    });
   }
 
   #heat(handle: SocketHandle): void {

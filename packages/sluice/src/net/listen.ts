@@ -4,9 +4,10 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { boundSocket, isAbstract } from './abstract-socket.ts';
 import { acceptWaiting, HANDSHAKE_MS, refuseHandshakes, undeafen } from './closing-time.ts';
 import { type Conn, DISCARD } from './conn.ts';
-import { FastConn, fastConnsWork, type RawSocket, type SocketHandle } from './fast-conn.ts';
+import { FastConn } from './fast-conn.ts';
 import { PlainConn } from './plain-conn.ts';
 import { reusePortSocket } from './reuse-port.ts';
+import { fastConnsWork, type SocketHandle } from './straight-read.ts';
 
 export interface ListenTarget {
   /** An address or '*'; for a Unix socket, its path (NUL first: an abstract name). */
@@ -180,5 +181,3 @@ class NodeListener implements Listener {
     return unix && !host.startsWith('\0') ? host : null;
   }
 }
-
-export type { RawSocket };

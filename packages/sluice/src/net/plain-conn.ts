@@ -1,9 +1,24 @@
-/** Any duplex stream the ordinary way: TLS sockets, and every socket on runtimes without the fast way. */
+/**
+ * Any socket the ordinary way: TLS, and everything on runtimes without the fast way. On Node TLS is read past the stream once the handshake
+ * is done, into one buffer for all connections; what it has read of several records comes even to one that was paused by
+ * the first, and is kept until it is resumed.
+ */
 import type { Socket } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
-import { addressOf, type RawSocket, type Surrendered, surrendered } from './fast-conn.ts';
+import { addressOf, type Surrendered, surrendered } from './fast-conn.ts';
 import { ReadGate } from './read-gate.ts';
+import { fastConnsWork, type RawSocket, readStraight } from './straight-read.ts';
 import { makeWay } from './turn-end.ts';
+
+const SHARED = Buffer.allocUnsafeSlow(65_536);
+
+/** Reading past the stream. */
+interface Straight {
+  /** What came while it was paused. */
+  readonly kept: Buffer[];
+  /** The end, or an error, that came behind it. */
+  end: (() => void) | null;
+}
 
 export class PlainConn implements Conn {
   handler: ConnHandler;
@@ -11,21 +26,23 @@ export class PlainConn implements Conn {
   closed = false;
   /** On TLS: null until the handshake is done. */
   tls: TlsFacts | null = null;
-  readonly #socket: Socket;
+  readonly #socket: RawSocket;
   readonly #reading: ReadGate;
   readonly #unixPort: number;
   #over = false;
+  #straight: Straight | null = null;
   #local: Address | null = null;
   #remote: Address | null = null;
 
   constructor(socket: Socket, handler: ConnHandler, unixPort: number) {
     this.handler = handler;
-    this.#socket = socket;
+    this.#socket = socket as RawSocket;
     this.#reading = new ReadGate(socket);
     this.#unixPort = unixPort;
     socket.on('data', (chunk: Buffer) => {
       makeWay();
       if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
+      if (this.tls !== null && this.#straight === null) this.#readStraight();
     });
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
@@ -55,7 +72,7 @@ export class PlainConn implements Conn {
   }
 
   get fd(): number {
-    return (this.#socket as RawSocket)._handle?.fd ?? -1;
+    return this.#socket._handle?.fd ?? -1;
   }
 
   write(buffer: Uint8Array, start: number, end: number): boolean {
@@ -74,14 +91,17 @@ export class PlainConn implements Conn {
 
   pause(): void {
     this.#reading.pause();
+    this.#follow();
   }
 
   resume(): void {
     this.#reading.resume();
+    this.#follow();
   }
 
   hold(held: boolean): void {
     this.#reading.hold(held);
+    this.#follow();
   }
 
   end(lingerMs = LINGER_MS): void {
@@ -89,12 +109,55 @@ export class PlainConn implements Conn {
     this.closed = true;
     this.#socket.end();
     this.#socket.resume();
+    if (this.#straight !== null) this.#deliver();
     setTimeout(() => this.#socket.destroy(), lingerMs).unref();
   }
 
   destroy(error?: Error): void {
     this.closed = true;
     this.#socket.destroy(error);
+  }
+
+  /** What the stream has taken in already must come by it first. */
+  #readStraight(): void {
+    const handle = this.#socket._handle;
+    if (!fastConnsWork || handle === null || this.#socket.readableLength > 0 || !this.#reading.open) return;
+    if (!handle.useUserBuffer || !handle.readStart || !handle.readStop) return;
+    const straight: Straight = { kept: [], end: null };
+    const arrived = (read: number) => {
+      if (this.closed) return;
+      if (this.#reading.open && straight.kept.length === 0) this.handler.onData(SHARED, 0, read);
+      else straight.kept.push(Buffer.from(SHARED.subarray(0, read)));
+    };
+    const ended = (tellNode: () => void) => {
+      if (straight.kept.length === 0) tellNode();
+      else straight.end = tellNode;
+    };
+    if (readStraight(handle, arrived, ended) === null) return;
+    handle.useUserBuffer(SHARED);
+    this.#straight = straight;
+  }
+
+  /** The handle reads as the gate says. */
+  #follow(): void {
+    if (this.#straight === null) return;
+    if (!this.#reading.open) this.#socket._handle?.readStop?.();
+    // Not at once: whoever resumes it is in the middle of something.
+    else process.nextTick(() => this.#deliver());
+  }
+
+  #deliver(): void {
+    const { kept } = this.#straight!;
+    if (this.closed) kept.length = 0;
+    while (kept.length > 0 && this.#reading.open) {
+      const chunk = kept.shift()!;
+      if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
+    }
+    if (kept.length > 0) return;
+    const { end } = this.#straight!;
+    this.#straight!.end = null;
+    end?.();
+    if (this.closed || this.#reading.open) this.#socket._handle?.readStart?.();
   }
 
   #finish(error: Error | null): void {

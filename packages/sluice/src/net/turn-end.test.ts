@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Conn } from './conn.ts';
-import { fastConnsWork } from './fast-conn.ts';
 import { type Listener, listen } from './listen.ts';
+import { fastConnsWork } from './straight-read.ts';
 import { LATE_BYTES } from './turn-end.ts';
 
 const IGNORE = { onData() {}, onDrain() {}, onClose() {} };
