@@ -20,10 +20,10 @@ function readings(rounds, median) {
       const found = of(protocol, pooler, (r) => r[field]).filter((value) => value !== undefined);
       return found.length === 0 ? undefined : median(found);
     },
-    /** Sluice's throughput in one protocol, of that in another. */
-    between(protocol, other) {
-      const [a, b] = [of(protocol, 'Sluice', (r) => r.tps), of(other, 'Sluice', (r) => r.tps)];
-      return median(a.map((value, i) => value / b[i]));
+    /** The throughput through one in one protocol, of that in another. */
+    between(protocol, other, pooler) {
+      const [a, b] = [of(protocol, pooler, (r) => r.tps), of(other, pooler, (r) => r.tps)];
+      return a.length === 0 ? null : median(a.map((value, i) => value / b[i]));
     },
     ratio(protocol, read) {
       const [a, b] = [of(protocol, 'Sluice', read), of(protocol, 'PgBouncer', read)];
@@ -92,8 +92,14 @@ function barTable({ protocols, middle, ratio, between }, { memory, logins }, rat
     '≤ 1.25',
   );
   bar('user CPU µs a transaction, simple', middle('simple', 'Sluice', 'user'), (v) => v <= 6, '≤ 6');
-  if (protocols.includes('extended'))
-    bar('extended throughput of simple', between('extended', 'simple'), (v) => v >= 0.95, '≥ 0.95');
+  if (protocols.includes('extended')) {
+    bar('extended throughput of simple', between('extended', 'simple', 'Sluice'), (v) => v >= 0.95, '≥ 0.95');
+    // What PostgreSQL and the load itself make of it.
+    for (const other of ['direct', 'PgBouncer']) {
+      const value = between('extended', 'simple', other);
+      if (value !== null) bars.push([`— the same, ${other}`, number(value, 2), '', '']);
+    }
+  }
   bar(
     'prepared throughput of PgBouncer’s',
     ratio('prepared', (r) => r.tps),

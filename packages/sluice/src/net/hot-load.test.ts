@@ -1,7 +1,12 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+
+vi.hoisted(() => {
+  delete process.env.SLUICE_EPOLL;
+});
+
 import { hotDescriptors } from '../../../../test/support/hot.ts';
 import type { Conn } from './conn.ts';
 import { listen } from './listen.ts';
