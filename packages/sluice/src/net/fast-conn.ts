@@ -32,7 +32,10 @@ let HOT: HotLoop | null = null;
 const LATE = lateBytes();
 /** For short writes of any other memory: cheaper to copy than to ask where it is. */
 const OUT = Buffer.allocUnsafeSlow(512);
+/** What a hot read brings; it may come while what a cold one brought is still being looked at. */
+const HOT_SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
 let sharedAt = 0;
+let hotAt = 0;
 let lateAt = 0;
 let outAt = 0;
 
@@ -40,12 +43,14 @@ function findLoop(): void {
   HOT = hotLoop();
   if (HOT === null || sharedAt !== 0) return;
   sharedAt = addressIn(SHARED);
+  hotAt = addressIn(HOT_SHARED);
   lateAt = addressIn(LATE);
   outAt = addressIn(OUT);
 }
 
 /** Where a call to the C library finds these bytes; 0: nowhere. */
 function addressOfBytes(buffer: Uint8Array, start: number, end: number): number {
+  if (buffer === HOT_SHARED) return hotAt + start;
   if (buffer === SHARED) return sharedAt + start;
   if (buffer === LATE) return lateAt + start;
   if (end - start > OUT.length) return 0;
@@ -156,13 +161,14 @@ export class FastConn implements Conn, Late, Watched {
     }
     let read: number;
     try {
-      read = HOT!.receive(this.#fd, sharedAt, READ_BYTES);
+      read = HOT!.receive(this.#fd, hotAt, READ_BYTES);
     } catch (error) {
-      this.#break(error as Error);
+      this.#finish(error as Error);
       return;
     }
-    if (read > 0) this.#arrived(read);
-    else if (read === 0) this.cool(); // the end is Node's to hear of
+    if (read > 0) this.handler.onData(HOT_SHARED, 0, read);
+    // At once: nobody may be served by what has ended, or counted with it.
+    else if (read === 0) this.#finish(null);
   }
 
   /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
@@ -295,7 +301,7 @@ export class FastConn implements Conn, Late, Watched {
     return false;
   }
 
-  /** A read or a write failed: the close is reported from a fresh stack, since the writer is in the middle of something. */
+  /** A write failed: the close is reported from a fresh stack, since the writer is in the middle of something. */
   #break(error: Error): void {
     this.cool();
     this.closed = true;

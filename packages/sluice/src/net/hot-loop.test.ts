@@ -161,6 +161,43 @@ describe.skipIf(!linuxNode)('hot connections', () => {
     expect(pairs.map(({ recorder }) => recorder.got).sort()).toEqual(['', '', 'me']);
   });
 
+  test.each([
+    ['end', 'hot'],
+    ['reset', 'hot'],
+    ['end', 'cold'],
+    ['reset', 'cold'],
+  ])('the %s of one is told before what another, %s, has sent after it', async (end, other) => {
+    for (let i = 0; i < 10; i++) {
+      const ended = await hotPair();
+      const asks = other === 'hot' ? await hotPair() : await pair();
+      let closedBefore: boolean | null = null;
+      asks.recorder.heard = () => {
+        closedBefore = ended.recorder.closes.length === 1;
+      };
+      // From a timer: libuv looks first, when both have happened.
+      await sleep(2);
+      if (end === 'end') ended.socket.destroy();
+      else ended.socket.resetAndDestroy();
+      asks.socket.write('is it there?');
+      while (closedBefore === null) await sleep(1);
+      expect(closedBefore).toBe(true);
+    }
+  });
+
+  test('errors are those that Node has', async () => {
+    const { recorder, socket } = await hotPair();
+    socket.resetAndDestroy();
+    while (recorder.closes.length === 0) await sleep(1);
+    const expected = { message: 'read ECONNRESET', code: 'ECONNRESET', errno: -104, syscall: 'read' };
+    expect({ ...recorder.closes[0], message: recorder.closes[0]?.message }).toEqual(expected);
+    const second = await hotPair();
+    second.socket.resetAndDestroy();
+    second.recorder.conn.write(Buffer.from('too late'), 0, 8);
+    while (second.recorder.closes.length === 0) await sleep(1);
+    const { message, code, syscall } = second.recorder.closes[0] as NodeJS.ErrnoException;
+    expect([message, code, syscall]).toEqual(['ECONNRESET: connection reset by peer, write', 'ECONNRESET', 'write']);
+  });
+
   test('a descriptor that is used again brings its bytes to its new connection alone', async () => {
     const used = new Set<number>();
     let again = 0;

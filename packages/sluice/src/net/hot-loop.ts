@@ -11,8 +11,9 @@
  * Linux on 64 bits, with koffi. Anywhere else, and where something is refused, connections stay cold. The environment
  * variable SLUICE_EPOLL says `never`, or `always` (from a connection's first read on, for good).
  */
+import { getSystemErrorMap } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
-import { addressIn, lastError, libc } from './libc.ts';
+import { addressIn, errorNumber, libc } from './libc.ts';
 import { endTurn, endTurnsByHand, libuvDue, makeWay, wayAsked } from './turn-end.ts';
 
 /** A connection that can be hot. */
@@ -69,6 +70,7 @@ class HotLoop {
   readonly #hot: (Watched | null)[] = [];
   #count = 0;
   #running = false;
+  #wentFirst = false;
   #reads = 0;
   #since = 0;
   #quiet = 0;
@@ -144,7 +146,18 @@ class HotLoop {
     return this.#calls.control(this.#epoll, operation, fd, this.#eventBytes) === 0;
   }
 
+  /**
+   * Before what libuv has read is looked at: what hot connections have comes first, once a turn. It may be older, and be the end of one
+   * that whoever is read now would be served by.
+   */
+  goFirst(): void {
+    if (!this.#running || this.#wentFirst) return;
+    this.#wentFirst = true;
+    this.#tell(this.#wait(0));
+  }
+
   #takeTurn(): void {
+    this.#wentFirst = false;
     endTurnsByHand(true);
     try {
       endTurn(); // libuv's
@@ -207,9 +220,12 @@ class HotLoop {
 }
 
 /** Throws what Node would say of the call that failed, unless it only came too early. */
-function refuse(syscall: string): void {
-  const code = lastError();
-  if (code !== 'EAGAIN' && code !== 'EINTR') throw Object.assign(new Error(`${syscall} ${code}`), { code, syscall });
+function refuse(syscall: 'read' | 'write'): void {
+  const errno = -errorNumber();
+  const [code, text] = getSystemErrorMap().get(errno) ?? ['EIO', 'i/o error'];
+  if (code === 'EAGAIN' || code === 'EINTR') return;
+  const message = syscall === 'read' ? `read ${code}` : `${code}: ${text}, write`;
+  throw Object.assign(new Error(message), { code, errno, syscall });
 }
 
 export type { HotLoop };
@@ -220,6 +236,12 @@ let loop: HotLoop | null | undefined;
 export function hotLoop(): HotLoop | null {
   if (loop === undefined) loop = start(process.env.SLUICE_EPOLL ?? '');
   return loop;
+}
+
+/** libuv has read something, which is looked at next. */
+export function coldRead(): void {
+  makeWay();
+  loop?.goFirst();
 }
 
 function start(wish: string): HotLoop | null {

@@ -45,6 +45,11 @@ export function describeMessages(): void {
   });
 }
 
+/** errno of the last call. */
+export function errorNumber(): number {
+  return load().koffi.errno();
+}
+
 /** The name of the last call's error: "EADDRINUSE". */
 export function lastError(): string {
   const { koffi } = load();

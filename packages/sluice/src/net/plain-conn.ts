@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
 import { addressOf, type Surrendered, surrendered } from './fast-conn.ts';
+import { coldRead } from './hot-loop.ts';
 import { ReadGate } from './read-gate.ts';
 import { fastConnsWork, type RawSocket, readStraight } from './straight-read.ts';
 import { makeWay } from './turn-end.ts';
@@ -40,7 +41,7 @@ export class PlainConn implements Conn {
     this.#reading = new ReadGate(socket);
     this.#unixPort = unixPort;
     socket.on('data', (chunk: Buffer) => {
-      makeWay();
+      coldRead();
       if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
       if (this.tls !== null && this.#straight === null) this.#readStraight();
     });

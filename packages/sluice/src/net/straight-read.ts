@@ -4,7 +4,7 @@
  * which has then been added to. Where they are missing the stream is the way.
  */
 import type { Socket } from 'node:net';
-import { makeWay } from './turn-end.ts';
+import { coldRead } from './hot-loop.ts';
 
 /** The parts of a socket's handle used in this folder. */
 export interface SocketHandle {
@@ -42,10 +42,10 @@ export function readStraight(
   if (typeof onread !== 'function' || typeof bytesRead !== 'number') return null;
   let before = bytesRead;
   handle.onread = (chunk) => {
-    makeWay();
     const now = handle.bytesRead!;
     const read = now - before;
     before = now;
+    coldRead();
     if (read > 0) arrived(read);
     else otherwise(() => onread.call(handle, chunk));
   };
