@@ -179,9 +179,8 @@ class HotLoop {
       const mine = this.#tell(told);
       runTicks?.();
       endTurn();
-      if (mine > 0) this.#quiet = 0;
       // Only libuv has work: a wait for nothing of ours, and a short one.
-      else this.#quiet += 0.1;
+      if (mine === 0) this.#quiet += 0.1;
       if (mine < told) makeWay();
       if (runTicks === undefined || libuvDue() || performance.now() > until) break;
       told = this.#wait(SLICE_MS);
@@ -202,6 +201,7 @@ class HotLoop {
       mine++;
       watched.readable();
     }
+    if (mine > 0) this.#quiet = 0;
     return mine;
   }
 
