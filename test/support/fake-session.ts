@@ -14,6 +14,9 @@ import * as wire from '../../packages/wire/src/index.ts';
 export class FakeConn implements Conn {
   handler: ConnHandler = { onData() {}, onDrain() {}, onClose() {} };
   queued = 0;
+  get full(): boolean {
+    return this.queued > 0;
+  }
   closed = false;
   tls = null;
   readonly fd = -1;

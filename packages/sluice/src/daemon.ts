@@ -18,6 +18,7 @@ import { shownPath } from './net/abstract-socket.ts';
 import { type Listener, type ListenTarget, listen } from './net/listen.ts';
 import { setListenerOptions, setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
+import { carryCancel } from './pooling/cancels.ts';
 import { PoolerDesk } from './pooling/desk.ts';
 import type { HandedOver } from './pooling/hand-over.ts';
 import { Janitor } from './pooling/janitor.ts';
@@ -219,7 +220,7 @@ export class Daemon implements ConsoleHost {
 
   cancelFor(request: string): void {
     const [processId, key] = request.split(' ');
-    this.pooler.cancel(Number(processId), Uint8Array.from(Buffer.from(key ?? '', 'hex')), () => {});
+    carryCancel(this.pooler, Number(processId), Uint8Array.from(Buffer.from(key ?? '', 'hex')), () => {});
   }
 
   successorLeft(): void {

@@ -119,7 +119,7 @@ export class Intake {
 
   /** Answers have come: what waits for them goes on. */
   serverScanned({ conn, queue }: Server): void {
-    if (conn.queued === 0 && queue.length < PIPELINE_REPLIES / 2) this.resume();
+    if (!conn.full && queue.length < PIPELINE_REPLIES / 2) this.resume();
     // In a copy the server waits for the client.
     if (this.#held && (!queue.unsure || queue.copyIn)) this.proceed();
   }

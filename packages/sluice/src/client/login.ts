@@ -83,7 +83,7 @@ export interface LoginDesk {
   /** The greeting was sent: the connection becomes a session. `rest`: what arrived behind the login. */
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
-  cancel(processId: number, key: Uint8Array, done: () => void): void;
+  cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void;
   /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log; null: the client left. */
   failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void;
   /** Somebody came and left without a word, as health checks do. */
@@ -172,7 +172,7 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
         } else send(line.conn, Uint8Array.of(0x4e));
         break;
       case 'cancel':
-        desk.cancel(message.pid, Uint8Array.from(message.key), () => line.conn.end());
+        desk.cancel(line.conn, message.pid, Uint8Array.from(message.key), () => line.conn.end());
         return null;
       case 'startup':
         if (line.conn.tls === null && !line.conn.remote.unix && requiresTls(desk.clientTls))

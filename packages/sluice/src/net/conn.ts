@@ -17,9 +17,11 @@ export interface Conn {
   handler: ConnHandler;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly queued: number;
+  /** So much is queued that whoever writes should stop until `onDrain`. */
+  readonly full: boolean;
   /** No more can be written: closed, or `end` was called. */
   readonly closed: boolean;
-  /** Sends a part of a buffer, which may be reused afterwards. False: queued; stop until `onDrain`. Never throws. */
+  /** Sends a part of a buffer, which may be reused afterwards. False: it is `full` now. Never throws. */
   write(buffer: Uint8Array, start: number, end: number): boolean;
   /** From now on small writes may wait for the end of the event loop's turn, to leave with those of others. */
   gather(): void;

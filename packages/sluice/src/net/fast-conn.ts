@@ -208,6 +208,10 @@ export class FastConn implements Conn, Late, Watched {
     return this.#socket._handle === this.#handle ? this.#fd : -1;
   }
 
+  get full(): boolean {
+    return this.queued > 0;
+  }
+
   gather(): void {
     this.#gathers = true;
   }

@@ -59,9 +59,9 @@ export class Gather {
     this.#region = null;
   }
 
-  /** Sends everything. False: the connection queues; stop until it has drained. */
+  /** Sends everything. False: the connection is full; stop until it has drained. */
   flush(conn: Conn): boolean {
-    if (this.#owner !== conn) return conn.queued === 0;
+    if (this.#owner !== conn) return !conn.full;
     if (this.#used > 0) {
       this.keep(conn);
       this.#flushScratch(conn);
@@ -71,7 +71,7 @@ export class Gather {
       this.#region = null;
       conn.write(region, this.#from, this.#to);
     }
-    return conn.queued === 0;
+    return !conn.full;
   }
 
   /** Forgets everything: the connection is gone. */

@@ -41,6 +41,9 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLLIN = 1;
+const EPOLLRDHUP = 0x2000;
+/** The other side has ended it, or an error has: EPOLLRDHUP, EPOLLHUP, EPOLLERR. */
+const ENDED = EPOLLRDHUP | 0x10 | 0x8;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 /** struct epoll_event is packed on x86-64 only; in 32-bit words. */
@@ -141,28 +144,32 @@ class HotLoop {
 
   #control(operation: number, fd: number): boolean {
     this.#event.fill(0);
-    this.#event[0] = EPOLLIN;
+    this.#event[0] = EPOLLIN | EPOLLRDHUP;
     this.#event[FD_WORD] = fd;
     return this.#calls.control(this.#epoll, operation, fd, this.#eventBytes) === 0;
   }
 
   /**
-   * Before what libuv has read is looked at: what hot connections have comes first, once a turn. It may be older, and be the end of one
-   * that whoever is read now would be served by.
+   * Before what libuv has read is looked at: the ends of hot connections come first, once a turn. They may be older, and whoever is read now
+   * would be served by one. Nothing else does: what hot clients ask could be served by one whose end libuv has yet to tell.
    */
   goFirst(): void {
     if (!this.#running || this.#wentFirst) return;
     this.#wentFirst = true;
-    this.#tell(this.#wait(0));
+    // Twice: what came before an end is read first.
+    for (let left = 2 * this.#count; left > 0; left -= MOST_EVENTS) {
+      const told = this.#wait(0);
+      if (this.#tell(told, ENDED) === 0 && told < MOST_EVENTS) break;
+    }
   }
 
   #takeTurn(): void {
-    this.#wentFirst = false;
     endTurnsByHand(true);
     try {
       endTurn(); // libuv's
       this.#serve();
     } finally {
+      this.#wentFirst = false;
       endTurnsByHand(false);
       this.#running = this.#count > 0;
       if (this.#running) setImmediate(this.#turn);
@@ -192,10 +199,11 @@ class HotLoop {
     return this.#calls.wait(this.#epoll, this.#eventsAt, MOST_EVENTS, timeoutMs);
   }
 
-  /** Returns to how many; the others are libuv's, or were closed by those before them. */
-  #tell(told: number): number {
+  /** Tells those with one of the events in `only`. Returns how many; the others are libuv's, or were closed by those before them. */
+  #tell(told: number, only = -1): number {
     let mine = 0;
     for (let i = 0; i < told; i++) {
+      if ((this.#events[i * EVENT_WORDS]! & only) === 0) continue;
       const watched = this.#hot[this.#events[i * EVENT_WORDS + FD_WORD]!];
       if (watched === null || watched === undefined) continue;
       mine++;

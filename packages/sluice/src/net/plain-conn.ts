@@ -12,14 +12,8 @@ import { fastConnsWork, type RawSocket, readStraight } from './straight-read.ts'
 import { makeWay } from './turn-end.ts';
 
 const SHARED = Buffer.allocUnsafeSlow(65_536);
-
-/** Reading past the stream. */
-interface Straight {
-  /** What came while it was paused. */
-  readonly kept: Buffer[];
-  /** The end, or an error, that came behind it. */
-  end: (() => void) | null;
-}
+/** A stream takes every write a little later: only more than this means that the other side does not read. */
+const QUEUED_BYTES = 65_536;
 
 export class PlainConn implements Conn {
   handler: ConnHandler;
@@ -31,7 +25,12 @@ export class PlainConn implements Conn {
   readonly #reading: ReadGate;
   readonly #unixPort: number;
   #over = false;
-  #straight: Straight | null = null;
+  /** Somebody was told to stop. */
+  #wasFull = false;
+  /** Reading past the stream: what came while it was paused. Null: by the stream. */
+  #straight: Buffer[] | null = null;
+  /** The end has come, and goes by the stream. */
+  #ending = false;
   #local: Address | null = null;
   #remote: Address | null = null;
 
@@ -43,7 +42,7 @@ export class PlainConn implements Conn {
     socket.on('data', (chunk: Buffer) => {
       coldRead();
       if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
-      if (this.tls !== null && this.#straight === null) this.#readStraight();
+      if (this.tls !== null && this.#straight === null && !this.#ending) this.#readStraight();
     });
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
@@ -81,11 +80,18 @@ export class PlainConn implements Conn {
     makeWay();
     const copy = Buffer.from(buffer.subarray(start, end));
     this.queued += copy.length;
-    const taken = this.#socket.write(copy, (error) => {
+    this.#socket.write(copy, (error) => {
       this.queued -= copy.length;
-      if (!error && this.queued === 0 && !this.closed) this.handler.onDrain();
+      if (this.queued > 0 || !this.#wasFull) return;
+      this.#wasFull = false;
+      if (!error && !this.closed) this.handler.onDrain();
     });
-    return taken;
+    if (this.full) this.#wasFull = true;
+    return !this.full;
+  }
+
+  get full(): boolean {
+    return this.queued > QUEUED_BYTES;
   }
 
   gather(): void {}
@@ -124,19 +130,23 @@ export class PlainConn implements Conn {
     const handle = this.#socket._handle;
     if (!fastConnsWork || handle === null || this.#socket.readableLength > 0 || !this.#reading.open) return;
     if (!handle.useUserBuffer || !handle.readStart || !handle.readStop) return;
-    const straight: Straight = { kept: [], end: null };
+    const kept: Buffer[] = [];
     const arrived = (read: number) => {
       if (this.closed) return;
-      if (this.#reading.open && straight.kept.length === 0) this.handler.onData(SHARED, 0, read);
-      else straight.kept.push(Buffer.from(SHARED.subarray(0, read)));
+      if (this.#reading.open && kept.length === 0) this.handler.onData(SHARED, 0, read);
+      else kept.push(Buffer.from(SHARED.subarray(0, read)));
     };
+    // Node must be told at once: it looks at what the process's last read has come to. So what was kept goes back to it first.
     const ended = (tellNode: () => void) => {
-      if (straight.kept.length === 0) tellNode();
-      else straight.end = tellNode;
+      this.#straight = null;
+      this.#ending = true;
+      if (!this.closed) for (const chunk of kept) this.#socket.push(chunk);
+      kept.length = 0;
+      tellNode();
     };
     if (readStraight(handle, arrived, ended) === null) return;
     handle.useUserBuffer(SHARED);
-    this.#straight = straight;
+    this.#straight = kept;
   }
 
   /** The handle reads as the gate says. */
@@ -148,16 +158,14 @@ export class PlainConn implements Conn {
   }
 
   #deliver(): void {
-    const { kept } = this.#straight!;
+    const kept = this.#straight;
+    if (kept === null) return;
     if (this.closed) kept.length = 0;
     while (kept.length > 0 && this.#reading.open) {
       const chunk = kept.shift()!;
       if (!this.closed) this.handler.onData(chunk, 0, chunk.length);
     }
     if (kept.length > 0) return;
-    const { end } = this.#straight!;
-    this.#straight!.end = null;
-    end?.();
     if (this.closed || this.#reading.open) this.#socket._handle?.readStart?.();
   }
 

@@ -12,6 +12,7 @@ import { ConnectionEnded, type PacketReader } from '../net/packet-reader.ts';
 import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import { AS_AT_LOGIN, SessionSettings } from '../server/session-settings.ts';
+import { carryCancel } from './cancels.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { Gate } from './gate.ts';
 import { PEER_SESSIONS, withFullTtl } from './peers.ts';
@@ -318,9 +319,15 @@ export class PoolerDesk implements LoginDesk {
     this.console!.enter(conn, { ...login, applicationName, left }, rest);
   }
 
-  cancel(processId: number, key: Uint8Array, done: () => void): void {
-    this.#pooler.clock.update();
-    this.#pooler.cancel(processId, key, done);
+  cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void {
+    const pooler = this.#pooler;
+    const about = this.#describe(null, conn);
+    const begun = pooler.clock.update();
+    carryCancel(pooler, processId, key, (outcome) => {
+      const age = Math.floor((pooler.clock.update() - begun) / 1000);
+      if (pooler.config.global.logDisconnections) pooler.log.info(`closing because: ${outcome} (age=${age}s)`, about);
+      done();
+    });
   }
 
   failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void {

@@ -41,17 +41,23 @@ export function withoutTtl(key: Uint8Array): Uint8Array {
 }
 
 /** Sends the request on when it is for a session of another process. False: it is for this one. */
-export function forwardCancel(pooler: Pooler, processId: number, key: Uint8Array, done: () => void): boolean {
+export function forwardCancel(
+  pooler: Pooler,
+  processId: number,
+  key: Uint8Array,
+  done: (outcome: string) => void,
+): boolean {
   const { global, peers } = pooler.config;
   const owner = processId >>> SESSION_BITS;
   if (global.peerId === 0 || owner === global.peerId) return false;
   const peer = peers.get(owner);
   const ttl = key.length === 0 ? 0 : key[key.length - 1]! & TTL_MASK;
   if (peer === undefined || ttl === 0) {
-    pooler.log.noise(
-      peer === undefined ? `cancel request for unknown peer ${owner}` : 'cancel request sent on too often',
+    done(
+      peer === undefined
+        ? `failed cancel request: there is no peer ${owner}`
+        : 'failed to forward cancel request because its TTL was exhausted',
     );
-    done();
     return true;
   }
   const onward = Uint8Array.from(key);
@@ -60,7 +66,7 @@ export function forwardCancel(pooler: Pooler, processId: number, key: Uint8Array
   const identity = { processId, cancelKey: onward, host: peer.host, port: peer.port, names, tls: null };
   sendCancel(identity, global.cancelWaitTimeoutMs, (error) => {
     if (error !== null) pooler.log.warn(`cancel request could not be sent on to peer ${owner}: ${error.message}`);
-    done();
+    done(error === null ? 'successfully sent cancel request' : `cancel request failed: ${error.message}`);
   });
   return true;
 }

@@ -3,15 +3,15 @@
  * sessions, carries cancel requests. Implements what clients ask of the rooms above them. Opens no files, catches no
  * signals; the clock and the configuration are handed in.
  */
-import { EntryState, Limit, List, type Refusal } from '@sluice/core';
+import { Limit, List, type Refusal } from '@sluice/core';
 import { parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import type { UserFile } from '../auth/user-file.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
-import { type Session, SessionState } from '../client/side.ts';
+import type { Session } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
 import type { NameResolver } from '../net/resolver.ts';
 import type { TlsContexts } from '../net/tls-context.ts';
-import { sendCancel, stopServer } from '../server/cancel.ts';
+import { stopServer } from '../server/cancel.ts';
 import type { Server } from '../server/server.ts';
 import { StatementStore } from '../server/statements.ts';
 import { Classifier } from '../sql/classifier.ts';
@@ -21,7 +21,7 @@ import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal } from './exhaustion.ts';
-import { forwardCancel, type Predecessor, peerProcessId, withoutTtl } from './peers.ts';
+import { type Predecessor, peerProcessId } from './peers.ts';
 import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
 import { poolingContext } from './pooling-context.ts';
@@ -54,11 +54,6 @@ export type PauseMode = 'active' | 'paused' | 'suspended';
 export type ShutdownMode = 'none' | 'wait for clients' | 'wait for servers';
 
 export const SHUTTING_DOWN: ClientError = { message: 'server shutting down', sqlState: '57P01' };
-
-/** Why a cancel request did not reach its server, in PgBouncer's words. */
-function cancelFailure(error: NodeJS.ErrnoException): string {
-  return error.code === 'ETIMEDOUT' ? 'cancel_wait_timeout' : `cancel request failed: ${error.message}`;
-}
 
 export class Pooler implements ClientRegistry {
   config: Config;
@@ -256,37 +251,6 @@ export class Pooler implements ClientRegistry {
     do id = peerProcessId(peerId, ++this.processIds);
     while (id === 0 || this.sessions.has(id) || this.consoles.has(id));
     return id;
-  }
-
-  /** Carries a client's cancel request to the server that runs its query; one that runs nothing is let be. */
-  cancel(processId: number, sent: Uint8Array, done: () => void): void {
-    if (forwardCancel(this, processId, sent, done)) return;
-    const key = withoutTtl(sent);
-    const session = this.sessions.get(processId);
-    if (session === undefined) this.predecessor?.cancel(processId, key);
-    const console = this.consoles.get(processId);
-    if (console !== undefined && this.context.crypto.timingSafeEqual(console.cancelKey, key)) console.cancel();
-    if (session === undefined || !this.context.crypto.timingSafeEqual(session.identity.cancelKey, key)) {
-      this.log.noise('cancel request with an unknown key');
-      done();
-      return;
-    }
-    const { server } = session;
-    if (server === null || session.state !== SessionState.Linked) {
-      session.cancelWaiting();
-      done();
-      return;
-    }
-    server.cancels++;
-    sendCancel(server.identity, this.config.global.cancelWaitTimeoutMs, (error) => {
-      this.clock.update();
-      if (error !== null) this.log.info(`closing because: ${cancelFailure(error)}`, this.describe(session));
-      server.cancels--;
-      const { entry } = server;
-      if (server.cancels === 0 && entry.state === EntryState.CancelWait)
-        entry.pool.cancelsLanded(entry, server.resetOwed ? 'reset' : 'clean');
-      done();
-    });
   }
 
   // The registry of sessions.

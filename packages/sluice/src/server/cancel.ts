@@ -13,24 +13,32 @@ const STOP_AGAIN_MS = 100;
 
 /**
  * Sends the request and calls back when the server has closed the connection: from then on PostgreSQL has signalled the
- * backend, and no later query of that backend can be hit ("Canceling Requests in Progress" in the manual's chapter 53).
+ * backend, and no later query of that backend can be hit ("Canceling Requests in Progress" in the manual's chapter 53). Where it
+ * has not, after `timeoutMs` or an error, the request may be with it all the same: `mayStillLand`.
  */
-export function sendCancel(to: CancelTarget, timeoutMs: number, done: (error: Error | null) => void): void {
+export function sendCancel(
+  to: CancelTarget,
+  timeoutMs: number,
+  done: (error: Error | null, mayStillLand: boolean) => void,
+): void {
   const { host, port, address = null, names = null, tls } = to;
-  dial({ host, port, address, names, timeoutMs, tls }).conn.then((conn) => {
-    const message = cancelRequest(to.processId, to.cancelKey);
-    const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));
-    const timer = timeLimit(timeoutMs, late);
-    conn.handler = {
-      ...DISCARD,
-      onClose: (error) => {
-        clearTimeout(timer);
-        done(error);
-      },
-    };
-    conn.write(message, 0, message.length);
-    conn.resume();
-  }, done);
+  dial({ host, port, address, names, timeoutMs, tls }).conn.then(
+    (conn) => {
+      const message = cancelRequest(to.processId, to.cancelKey);
+      const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));
+      const timer = timeLimit(timeoutMs, late);
+      conn.handler = {
+        ...DISCARD,
+        onClose: (error) => {
+          clearTimeout(timer);
+          done(error, error !== null);
+        },
+      };
+      conn.write(message, 0, message.length);
+      conn.resume();
+    },
+    (error) => done(error, false),
+  );
 }
 
 /**
