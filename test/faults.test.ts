@@ -2,12 +2,12 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { copyData, parse, query, terminate } from '@sluice/wire';
+import { cancelRequest, copyData, parse, query, terminate } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { Clients } from './support/clients.ts';
 import { FaultyProxy } from './support/proxy.ts';
-import { errorOf, RawClient, types } from './support/raw.ts';
+import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -284,6 +284,41 @@ describe('a network that fails', () => {
     proxy.heal();
     const after = await clients.pg();
     expect((await after.query('select 4 as n')).rows).toEqual([{ n: 4 }]);
+  });
+
+  test('a cancel request that is given up and lands all the same finds nobody else’s query', async () => {
+    const own = await startSluice(
+      { ...server, port: proxy.port },
+      { settings: 'default_pool_size = 1\ncancel_wait_timeout = 1\nlog_disconnections = 1' },
+    );
+    try {
+      const login = () => RawClient.login({ ...server, port: own.port });
+      const backend = async (raw: RawClient) => {
+        raw.send(query('select pg_backend_pid()'));
+        return cell(await raw.until('Z'));
+      };
+      const { raw, greeting } = await login();
+      const cancelled = await backend(raw);
+      raw.send(query("do $$ begin raise notice 'runs'; perform pg_sleep(0.3); end $$"));
+      await raw.until('N');
+      proxy.hanging = true; // who connects from now on
+      const { pid, key } = keyOf(greeting);
+      const canceller = await RawClient.connect('127.0.0.1', own.port);
+      canceller.send(cancelRequest(pid, key));
+      expect(types(await raw.until('Z'))).toBe('CZ');
+      expect(await canceller.next()).toBeNull();
+      proxy.hanging = false;
+      const { raw: other } = await login();
+      expect(await backend(other)).not.toBe(cancelled);
+      other.send(query('select pg_sleep(0.5)'));
+      proxy.heal();
+      expect(types(await other.until('Z'))).toBe('TDCZ');
+      expect(own.output()).toMatch(/ C-0x\w+: \(nodb\)\/\(nouser\)@.* closing because: cancel_wait_timeout \(age=1s\)/);
+      raw.end();
+      other.end();
+    } finally {
+      await own.stop();
+    }
   });
 
   test('connections cut in mid query: that client is told, the next is served', async () => {

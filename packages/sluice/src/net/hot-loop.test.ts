@@ -162,13 +162,15 @@ describe.skipIf(!linuxNode)('hot connections', () => {
   });
 
   test.each([
-    ['end', 'hot'],
-    ['reset', 'hot'],
-    ['end', 'cold'],
-    ['reset', 'cold'],
-  ])('the %s of one is told before what another, %s, has sent after it', async (end, other) => {
+    ['end', 'hot', 'hot'],
+    ['reset', 'hot', 'hot'],
+    ['end', 'hot', 'cold'],
+    ['reset', 'hot', 'cold'],
+    ['end', 'cold', 'hot'],
+    ['reset', 'cold', 'hot'],
+  ])('the %s of one, %s, is told before what another, %s, has sent after it', async (end, one, other) => {
     for (let i = 0; i < 10; i++) {
-      const ended = await hotPair();
+      const ended = one === 'hot' ? await hotPair() : await pair();
       const asks = other === 'hot' ? await hotPair() : await pair();
       let closedBefore: boolean | null = null;
       asks.recorder.heard = () => {

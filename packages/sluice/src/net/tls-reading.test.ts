@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type AddressInfo, connect as connectPlain, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,7 +26,10 @@ describe.skipIf(!OPENSSL)('a connection on TLS', () => {
   /** What is done with each chunk. */
   let heard: (conn: Conn, chunk: Buffer) => void;
 
+  const echo = createServer((socket) => socket.pipe(socket));
+
   beforeAll(async () => {
+    await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
     const { key, cert } = new Authority(dir, 'ours').issue('localhost');
     const settings = { clientTlsSslmode: 'require', clientTlsKeyFile: key, clientTlsCertFile: cert } as const;
     tls = loadTls({ ...defaultGlobals(), ...settings, serverTlsSslmode: 'disable' }, (path) =>
@@ -52,6 +56,7 @@ describe.skipIf(!OPENSSL)('a connection on TLS', () => {
   });
   afterAll(() => {
     listener.close();
+    echo.close();
     rmSync(dir, { recursive: true, force: true });
   });
   afterEach(() => {
@@ -74,6 +79,13 @@ describe.skipIf(!OPENSSL)('a connection on TLS', () => {
     while (accepted === null || got.length === 0) await sleep(1);
     got.length = 0;
     return accepted;
+  };
+  /** Another socket of this process, which has nothing to do with it. */
+  const somebodyReads = async () => {
+    const socket = connectPlain((echo.address() as AddressInfo).port, '127.0.0.1');
+    socket.write('x');
+    await once(socket, 'data');
+    socket.destroy();
   };
   const all = () => Buffer.concat(got);
   const bytes = (size: number, name: string) => Buffer.alloc(size, `${name}.`);
@@ -132,6 +144,7 @@ describe.skipIf(!OPENSSL)('a connection on TLS', () => {
     await sleep(10);
     while (all().length < sent.length) {
       expect(closes).toEqual([]);
+      await somebodyReads();
       conn.resume();
       await sleep(1);
     }
