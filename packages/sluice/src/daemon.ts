@@ -285,11 +285,13 @@ export class Daemon implements ConsoleHost {
     const { log } = this.#options;
     return new UserFile({
       stamp: async (path) => {
-        const { dev, ino, mode, uid, gid, mtimeMs, size } = await stat(path);
-        return [dev, ino, mode, uid, gid, mtimeMs, size].join(' ');
+        const { dev, ino, mode, uid, gid, mtimeMs, ctimeMs, size } = await stat(path);
+        const of = [dev, ino, mode, uid, gid, mtimeMs, size].join(' ');
+        return { of, ageMs: Date.now() - Math.max(mtimeMs, ctimeMs) };
       },
       read: async (path) => decodeText(await readFile(path)),
       now: () => performance.now(),
+      wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
       changed: (users) => {
         this.pooler.secrets = users;
       },

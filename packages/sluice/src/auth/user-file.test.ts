@@ -9,11 +9,20 @@ describe('auth_file', () => {
   let users: ReadonlyMap<string, Secret> = new Map();
   let logged: string[] = [];
   let file: UserFile;
+  let writtenAt = 0;
+  /** What is written to it, and when. */
+  let later: [number, string][] = [];
+  const write = (text: string, at = now) => {
+    files.a = text;
+    writtenAt = at;
+  };
 
   beforeEach(() => {
     now = 0;
     reads = 0;
     logged = [];
+    writtenAt = -1_000;
+    later = [];
     users = new Map();
     files = { a: '"bob" "one"\n' };
     const get = async (path: string) => {
@@ -22,7 +31,13 @@ describe('auth_file', () => {
       return text;
     };
     file = new UserFile({
-      stamp: get,
+      stamp: async (path) => ({ of: await get(path), ageMs: now - writtenAt }),
+      wait: async (ms) => {
+        now += ms;
+        for (const [at, text] of later.splice(0))
+          if (at > now) later.push([at, text]);
+          else write(text, at);
+      },
       read: (path) => {
         reads++;
         return get(path);
@@ -64,6 +79,43 @@ describe('auth_file', () => {
     await file.refresh('a');
     expect([...users.keys()]).toEqual(['eve']);
     expect(logged[1]).toMatch(/^a:2: broken auth file/);
+  });
+
+  test('that is being rewritten in place is read when that is done', async () => {
+    await file.refresh('a');
+    now += 1_000;
+    write('');
+    later = [
+      [now + 30, '"bob" "tw'],
+      [now + 60, '"bob" "two"\n"ann" "x"\n'],
+    ];
+    await file.refresh('a');
+    expect([...users.keys()]).toEqual(['bob', 'ann']);
+    expect(logged).toEqual([]);
+    expect(now).toBeLessThan(1_200);
+  });
+
+  test('that is written all the time is not waited for for ever', async () => {
+    await file.refresh('a');
+    now += 1_000;
+    write('"bob" "two"\n');
+    later = Array.from({ length: 100 }, (_, i) => [now + i * 20, `"bob" "${i}"\n`]);
+    await file.refresh('a');
+    expect(now).toBeLessThan(2_300);
+  });
+
+  test('that has lost all its users is believed after five seconds', async () => {
+    await file.refresh('a');
+    now += 1_000;
+    write('');
+    for (let i = 0; i < 4; i++) {
+      await file.refresh('a');
+      expect(users.has('bob')).toBe(true);
+      now += 1_100;
+    }
+    now += 1_000;
+    await file.refresh('a');
+    expect(users.size).toBe(0);
   });
 
   test('of another path is read at once', async () => {

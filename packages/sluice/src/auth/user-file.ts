@@ -1,22 +1,36 @@
 /**
  * auth_file, read again when it has changed: looked at with a login, at most once a second, and never in the way of the loop.
- * A file that cannot be read changes nothing. Opens no files itself: it is handed who does.
+ * A file that cannot be read, or is being written, changes nothing. Opens no files itself: it is handed who does.
  */
 import { parseSecret, type Secret } from '@sluice/wire';
 import { parseUserlist } from '../config/index.ts';
 
+export interface Stamp {
+  /** Differs when the file does. */
+  readonly of: string;
+  /** How long ago it was last written to. */
+  readonly ageMs: number;
+}
+
 export interface UserFilePort {
-  /** Something that differs when the file does. Rejects when there is no such file. */
-  stamp(path: string): Promise<string>;
+  /** Rejects when there is no such file. */
+  stamp(path: string): Promise<Stamp>;
   read(path: string): Promise<string>;
   /** Milliseconds of a clock that only goes forward. */
   now(): number;
+  wait(ms: number): Promise<unknown>;
   changed(users: ReadonlyMap<string, Secret>): void;
   warn(message: string): void;
   error(message: string): void;
 }
 
 const LOOK_EVERY_MS = 1_000;
+/** Who rewrites a file in place leaves it empty, or in halves, for a moment: it is read when nobody has written so long. */
+const SETTLED_MS = 100;
+/** So long is waited for that at most. */
+const SETTLING_MS = 1_000;
+/** A file that has lost all its users is believed when it has been so for this long. */
+const EMPTY_MS = 5_000;
 
 export class UserFile {
   readonly #port: UserFilePort;
@@ -25,6 +39,8 @@ export class UserFile {
   #lookedAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | null = null;
   #failing = false;
+  /** How many it had; before the first look some, which the start has read. */
+  #users = 1;
 
   constructor(port: UserFilePort) {
     this.#port = port;
@@ -51,17 +67,32 @@ export class UserFile {
   async #look(path: string): Promise<void> {
     const port = this.#port;
     try {
-      const stamp = await port.stamp(path);
-      if (stamp === this.#stamp) return;
+      const stamp = await this.#settled(path);
+      if (stamp.of === this.#stamp) return;
       const { users, problems } = readUsers(await port.read(path), path);
       if (path !== this.#path) return;
-      this.#stamp = stamp;
+      // Written meanwhile, or emptied to be written: the next look will tell.
+      if ((await port.stamp(path)).of !== stamp.of) return;
+      if (users.size === 0 && this.#users > 0 && stamp.ageMs < EMPTY_MS) return;
+      this.#stamp = stamp.of;
+      this.#users = users.size;
       this.#failing = false;
       for (const problem of problems) port.warn(problem);
       port.changed(users);
     } catch (error) {
       if (!this.#failing) port.error(`could not open auth_file ${path}: ${(error as Error).message}`);
       this.#failing = true;
+    }
+  }
+
+  /** What it is when nobody has just written to it. */
+  async #settled(path: string): Promise<Stamp> {
+    const port = this.#port;
+    for (const begun = port.now(); ; ) {
+      const stamp = await port.stamp(path);
+      const young = stamp.of !== this.#stamp && stamp.ageMs < SETTLED_MS;
+      if (!young || port.now() - begun >= SETTLING_MS) return stamp;
+      await port.wait(SETTLED_MS - Math.max(0, stamp.ageMs));
     }
   }
 }
