@@ -1,6 +1,8 @@
 /** Every limit, and what happens at it. */
+import type pg from 'pg';
 import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { until } from './support/place.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -93,6 +95,34 @@ describe('servers', () => {
     await expect(holding({ user: 'limit_a' })).rejects.toMatchObject({ message: 'query_wait_timeout' });
     for (let i = 0; i < 3; i++) await holding();
     await expect(holding()).rejects.toMatchObject({ message: 'query_wait_timeout' });
+  });
+
+  test('query_wait_timeout that is changed holds for who waits already, and the error says how long that was', async () => {
+    await begin({
+      users: 'limit_a = query_wait_timeout=1',
+      settings: `default_pool_size = 1\nadmin_users = ${server.user}`,
+    });
+    const admin = await clients.pg({ database: 'pgbouncer' });
+    const holder = await holding();
+    const waiting = (config?: pg.ClientConfig) =>
+      clients.pg(config).then((client) =>
+        client.query('select 1 as n').then(
+          ({ rows }) => rows,
+          ({ message, detail }) => [message, /within .*? \((.*?)\)/.exec(detail)?.[1]],
+        ),
+      );
+    await holding({ user: 'limit_a' });
+    expect(await waiting({ user: 'limit_a' })).toEqual(['query_wait_timeout', '1 s']);
+    const cut = waiting();
+    await until(async () => (await admin.query('show pools')).rows.some(({ cl_waiting }) => cl_waiting === 1));
+    await admin.query('set query_wait_timeout = 2');
+    expect(await cut).toEqual(['query_wait_timeout', '2 s']);
+    const extended = waiting();
+    await until(async () => (await admin.query('show pools')).rows.some(({ cl_waiting }) => cl_waiting === 1));
+    await admin.query('set query_wait_timeout = 60');
+    await new Promise((resolve) => setTimeout(resolve, 2_700));
+    await holder.query('commit');
+    expect(await extended).toEqual([{ n: 1 }]);
   });
 
   test('min_pool_size is opened before anybody asks, for a database with a user of its own', async () => {

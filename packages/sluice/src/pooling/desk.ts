@@ -243,9 +243,12 @@ export class PoolerDesk implements LoginDesk {
     } catch (error) {
       if (conn.closed) throw new ConnectionEnded(null);
       const reason = (error as Error).message as Parameters<typeof describeRefusal>[1];
-      const refusal = describeRefusal(pool, reason, pooler.clock.update());
+      const refusal = describeRefusal(pool, reason, pooler.clock.update(), deadline - now);
       // Whichever bound was the one is named; the rest of what is to be said is the same.
-      if (reason === 'timeout' && deadline === after(queryTimeoutMs)) refusal.message = 'query_timeout';
+      if (reason === 'timeout' && deadline === after(queryTimeoutMs)) {
+        refusal.message = 'query_timeout';
+        refusal.detail = (refusal.detail ?? '').replace('query_wait_timeout', 'query_timeout');
+      }
       throw new LoginRefused(refusal);
     }
     // The rules may have changed since it was let in to log in.

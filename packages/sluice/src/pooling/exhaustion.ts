@@ -2,6 +2,7 @@
 import { EntryState, type Refusal } from '@sluice/core';
 import type { ClientError } from '../client/home.ts';
 import { ClientSession } from '../client/session.ts';
+import { type Session, SessionState } from '../client/side.ts';
 import { ServerRefused } from '../server/login.ts';
 import { explain } from './dial-failures.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -9,7 +10,20 @@ import type { ServerPool } from './server-pool.ts';
 /** Holders named in the error, at most. */
 const NAMED = 3;
 
-export function describeRefusal(home: ServerPool, reason: Refusal, now: number): ClientError {
+/** The limits on waiting may have changed: who waits already waits by the new ones, from when it began. */
+export function waitByItsRules(session: Session): void {
+  if (!(session instanceof ClientSession) || session.state !== SessionState.Waiting) return;
+  const { waiter, home, identity } = session;
+  waiter.deadline = home.waitDeadline(waiter.since, identity.user);
+}
+
+/** How many milliseconds it waits, or has waited, at most. */
+export function patienceOf(session: Session): number {
+  return session instanceof ClientSession ? session.waiter.deadline - session.waiter.since : 0;
+}
+
+/** `patienceMs`: how long was waited at most. */
+export function describeRefusal(home: ServerPool, reason: Refusal, now: number, patienceMs: number): ClientError {
   const { pool } = home;
   if (reason === 'open failed') {
     const { lastError } = pool.adder;
@@ -34,7 +48,7 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number):
     message: 'query_wait_timeout',
     sqlState: '08P01',
     detail:
-      `Pool "${pool.name}" had no free server within query_wait_timeout (${home.shape.queryWaitTimeoutMs / 1000} s): ` +
+      `Pool "${pool.name}" had no free server within query_wait_timeout (${Math.round(patienceMs) / 1000} s): ` +
       `${linked} in use, size ${limit}, ${pool.queue.length + 1} clients waiting.${down}${longest(home, now)}`,
     hint: 'Look for transactions that stay open during slow work of the application; a larger pool seldom helps.',
   };

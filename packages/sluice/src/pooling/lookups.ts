@@ -45,7 +45,9 @@ export class Lookups {
     } catch (error) {
       if (!(error instanceof AuthQueryFailed)) throw error;
       if (error.refusal !== null)
-        throw new LoginRefused(describeRefusal(pool, error.refusal, this.#pooler.clock.update()));
+        throw new LoginRefused(
+          describeRefusal(pool, error.refusal, this.#pooler.clock.update(), pool.shape.queryWaitTimeoutMs),
+        );
       this.#pooler.log.error(`S: ${error.message}`, about);
       throw new LoginRefused(CONFIG_ERROR);
     }

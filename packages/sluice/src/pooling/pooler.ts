@@ -20,7 +20,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
-import { describeRefusal } from './exhaustion.ts';
+import { describeRefusal, patienceOf, waitByItsRules } from './exhaustion.ts';
 import { type Predecessor, peerProcessId } from './peers.ts';
 import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
@@ -233,6 +233,8 @@ export class Pooler implements ClientRegistry {
     const database = this.databases.get(pool.database);
     if (database === undefined) return;
     if (!pool.replication) pool.setShape(poolShape(this.config, database.name, database.config, pool.user.name));
+    // Who waits already waits by the new rules, too.
+    for (const session of this.sessions.values()) if (session.home === pool) waitByItsRules(session);
     this.#sizeLimit(database, pool.user.name);
     this.#refreshCredentials(pool);
   }
@@ -296,7 +298,7 @@ export class Pooler implements ClientRegistry {
   sessionWaits(_session: Session): void {}
 
   describeRefusal(session: Session, reason: Refusal): ClientError {
-    return describeRefusal(session.home as ServerPool, reason, this.clock.now);
+    return describeRefusal(session.home as ServerPool, reason, this.clock.now, patienceOf(session));
   }
 
   sessionEnds(session: Session, reason: string, told: boolean): void {
