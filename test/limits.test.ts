@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { until } from './support/place.ts';
+import { RawClient } from './support/raw.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -197,11 +198,22 @@ describe('waiting too long', () => {
     });
   });
 
+  test('login_notify_message is told to every client, the console’s included', async () => {
+    await begin({ settings: `login_notify_message = maintenance at nine\nadmin_users = ${server.user}` });
+    for (const database of [server.database, 'pgbouncer']) {
+      const { raw, greeting } = await RawClient.login({ ...server, port: sluice.port, database });
+      const notices = greeting.filter(({ type }) => type === 'N').map(({ body }) => body.toString());
+      expect(notices).toEqual([expect.stringContaining('maintenance at nine')]);
+      raw.end();
+    }
+  });
+
   test('query_timeout and idle_transaction_timeout end the session, and the server is not handed on', async () => {
     await begin({ settings: 'default_pool_size = 1\nquery_timeout = 1\nidle_transaction_timeout = 1' });
     const slow = await clients.pg();
     await expect(slow.query('select pg_sleep(30)')).rejects.toMatchObject({ message: 'query timeout' });
     await sluice.waitFor(/WARNING C-0x.* pooler error: query timeout/);
+    await sluice.waitFor(/LOG S-0x.* closing because: query timeout \(age=/);
     const idle = await holding();
     await new Promise((resolve) => idle.once('end', resolve));
     const next = await clients.pg();

@@ -389,7 +389,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
         this.server = null;
         server.holder = null;
         // A query that nobody waits for any more is stopped; one whose client said goodbye in order runs to its end.
-        const unready = 'client disconnect while server was not ready';
+        const unready = / timeout$/.test(reason) ? reason : 'client disconnect while server was not ready';
         if (reason !== TERMINATED && server.queue.length > 0) this.registry.stopServer(server, unready);
         else server.close(unready);
         this.home.pool.discard(server.entry, this.generation, 'dirty');

@@ -228,10 +228,10 @@ export class PoolerDesk implements LoginDesk {
       processId: pooler.nextProcessId(),
       cancelKey: withFullTtl(pooler.context.crypto.randomBytes(keyBytes)),
     });
+    const { queryTimeoutMs, loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
     if (pool === null)
-      return { reported: this.console!.reported, parameters: pooler.context.parameters, ...identity() };
+      return { reported: this.console!.reported, parameters: pooler.context.parameters, notice, ...identity() };
     const { now } = pooler.clock;
-    const { queryTimeoutMs } = pooler.config.global;
     const after = (ms: number) => (ms > 0 ? now + ms : Number.POSITIVE_INFINITY);
     const deadline = Math.min(after(timeoutMs), after(queryTimeoutMs), pool.waitDeadline(now, request.user));
     let welcome: Welcome;
@@ -266,7 +266,6 @@ export class PoolerDesk implements LoginDesk {
       if (!isReported) beyond.set(name.toLowerCase(), value);
     }
     const settings = beyond.size === 0 ? AS_AT_LOGIN : new SessionSettings(beyond);
-    const { loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
     if (applicationNameAddHost) {
       parameters = withHost(parameters, conn);
       asked.set('application_name', parameters.get('application_name')!);

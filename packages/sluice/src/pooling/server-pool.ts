@@ -236,6 +236,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   close(entry: Entry<Server>, reason: CloseReason): void {
     const underWay = this.#openings.get(entry);
     if (underWay !== undefined) underWay.abort();
+    else if (this.replication && reason === 'max uses') entry.value?.close('replication client was closed');
     else entry.value?.close(CLOSE_TEXTS[reason]);
   }
 

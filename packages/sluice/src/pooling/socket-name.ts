@@ -7,5 +7,7 @@ export function socketName(
   who: string,
   at: { readonly address: string; readonly port: number } | null,
 ): string {
-  return `${kind}-0x${id.toString(16)}: ${who}${at === null ? '' : `@${at.address}:${at.port}`}`;
+  const name = `${kind}-0x${id.toString(16)}: ${who}`;
+  if (at === null) return name;
+  return `${name}@${at.address.includes(':') ? `[${at.address}]` : at.address}:${at.port}`;
 }
