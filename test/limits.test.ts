@@ -100,7 +100,7 @@ describe('servers', () => {
 
   test('query_wait_timeout that is changed holds for who waits already, and the error says how long that was', async () => {
     await begin({
-      users: 'limit_a = query_wait_timeout=1',
+      users: 'limit_a = query_wait_timeout=0.5',
       settings: `default_pool_size = 1\nadmin_users = ${server.user}`,
     });
     const admin = await clients.pg({ database: 'pgbouncer' });
@@ -113,15 +113,16 @@ describe('servers', () => {
         ),
       );
     await holding({ user: 'limit_a' });
-    expect(await waiting({ user: 'limit_a' })).toEqual(['query_wait_timeout', '1 s']);
+    expect(await waiting({ user: 'limit_a' })).toEqual(['query_wait_timeout', '0.5 s']);
     const cut = waiting();
     await until(async () => (await admin.query('show pools')).rows.some(({ cl_waiting }) => cl_waiting === 1));
+    await admin.query("set query_wait_timeout = '0.8'");
+    expect(await cut).toEqual(['query_wait_timeout', '0.8 s']);
     await admin.query('set query_wait_timeout = 2');
-    expect(await cut).toEqual(['query_wait_timeout', '2 s']);
     const extended = waiting();
     await until(async () => (await admin.query('show pools')).rows.some(({ cl_waiting }) => cl_waiting === 1));
     await admin.query('set query_wait_timeout = 60');
-    await new Promise((resolve) => setTimeout(resolve, 2_700));
+    await new Promise((resolve) => setTimeout(resolve, 2_400));
     await holder.query('commit');
     expect(await extended).toEqual([{ n: 1 }]);
   });
