@@ -52,8 +52,8 @@ export function errorNumber(): number {
 
 /** The name of the last call's error: "EADDRINUSE". */
 export function lastError(): string {
-  const { koffi } = load();
-  return Object.entries(koffi.os.errno).find(([, value]) => value === koffi.errno())?.[0] ?? 'EIO';
+  const number = errorNumber();
+  return Object.entries(load().koffi.os.errno).find(([, value]) => value === number)?.[0] ?? 'EIO';
 }
 
 export const AF_UNIX = 1;

@@ -2,7 +2,7 @@
 import { EntryState } from '@sluice/core';
 import { SessionState } from '../client/side.ts';
 import { sendCancel } from '../server/cancel.ts';
-import { forwardCancel, withoutTtl } from './peers.ts';
+import { CANCEL_SENT, forwardCancel, withoutTtl } from './peers.ts';
 import type { Pooler } from './pooler.ts';
 
 /** Carries the request to the server that runs its client's query; one that runs nothing is let be. `done` gets the outcome. */
@@ -31,7 +31,7 @@ export function carryCancel(
   if (server === null || session.state !== SessionState.Linked) {
     const waits = session.state === SessionState.Waiting;
     session.cancelWaiting();
-    done(waits ? SENT : 'cancel request for idle client');
+    done(waits ? CANCEL_SENT : 'cancel request for idle client');
     return;
   }
   server.cancels++;
@@ -43,11 +43,10 @@ export function carryCancel(
     if (mayStillLand) entry.pool.retire(entry, 'cancelled');
     else if (server.cancels === 0 && entry.state === EntryState.CancelWait)
       entry.pool.cancelsLanded(entry, server.resetOwed ? 'reset' : 'clean');
-    done(error === null ? SENT : failure(error));
+    done(error === null ? CANCEL_SENT : failure(error));
   });
 }
 
-const SENT = 'successfully sent cancel request';
 const PASSED_ON = 'cancel request passed on to the process before this one';
 
 function failure(error: NodeJS.ErrnoException): string {

@@ -243,13 +243,9 @@ export class PoolerDesk implements LoginDesk {
     } catch (error) {
       if (conn.closed) throw new ConnectionEnded(null);
       const reason = (error as Error).message as Parameters<typeof describeRefusal>[1];
-      const refusal = describeRefusal(pool, reason, pooler.clock.update(), deadline - now);
       // Whichever bound was the one is named; the rest of what is to be said is the same.
-      if (reason === 'timeout' && deadline === after(queryTimeoutMs)) {
-        refusal.message = 'query_timeout';
-        refusal.detail = (refusal.detail ?? '').replace('query_wait_timeout', 'query_timeout');
-      }
-      throw new LoginRefused(refusal);
+      const setting = deadline === after(queryTimeoutMs) ? 'query_timeout' : 'query_wait_timeout';
+      throw new LoginRefused(describeRefusal(pool, reason, pooler.clock.update(), { setting, ms: deadline - now }));
     }
     // The rules may have changed since it was let in to log in.
     const refusal = this.#refusedParameter(request, welcome.parameters);

@@ -2,7 +2,7 @@
 import { EntryState, type Refusal } from '@sluice/core';
 import type { ClientError } from '../client/home.ts';
 import { ClientSession } from '../client/session.ts';
-import { type Session, SessionState } from '../client/side.ts';
+import type { Session } from '../client/side.ts';
 import { ServerRefused } from '../server/login.ts';
 import { explain } from './dial-failures.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -11,19 +11,26 @@ import type { ServerPool } from './server-pool.ts';
 const NAMED = 3;
 
 /** The limits on waiting may have changed: who waits already waits by the new ones, from when it began. */
-export function waitByItsRules(session: Session): void {
-  if (!(session instanceof ClientSession) || session.state !== SessionState.Waiting) return;
-  const { waiter, home, identity } = session;
-  waiter.deadline = home.waitDeadline(waiter.since, identity.user);
+export function waitByItsRules(home: ServerPool): void {
+  for (const waiter of home.pool.queue) {
+    const { owner, since } = waiter;
+    if (owner instanceof ClientSession) waiter.deadline = home.waitDeadline(since, owner.identity.user);
+  }
 }
 
-/** How many milliseconds it waits, or has waited, at most. */
-export function patienceOf(session: Session): number {
-  return session instanceof ClientSession ? session.waiter.deadline - session.waiter.since : 0;
+/** How long it waits, or has waited, at most. */
+export function patienceOf(session: Session): Patience {
+  const ms = session instanceof ClientSession ? session.waiter.deadline - session.waiter.since : 0;
+  return { setting: 'query_wait_timeout', ms };
 }
 
-/** `patienceMs`: how long was waited at most. */
-export function describeRefusal(home: ServerPool, reason: Refusal, now: number, patienceMs: number): ClientError {
+/** How long was waited at most, and by which setting. */
+interface Patience {
+  readonly setting: 'query_wait_timeout' | 'query_timeout';
+  readonly ms: number;
+}
+
+export function describeRefusal(home: ServerPool, reason: Refusal, now: number, patience: Patience): ClientError {
   const { pool } = home;
   if (reason === 'open failed') {
     const { lastError } = pool.adder;
@@ -45,10 +52,10 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number, 
   const down = pool.adder.failures > 0 ? ` ${explain(home, pool.adder.lastError)}.` : '';
   return {
     // PgBouncer's text: people's retries match on it.
-    message: 'query_wait_timeout',
+    message: patience.setting,
     sqlState: '08P01',
     detail:
-      `Pool "${pool.name}" had no free server within query_wait_timeout (${Math.round(patienceMs) / 1000} s): ` +
+      `Pool "${pool.name}" had no free server within ${patience.setting} (${Math.round(patience.ms) / 1000} s): ` +
       `${linked} in use, size ${limit}, ${pool.queue.length + 1} clients waiting.${down}${longest(home, now)}`,
     hint: 'Look for transactions that stay open during slow work of the application; a larger pool seldom helps.',
   };

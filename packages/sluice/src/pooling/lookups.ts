@@ -46,7 +46,10 @@ export class Lookups {
       if (!(error instanceof AuthQueryFailed)) throw error;
       if (error.refusal !== null)
         throw new LoginRefused(
-          describeRefusal(pool, error.refusal, this.#pooler.clock.update(), pool.shape.queryWaitTimeoutMs),
+          describeRefusal(pool, error.refusal, this.#pooler.clock.update(), {
+            setting: 'query_wait_timeout',
+            ms: pool.shape.queryWaitTimeoutMs,
+          }),
         );
       this.#pooler.log.error(`S: ${error.message}`, about);
       throw new LoginRefused(CONFIG_ERROR);

@@ -11,6 +11,9 @@ const SESSION_BITS = 17;
 const SESSION_MASK = (1 << SESSION_BITS) - 1;
 const TTL_MASK = 0b11;
 
+/** What became of a cancel request that its server, or its process, has. */
+export const CANCEL_SENT = 'successfully sent cancel request';
+
 /** Sessions of one process at most, for their numbers to differ. */
 export const PEER_SESSIONS = SESSION_MASK;
 
@@ -66,7 +69,7 @@ export function forwardCancel(
   const identity = { processId, cancelKey: onward, host: peer.host, port: peer.port, names, tls: null };
   sendCancel(identity, global.cancelWaitTimeoutMs, (error) => {
     if (error !== null) pooler.log.warn(`cancel request could not be sent on to peer ${owner}: ${error.message}`);
-    done(error === null ? 'successfully sent cancel request' : `cancel request failed: ${error.message}`);
+    done(error === null ? CANCEL_SENT : `cancel request failed: ${error.message}`);
   });
   return true;
 }

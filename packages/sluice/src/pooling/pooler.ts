@@ -234,7 +234,7 @@ export class Pooler implements ClientRegistry {
     if (database === undefined) return;
     if (!pool.replication) pool.setShape(poolShape(this.config, database.name, database.config, pool.user.name));
     // Who waits already waits by the new rules, too.
-    for (const session of this.sessions.values()) if (session.home === pool) waitByItsRules(session);
+    waitByItsRules(pool);
     this.#sizeLimit(database, pool.user.name);
     this.#refreshCredentials(pool);
   }
