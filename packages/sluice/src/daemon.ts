@@ -220,7 +220,7 @@ export class Daemon implements ConsoleHost {
 
   cancelFor(request: string): void {
     const [processId, key] = request.split(' ');
-    carryCancel(this.pooler, Number(processId), Uint8Array.from(Buffer.from(key ?? '', 'hex')), () => {});
+    carryCancel(this.pooler, Number(processId), Uint8Array.from(Buffer.from(key ?? '', 'hex')), null, () => {});
   }
 
   successorLeft(): void {

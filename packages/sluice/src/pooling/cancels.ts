@@ -1,18 +1,29 @@
 /** A client's cancel request: who it is for, and what becomes of it, in PgBouncer's words. */
 import { EntryState } from '@sluice/core';
-import { SessionState } from '../client/side.ts';
-import { sendCancel } from '../server/cancel.ts';
-import { CANCEL_SENT, forwardCancel, withoutTtl } from './peers.ts';
+import { type Session, SessionState } from '../client/side.ts';
+import type { Server } from '../server/server.ts';
+import type { Caller } from './caller.ts';
+import { CANCEL_SENT, type CancelErrand } from './cancel-queue.ts';
+import { onward, ownerOf, withoutTtl } from './peers.ts';
 import type { Pooler } from './pooler.ts';
+import type { ServerPool } from './server-pool.ts';
 
-/** Carries the request to the server that runs its client's query; one that runs nothing is let be. `done` gets the outcome. */
+/**
+ * Carries the request to the server that runs its client's query; one that runs nothing is let be. `caller` has brought it, if it
+ * came by a connection of its own. `done` gets the outcome.
+ */
 export function carryCancel(
   pooler: Pooler,
   processId: number,
   sent: Uint8Array,
+  caller: Caller | null,
   done: (outcome: string) => void,
 ): void {
-  if (forwardCancel(pooler, processId, sent, done)) return;
+  const owner = ownerOf(pooler.config, processId);
+  if (owner !== null) {
+    forward(pooler, owner, processId, sent, caller, done);
+    return;
+  }
   const { crypto } = pooler.context;
   const key = withoutTtl(sent);
   const console = pooler.consoles.get(processId);
@@ -34,21 +45,74 @@ export function carryCancel(
     done(waits ? CANCEL_SENT : 'cancel request for idle client');
     return;
   }
-  server.cancels++;
-  sendCancel(server.identity, pooler.config.global.cancelWaitTimeoutMs, (error, mayStillLand) => {
-    pooler.clock.update();
-    server.cancels--;
-    const { entry } = server;
-    // PostgreSQL may have the request and look at it late: it must find nobody's query but this one's.
-    if (mayStillLand) entry.pool.retire(entry, 'cancelled');
-    else if (server.cancels === 0 && entry.state === EntryState.CancelWait)
-      entry.pool.cancelsLanded(entry, server.resetOwed ? 'reset' : 'clean');
-    done(error === null ? CANCEL_SENT : failure(error));
-  });
+  const home = session.home as ServerPool;
+  if (caller !== null) caller.database = home.database;
+  home.cancels.add(errand(pooler, session, server, caller, done));
 }
 
 const PASSED_ON = 'cancel request passed on to the process before this one';
 
-function failure(error: NodeJS.ErrnoException): string {
-  return error.code === 'ETIMEDOUT' ? 'cancel_wait_timeout' : `cancel request failed: ${error.message}`;
+/** It is meant for what the server does for the session now, and for nothing that it does after they have parted. */
+function errand(
+  pooler: Pooler,
+  session: Session,
+  server: Server,
+  caller: Caller | null,
+  done: (outcome: string) => void,
+): CancelErrand {
+  const { entry } = server;
+  const { generation } = entry;
+  return {
+    to: server.identity,
+    timeoutMs: pooler.config.global.cancelWaitTimeoutMs,
+    isWanted: () =>
+      session.server === server && session.state === SessionState.Linked && entry.generation === generation,
+    sending() {
+      server.cancels++;
+      caller?.becomes('active_cancel_req', pooler.clock.update());
+    },
+    done(outcome, wasSent, mayStillLand) {
+      pooler.clock.update();
+      if (wasSent) server.cancels--;
+      // PostgreSQL may have the request and look at it late: it must find nobody's query but this one's.
+      if (mayStillLand) entry.pool.retire(entry, 'cancelled');
+      else if (server.cancels === 0 && entry.state === EntryState.CancelWait)
+        entry.pool.cancelsLanded(entry, server.resetOwed ? 'reset' : 'clean');
+      done(outcome);
+    },
+  };
+}
+
+/** Sends the request on to the process that its session lives in. */
+function forward(
+  pooler: Pooler,
+  owner: number,
+  processId: number,
+  key: Uint8Array,
+  caller: Caller | null,
+  done: (outcome: string) => void,
+): void {
+  const peer = pooler.config.peers.get(owner);
+  const cancelKey = onward(key);
+  if (peer === undefined || cancelKey === null) {
+    done(
+      peer === undefined
+        ? `failed cancel request: there is no peer ${owner}`
+        : 'failed to forward cancel request because its TTL was exhausted',
+    );
+    return;
+  }
+  const { names } = pooler.context;
+  pooler.peerCancels(owner).add({
+    to: { processId, cancelKey, host: peer.host, port: peer.port, names, tls: null },
+    timeoutMs: pooler.config.global.cancelWaitTimeoutMs,
+    isWanted: () => true,
+    sending() {
+      caller?.becomes('active_cancel_req', pooler.clock.update());
+    },
+    done(outcome) {
+      if (outcome !== CANCEL_SENT) pooler.log.warn(`cancel request could not be sent on to peer ${owner}: ${outcome}`);
+      done(outcome);
+    },
+  });
 }

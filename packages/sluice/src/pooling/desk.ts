@@ -2,24 +2,25 @@
  * The login desk: who may come in, how they prove who they are, which pool they get, what they are greeted with. The
  * configured rules, on top of the pooler; the exchange itself is client/login.ts and auth/.
  */
-import type { Parameters as ClientParameters } from '@sluice/wire';
 import type { ClientError } from '../client/home.ts';
-import { type Greeting, type LoginDesk, LoginRefused, NOT_SETTINGS, type StartupRequest } from '../client/login.ts';
+import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from '../client/login.ts';
 import { ClientSession } from '../client/session.ts';
 import { CONSOLE_DATABASE, CONSOLE_USER } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, type PacketReader } from '../net/packet-reader.ts';
 import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
-import { AS_AT_LOGIN, SessionSettings } from '../server/session-settings.ts';
+import { Caller } from './caller.ts';
 import { carryCancel } from './cancels.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { Gate } from './gate.ts';
+import { LoginWait, NoWelcome } from './login-wait.ts';
 import { PEER_SESSIONS, withFullTtl } from './peers.ts';
 import type { Welcome } from './pool-shape.ts';
-import { type Database, type Pooler, SHUTTING_DOWN } from './pooler.ts';
+import { type Database, FORCED_DISCONNECT, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
-import { describeVisitor, isLate, withHost } from './visitor.ts';
+import { askedFor, refusedParameter } from './startup-parameters.ts';
+import { describeVisitor, isLate } from './visitor.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
 const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
@@ -27,7 +28,7 @@ const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
 /** Consoles that may log in beside max_client_conn: an operator must get in when the pooler is full. */
 const CONSOLE_SPARE = 20;
 
-/** Who may log in to the console over the Unix socket without a password, when the process is the daemon's own user's. */
+const FORCED: ClientError = { message: FORCED_DISCONNECT, sqlState: '08P01' };
 
 /** What a console may do: everything, or only look. */
 export type ConsoleAccess = 'admin' | 'stats';
@@ -70,8 +71,8 @@ export class PoolerDesk implements LoginDesk {
   readonly #pooler: Pooler;
   readonly #gate: Gate;
   readonly #logins = new WeakMap<Conn, Login>();
-  /** Connections past the startup message that are not sessions yet, with their numbers; counted against max_client_conn. */
-  readonly #admitted = new WeakMap<Conn, number>();
+  /** Connections past the startup message that are not sessions yet; counted against max_client_conn. */
+  readonly #admitted = new WeakMap<Conn, Caller>();
   /** Set by whoever has a console to offer. */
   console: ConsoleDoor | null = null;
 
@@ -102,28 +103,38 @@ export class PoolerDesk implements LoginDesk {
         detail: `${clients} clients are connected, and max_client_conn is ${most}.`,
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
-    const refused = this.#refusedParameter(request);
+    const refused = refusedParameter(pooler, request);
     if (refused === null) {
       pooler.loggingIn++;
-      this.#admitted.set(conn, pooler.nextConnectionId());
+      this.#admitted.set(conn, this.#caller(request, conn));
     }
     return refused;
   }
 
+  #caller(request: StartupRequest | null, conn: Conn): Caller {
+    const { callers, clock } = this.#pooler;
+    const caller = new Caller(this.#pooler.nextConnectionId(), conn, request, clock.update());
+    callers.push(caller);
+    return caller;
+  }
+
   /** Names a client that is no session yet, in the log. */
   #describe(request: StartupRequest | null, conn: Conn): string {
-    const id = this.#admitted.get(conn) ?? this.#pooler.nextConnectionId();
-    return describeVisitor(id, request, conn);
+    return describeVisitor(this.#admitted.get(conn)?.id ?? this.#pooler.nextConnectionId(), request, conn);
   }
 
   /** A connection that was admitted is a session now, or gone. */
   #leaves(conn: Conn): void {
-    if (this.#admitted.delete(conn)) this.#pooler.loggingIn--;
+    const caller = this.#admitted.get(conn);
+    if (caller === undefined) return;
+    this.#admitted.delete(conn);
+    this.#pooler.callers.remove(caller);
+    this.#pooler.loggingIn--;
   }
 
   async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void> {
     const pooler = this.#pooler;
-    const id = this.#admitted.get(conn)!;
+    const { id } = this.#admitted.get(conn)!;
     if (request.database === CONSOLE_DATABASE && this.console !== null) {
       this.#logins.set(conn, { id, database: null, pool: null, ...(await this.#consoleLogin(request, conn, reader)) });
       return;
@@ -228,46 +239,39 @@ export class PoolerDesk implements LoginDesk {
       processId: pooler.nextProcessId(),
       cancelKey: withFullTtl(pooler.context.crypto.randomBytes(keyBytes)),
     });
-    const { queryTimeoutMs, loginNotifyMessage: notice, applicationNameAddHost } = pooler.config.global;
+    const { loginNotifyMessage: notice } = pooler.config.global;
     if (pool === null)
       return { reported: this.console!.reported, parameters: pooler.context.parameters, notice, ...identity() };
-    const { now } = pooler.clock;
-    const after = (ms: number) => (ms > 0 ? now + ms : Number.POSITIVE_INFINITY);
-    const deadline = Math.min(after(timeoutMs), after(queryTimeoutMs), pool.waitDeadline(now, request.user));
-    let welcome: Welcome;
+    const welcome = pool.welcome ?? (await this.#waitForWelcome(pool, request.user, conn, timeoutMs, onGone));
+    // The rules may have changed since it was let in to log in.
+    const refusal = refusedParameter(pooler, request, welcome.parameters);
+    if (refusal !== null) throw new LoginRefused(refusal);
+    const { reported, parameters } = welcome;
+    if (pool.replication) return { reported, parameters, ...identity() };
+    return { reported, ...askedFor(pooler, request, welcome, conn), notice, ...identity() };
+  }
+
+  async #waitForWelcome(
+    pool: ServerPool,
+    user: string,
+    conn: Conn,
+    loginMs: number,
+    onGone: (listener: () => void) => void,
+  ): Promise<Welcome> {
+    const pooler = this.#pooler;
+    const wait = new LoginWait(pool, user, () => ({ loginMs, queryMs: pooler.config.global.queryTimeoutMs }));
+    const caller = this.#admitted.get(conn)!;
+    caller.becomes('waiting', pooler.clock.now);
+    caller.drop = () => wait.abort(new LoginRefused(FORCED));
+    // Who leaves gives up the place in the queue.
+    onGone(() => wait.abort());
     try {
-      const waiting = pool.greet(deadline);
-      // Who leaves gives up the place in the queue.
-      onGone(waiting.abort);
-      welcome = await waiting.promise;
+      return await wait.welcome;
     } catch (error) {
       if (conn.closed) throw new ConnectionEnded(null);
-      const reason = (error as Error).message as Parameters<typeof describeRefusal>[1];
-      // Whichever bound was the one is named; the rest of what is to be said is the same.
-      const setting = deadline === after(queryTimeoutMs) ? 'query_timeout' : 'query_wait_timeout';
-      throw new LoginRefused(describeRefusal(pool, reason, pooler.clock.update(), { setting, ms: deadline - now }));
+      if (!(error instanceof NoWelcome)) throw error;
+      throw new LoginRefused(describeRefusal(pool, error.reason, pooler.clock.update(), wait.patience));
     }
-    // The rules may have changed since it was let in to log in.
-    const refusal = this.#refusedParameter(request, welcome.parameters);
-    if (refusal !== null) throw new LoginRefused(refusal);
-    let { parameters } = welcome;
-    if (pool.replication) return { reported: welcome.reported, parameters, ...identity() };
-    const asked = new Map<string, string>();
-    const beyond = new Map<string, string>();
-    for (const [name, value] of request.params) {
-      const isReported = parameters.get(name) !== null;
-      if (isReported) parameters = parameters.asking(parameters.names.indexOf(name), value);
-      if (!this.#follows || NOT_SETTINGS.has(name) || (!isReported && this.#isIgnored(request, name))) continue;
-      asked.set(name.toLowerCase(), value);
-      if (!isReported) beyond.set(name.toLowerCase(), value);
-    }
-    const settings = beyond.size === 0 ? AS_AT_LOGIN : new SessionSettings(beyond);
-    if (applicationNameAddHost) {
-      parameters = withHost(parameters, conn);
-      asked.set('application_name', parameters.get('application_name')!);
-    }
-    const base = asked.size === 0 ? AS_AT_LOGIN : new SessionSettings(asked);
-    return { reported: welcome.reported, parameters, settings, base, notice, ...identity() };
   }
 
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
@@ -319,11 +323,12 @@ export class PoolerDesk implements LoginDesk {
 
   cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void {
     const pooler = this.#pooler;
-    const about = this.#describe(null, conn);
-    const begun = pooler.clock.update();
-    carryCancel(pooler, processId, key, (outcome) => {
-      const age = Math.floor((pooler.clock.update() - begun) / 1000);
-      if (pooler.config.global.logDisconnections) pooler.log.info(`closing because: ${outcome} (age=${age}s)`, about);
+    const caller = this.#caller(null, conn);
+    carryCancel(pooler, processId, key, caller, (outcome) => {
+      pooler.callers.remove(caller);
+      const age = Math.floor((pooler.clock.update() - caller.since) / 1000);
+      if (pooler.config.global.logDisconnections)
+        pooler.log.info(`closing because: ${outcome} (age=${age}s)`, caller.name);
       done();
     });
   }
@@ -347,43 +352,5 @@ export class PoolerDesk implements LoginDesk {
     const deferred = this.#pooler.config.global.tcpDeferAccept && !conn.remote.unix && ageMs < 1000;
     if (deferred) this.#pooler.log.debug('failed connection attempt', this.#describe(null, conn));
     else this.failed(conn, null, null, ageMs);
-  }
-
-  /** Startup parameters that are neither followed nor ignored are refused by name. `reported`: what the server reports, once it is known. */
-  #refusedParameter(request: StartupRequest, reported: ClientParameters | null = null): ClientError | null {
-    const { parameters } = this.#pooler.context;
-    const followed = (name: string) =>
-      parameters.names.indexOf(name) >= 0 &&
-      (reported === null || reported.get(name) !== null || this.#isTracked(name));
-    // Such a connection has a server of its own, which is given all of them.
-    if (request.replication !== 'none' || this.#follows) return null;
-    for (const name of request.params.keys()) {
-      if (NOT_SETTINGS.has(name) || followed(name) || this.#isIgnored(request, name)) continue;
-      const inOptions = request.inOptions.has(name);
-      return {
-        message: `unsupported startup parameter${inOptions ? ' in options' : ''}: ${name}`,
-        sqlState: '08P01',
-        hint: `Remove it from the client's connection string, or add it to ignore_startup_parameters.`,
-      };
-    }
-    return null;
-  }
-
-  /** It is taken as in PgBouncer, without effect where the server does not report it: all but a search_path that nobody asked to be tracked. */
-  #isTracked(name: string): boolean {
-    const { trackExtraParameters } = this.#pooler.config.global;
-    return (
-      name.toLowerCase() !== 'search_path' || trackExtraParameters.some((one) => one.toLowerCase() === 'search_path')
-    );
-  }
-
-  /** ignore_startup_parameters names it, or all that comes in `options`. */
-  #isIgnored(request: StartupRequest, name: string): boolean {
-    const ignored = this.#pooler.config.global.ignoreStartupParameters;
-    return ignored.includes(name) || (request.inOptions.has(name) && ignored.includes('options'));
-  }
-
-  get #follows(): boolean {
-    return this.#pooler.config.global.sessionState === 'follow';
   }
 }

@@ -5,6 +5,7 @@ import { ClientSession } from '../client/session.ts';
 import type { Session } from '../client/side.ts';
 import { ServerRefused } from '../server/login.ts';
 import { explain } from './dial-failures.ts';
+import { LoginWait } from './login-wait.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** Holders named in the error, at most. */
@@ -14,6 +15,7 @@ const NAMED = 3;
 export function waitByItsRules(home: ServerPool): void {
   for (const waiter of home.pool.queue) {
     const { owner, since } = waiter;
+    if (owner instanceof LoginWait) owner.waitByItsRules();
     if (owner instanceof ClientSession) waiter.deadline = home.waitDeadline(since, owner.identity.user);
   }
 }
@@ -25,7 +27,7 @@ export function patienceOf(session: Session): Patience {
 }
 
 /** How long was waited at most, and by which setting. */
-interface Patience {
+export interface Patience {
   readonly setting: 'query_wait_timeout' | 'query_timeout';
   readonly ms: number;
 }

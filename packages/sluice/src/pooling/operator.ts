@@ -5,7 +5,7 @@
 import { EntryState } from '@sluice/core';
 import { SessionState } from '../client/side.ts';
 import { CONSOLE_DATABASE } from '../config/index.ts';
-import type { Database, Pooler, ShutdownMode } from './pooler.ts';
+import { type Database, FORCED_DISCONNECT, type Pooler, type ShutdownMode } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
 
 /** A command could not be done: the text is PgBouncer's where it has one. */
@@ -149,7 +149,13 @@ export class Operator {
   killClient(id: number): boolean {
     for (const session of this.#pooler.sessions.values()) {
       if (session.identity.id !== id) continue;
-      session.disconnect('admin forced disconnect');
+      session.disconnect(FORCED_DISCONNECT);
+      return true;
+    }
+    for (const caller of this.#pooler.callers) {
+      // Who logs in is no client yet, as in PgBouncer.
+      if (caller.id !== id || caller.state === 'login') continue;
+      caller.drop();
       return true;
     }
     return false;

@@ -3,16 +3,12 @@
  * process it lives in; a request that reaches another one is sent on. The last two bits of the key count down how often, so
  * that wrong settings cannot send one round for ever (as PgBouncer does it).
  */
-import { sendCancel } from '../server/cancel.ts';
-import type { Pooler } from './pooler.ts';
+import type { Config } from '../config/index.ts';
 
 /** Process ids have 31 bits: 14 say which peer (1 to 16383), 17 which session. */
 const SESSION_BITS = 17;
 const SESSION_MASK = (1 << SESSION_BITS) - 1;
 const TTL_MASK = 0b11;
-
-/** What became of a cancel request that its server, or its process, has. */
-export const CANCEL_SENT = 'successfully sent cancel request';
 
 /** Sessions of one process at most, for their numbers to differ. */
 export const PEER_SESSIONS = SESSION_MASK;
@@ -43,33 +39,17 @@ export function withoutTtl(key: Uint8Array): Uint8Array {
   return plain;
 }
 
-/** Sends the request on when it is for a session of another process. False: it is for this one. */
-export function forwardCancel(
-  pooler: Pooler,
-  processId: number,
-  key: Uint8Array,
-  done: (outcome: string) => void,
-): boolean {
-  const { global, peers } = pooler.config;
+/** The peer that a session of this process id lives in; null: it is this process. */
+export function ownerOf({ global }: Config, processId: number): number | null {
   const owner = processId >>> SESSION_BITS;
-  if (global.peerId === 0 || owner === global.peerId) return false;
-  const peer = peers.get(owner);
+  return global.peerId === 0 || owner === global.peerId ? null : owner;
+}
+
+/** The key to send on, with one time less before it; null: it was sent on often enough. */
+export function onward(key: Uint8Array): Uint8Array | null {
   const ttl = key.length === 0 ? 0 : key[key.length - 1]! & TTL_MASK;
-  if (peer === undefined || ttl === 0) {
-    done(
-      peer === undefined
-        ? `failed cancel request: there is no peer ${owner}`
-        : 'failed to forward cancel request because its TTL was exhausted',
-    );
-    return true;
-  }
-  const onward = Uint8Array.from(key);
-  onward[onward.length - 1] = (onward[onward.length - 1]! & ~TTL_MASK) | (ttl - 1);
-  const { names } = pooler.context;
-  const identity = { processId, cancelKey: onward, host: peer.host, port: peer.port, names, tls: null };
-  sendCancel(identity, global.cancelWaitTimeoutMs, (error) => {
-    if (error !== null) pooler.log.warn(`cancel request could not be sent on to peer ${owner}: ${error.message}`);
-    done(error === null ? CANCEL_SENT : `cancel request failed: ${error.message}`);
-  });
-  return true;
+  if (ttl === 0) return null;
+  const less = Uint8Array.from(key);
+  less[less.length - 1] = (less[less.length - 1]! & ~TTL_MASK) | (ttl - 1);
+  return less;
 }

@@ -19,6 +19,8 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Periods } from '../telemetry/periods.ts';
 import { Traffic } from '../telemetry/traffic.ts';
+import type { Caller } from './caller.ts';
+import { birthOf, CancelQueue } from './cancel-queue.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
 import { describeRefusal, patienceOf, waitByItsRules } from './exhaustion.ts';
 import { type Predecessor, peerProcessId } from './peers.ts';
@@ -55,6 +57,9 @@ export type ShutdownMode = 'none' | 'wait for clients' | 'wait for servers';
 
 export const SHUTTING_DOWN: ClientError = { message: 'server shutting down', sqlState: '57P01' };
 
+/** What KILL_CLIENT tells the client. */
+export const FORCED_DISCONNECT = 'admin forced disconnect';
+
 export class Pooler implements ClientRegistry {
   config: Config;
   /** The rules of auth_hba_file; replaced by a reload. */
@@ -75,8 +80,12 @@ export class Pooler implements ClientRegistry {
   readonly sessions = new SessionTable();
   /** Connections that have sent nothing yet or log in, with the clock's time of their coming. */
   readonly visitors = new List<Visit>('visitors');
-  /** Connections that have not logged in yet. */
+  /** Those past their startup message that are no sessions. */
+  readonly callers = new List<Caller>('callers');
+  /** How many of them log in. */
   loggingIn = 0;
+  /** Cancel requests for sessions of other processes, by the peer that they live in. */
+  readonly #peerCancels = new Map<number, CancelQueue>();
   refusesSimple: boolean;
   /** The process that hands its sessions over to this one, as long as there are any. */
   predecessor: Predecessor | null = null;
@@ -253,6 +262,17 @@ export class Pooler implements ClientRegistry {
     do id = peerProcessId(peerId, ++this.processIds);
     while (id === 0 || this.sessions.has(id) || this.consoles.has(id));
     return id;
+  }
+
+  /** For requests to this peer, which has no more connections than its pool_size. */
+  peerCancels(id: number): CancelQueue {
+    const known = this.#peerCancels.get(id);
+    if (known !== undefined) return known;
+    const room = () =>
+      (this.config.peers.get(id)?.poolSize ?? this.config.global.defaultPoolSize) || Number.POSITIVE_INFINITY;
+    const queue = new CancelQueue(room, birthOf(this.context));
+    this.#peerCancels.set(id, queue);
+    return queue;
   }
 
   // The registry of sessions.

@@ -3,7 +3,7 @@
  * it. Owns the credentials for the server side and what a first server told about itself. Which pools there are is
  * the pooler's business.
  */
-import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPort, Waiter } from '@sluice/core';
+import { type CloseReason, type Entry, EntryState, type Limit, Pool, type PoolPort } from '@sluice/core';
 import { type ErrorFields, query } from '@sluice/wire';
 import { type ClientHome, Keeping, type PoolingMode } from '../client/home.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
@@ -13,6 +13,7 @@ import { ServerOpening } from '../server/open.ts';
 import { Server } from '../server/server.ts';
 import { AS_AT_LOGIN } from '../server/session-settings.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
+import { birthOf, CancelQueue } from './cancel-queue.ts';
 import { CLOSE_TEXTS } from './close-texts.ts';
 import { isHopeless, logFailure } from './dial-failures.ts';
 import { HostTurn } from './host-turn.ts';
@@ -34,6 +35,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   readonly user: PoolUser;
   shape: PoolShape;
   welcome: Welcome | null = null;
+  /** Cancel requests for its servers; with those, there are twice pool_size connections at most. */
+  readonly cancels: CancelQueue;
   readonly database: string;
   /** Clock milliseconds at which it was last seen in use; for pool_idle_timeout. */
   usedAt: number;
@@ -64,6 +67,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.key = `${shape.databaseName}\0${user.name}${keySuffix}`;
     const { clock, set, random } = context;
     this.usedAt = clock.now;
+    this.cancels = new CancelQueue(() => roomForCancels(this.pool), birthOf(context));
     this.pool = new Pool<Server>({
       name: `${shape.databaseName}/${user.name}`,
       policy: this.#policy(),
@@ -138,36 +142,6 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const { queryWaitTimeoutMs, userWaitTimeouts } = this.shape;
     const timeoutMs = (userWaitTimeouts.size > 0 ? userWaitTimeouts.get(user) : undefined) ?? queryWaitTimeoutMs;
     return timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY;
-  }
-
-  /** What the server says of itself, from the first connection on. Rejects with why there is none. */
-  greet(deadline: number): { promise: Promise<Welcome>; abort: () => void } {
-    if (this.welcome !== null) return { promise: Promise.resolve(this.welcome), abort: () => {} };
-    let abort = () => {};
-    const promise = new Promise<Welcome>((resolve, reject) => {
-      const waiter = new Waiter<Server>({
-        served: (entry) => {
-          this.#releaseUnused(entry);
-          resolve(this.welcome!);
-        },
-        refused: (reason) => reject(new Error(reason)),
-      });
-      waiter.deadline = deadline;
-      abort = () => {
-        if (this.pool.cancel(waiter)) reject(new Error('cancelled'));
-      };
-      const entry = this.pool.acquire(waiter);
-      if (entry === null) return;
-      this.#releaseUnused(entry);
-      resolve(this.welcome!);
-    });
-    return { promise, abort };
-  }
-
-  /** Only its welcome was wanted: a server that may be used once (server_lifetime 0) has that use before it. */
-  #releaseUnused(entry: Entry<Server>): void {
-    entry.uses--;
-    this.pool.release(entry, entry.generation);
   }
 
   // Take-over: connections come from another process, or go to one.
@@ -386,4 +360,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       done((mayFail || error === null) && server.status === Tx.Idle && server.settled);
     });
   }
+}
+
+function roomForCancels({ policy, size }: Pool<Server>): number {
+  return policy.maxSize > 0 ? 2 * policy.maxSize - size : Number.POSITIVE_INFINITY;
 }

@@ -2,52 +2,34 @@
  * The pooler as numbers, at one moment: what the console, metrics and the dashboard show. The one place that walks live
  * objects; each list is made when it is asked for. Changes nothing.
  */
-import { type Entry, EntryState, isCondemned, isTrusted } from '@sluice/core';
-import { type Replication, replicationOf } from '../client/login.ts';
-import { ClientSession } from '../client/session.ts';
-import { type Session, SessionState } from '../client/side.ts';
+import { EntryState } from '@sluice/core';
+import { SessionState } from '../client/side.ts';
 import { CONSOLE_DATABASE, CONSOLE_USER, type Config, type DatabaseConfig } from '../config/index.ts';
-import type { Conn } from '../net/conn.ts';
 import type { NameRow, ZoneRow } from '../net/name-cache.ts';
-import type { Server } from '../server/server.ts';
-import { Clock } from '../telemetry/clock.ts';
 import { addTraffic, NO_TRAFFIC, type TrafficCounts } from '../telemetry/traffic.ts';
+import type { CancelQueue } from './cancel-queue.ts';
 import type { Database, Pooler } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
+import { callerRow, carriageRow, isUsed, type SocketRow, serverRow, sessionRow, wall } from './socket-rows.ts';
 
 export interface PoolRow {
   database: string;
   user: string;
   clients: { active: number; waiting: number };
   servers: { active: number; beingCanceled: number; idle: number; used: number; tested: number; login: number };
+  cancels: CancelCounts;
   /** Milliseconds that the oldest waiter has waited. */
   maxWaitMs: number;
   mode: string;
   loadBalanceHosts: string | null;
 }
 
-export interface SocketRow {
-  kind: 'client' | 'server';
-  id: number;
-  user: string;
-  database: string;
-  replication: Replication;
-  state: string;
-  remote: { address: string; port: number };
-  local: { address: string; port: number };
-  connectedAt: Date;
-  requestedAt: Date;
-  /** Milliseconds since the query began that is running or waiting; 0 without one. */
-  waitMs: number;
-  /** A server that closes at its next release. */
-  closeNeeded: boolean;
-  /** Number of the connection that it is linked with, or null. */
-  link: number | null;
-  remotePid: number;
-  tls: string;
-  applicationName: string;
-  preparedStatements: number;
-  queued: number;
+/** Cancel requests: whose client waits, and the connections that carry them. */
+interface CancelCounts {
+  /** In line, or their connection is being made. */
+  waiting: number;
+  opening: number;
+  active: number;
 }
 
 /** Something that keeps a server with its client beyond the transaction. */
@@ -99,16 +81,6 @@ export interface TrafficRow {
   averages: TrafficCounts;
 }
 
-const SERVER_STATES: Readonly<Record<number, string>> = {
-  [EntryState.Opening]: 'new',
-  [EntryState.Idle]: 'idle',
-  [EntryState.Linked]: 'active',
-  [EntryState.Checking]: 'tested',
-  [EntryState.Resetting]: 'tested',
-  [EntryState.CancelWait]: 'being_canceled',
-  [EntryState.Closing]: 'closing',
-};
-
 export class Snapshot {
   readonly #pooler: Pooler;
   readonly #now: number;
@@ -142,8 +114,17 @@ export class Snapshot {
     return [...rows.values()];
   }
 
+  /** By peer. */
+  peerPools(): { peerId: number; cancels: CancelCounts }[] {
+    return [...this.#pooler.config.peers.keys()].map((peerId) => {
+      return { peerId, cancels: cancelCounts(this.#pooler.peerCancels(peerId)) };
+    });
+  }
+
+  /** Sessions, those who wait for the first server of their pool, and those with a cancel request. */
   clients(): SocketRow[] {
-    const rows = [...this.#pooler.sessions.values()].map((session) => this.#client(session));
+    const rows = [...this.#pooler.sessions.values()].map((session) => sessionRow(session, this.#now));
+    for (const caller of this.#pooler.callers) if (caller.state !== 'login') rows.push(callerRow(caller, this.#now));
     return rows.sort((a, b) => compare(a.database, b.database) || compare(a.user, b.user) || a.id - b.id);
   }
 
@@ -156,17 +137,36 @@ export class Snapshot {
       const { id: serverId, processId: remotePid } = server.identity;
       for (const { what, statement, since } of session.pins) {
         const ageMs = this.#now - since;
-        rows.push({ client: this.#client(session), serverId, remotePid, what, statement, since: wall(since), ageMs });
+        rows.push({
+          client: sessionRow(session, this.#now),
+          serverId,
+          remotePid,
+          what,
+          statement,
+          since: wall(since),
+          ageMs,
+        });
       }
     }
     return rows.sort((a, b) => b.ageMs - a.ageMs);
   }
 
+  /** Those who log in. */
+  logins(): SocketRow[] {
+    return [...this.#pooler.callers]
+      .filter(({ state }) => state === 'login')
+      .map((caller) => callerRow(caller, this.#now));
+  }
+
   servers(): SocketRow[] {
-    return this.#pools().flatMap((pool) => {
-      const rows = [...pool.pool.entries()].map((entry) => this.#server(pool, entry));
-      return rows.filter((row) => row.state !== 'closing');
+    const rows = this.#pools().flatMap((pool) => {
+      const own = [...pool.pool.entries()].map((entry) => serverRow(pool, entry, this.#now));
+      const carriages = [...pool.cancels.carriages].map((each) => carriageRow(each, pool));
+      return [...own.filter((row) => row.state !== 'closing'), ...carriages];
     });
+    const peers = [...this.#pooler.config.peers.keys()].map((id) => this.#pooler.peerCancels(id));
+    for (const { carriages } of peers) for (const each of carriages) rows.push(carriageRow(each, null));
+    return rows;
   }
 
   databases(): DatabaseRow[] {
@@ -228,15 +228,15 @@ export class Snapshot {
   }
 
   lists(): Record<'databases' | 'users' | 'peers' | 'pools' | 'clients' | 'logins' | 'servers', number> {
-    const { config, sessions, pools, databases, loggingIn } = this.#pooler;
+    const { config, sessions, pools, databases, callers } = this.#pooler;
     return {
       databases: databases.size,
       users: this.users().length,
       peers: config.peers.size,
       pools: pools.size,
-      clients: sessions.size,
-      logins: loggingIn,
-      servers: [...pools.values()].reduce((sum, { pool }) => sum + pool.size, 0),
+      clients: sessions.size + callers.length,
+      logins: [...callers].filter(({ state }) => state === 'login').length,
+      servers: [...pools.values()].reduce((sum, { pool, cancels }) => sum + pool.size + cancels.carriages.size, 0),
     };
   }
 
@@ -248,7 +248,7 @@ export class Snapshot {
 
   #pool(home: ServerPool, waitingSessions: number): PoolRow {
     const { pool, shape } = home;
-    const used = [...pool.lists[EntryState.Idle]!].filter((entry) => this.#isUsed(home, entry)).length;
+    const used = [...pool.lists[EntryState.Idle]!].filter((entry) => isUsed(home, entry, this.#now)).length;
     const oldest = pool.queue.oldest;
     return {
       database: home.database,
@@ -262,65 +262,11 @@ export class Snapshot {
         tested: pool.count(EntryState.Checking) + pool.count(EntryState.Resetting),
         login: pool.count(EntryState.Opening),
       },
+      cancels: cancelCounts(home.cancels),
       maxWaitMs: oldest === null ? 0 : Math.max(0, this.#now - oldest.since),
       mode: shape.mode,
       loadBalanceHosts: balanceOf(shape.database),
     };
-  }
-
-  /** Idle for longer than server_check_delay: to be checked before its next use. */
-  #isUsed({ pool }: ServerPool, entry: Entry<Server>): boolean {
-    return !isTrusted(pool, entry, this.#now);
-  }
-
-  #client(session: Session): SocketRow {
-    const { identity, conn, server, state, parameters } = session;
-    const name = state === SessionState.Waiting ? 'waiting' : server === null ? 'idle' : 'active';
-    const since = state === SessionState.Waiting ? session.waitingSince : session.queryAt;
-    return {
-      ...ends(conn),
-      kind: 'client',
-      id: identity.id,
-      user: identity.user,
-      database: identity.database,
-      replication: kindOf(session.home as ServerPool),
-      state: name,
-      connectedAt: wall(session.connectedAt),
-      requestedAt: wall(session.requestedAt),
-      waitMs: since > 0 ? Math.max(0, this.#now - since) : 0,
-      closeNeeded: false,
-      link: server?.identity.id ?? null,
-      remotePid: 0,
-      applicationName: parameters.get('application_name') ?? '',
-      preparedStatements: session.statements.size,
-    };
-  }
-
-  #server(home: ServerPool, entry: Entry<Server>): SocketRow {
-    const server = entry.value;
-    const idle = entry.state === EntryState.Idle && this.#isUsed(home, entry) ? 'used' : null;
-    const holder = server === null ? null : this.#holderOf(server);
-    return {
-      ...ends(server?.conn ?? null),
-      kind: 'server',
-      id: server?.identity.id ?? 0,
-      user: home.user.name,
-      database: home.database,
-      replication: kindOf(home),
-      state: idle ?? SERVER_STATES[entry.state]!,
-      connectedAt: wall(server?.connectedAt ?? entry.createdAt),
-      requestedAt: wall(server === null ? entry.createdAt : server.requestedAt || server.connectedAt),
-      waitMs: 0,
-      closeNeeded: isCondemned(entry),
-      link: holder?.identity.id ?? null,
-      remotePid: server?.identity.processId ?? 0,
-      applicationName: server?.parameters.get('application_name') ?? '',
-      preparedStatements: server?.statements.size ?? 0,
-    };
-  }
-
-  #holderOf(server: Server): Session | null {
-    return server.holder instanceof ClientSession ? server.holder : null;
   }
 
   #database({ name, config, limit, clients, paused, disabled }: Database): DatabaseRow {
@@ -348,35 +294,27 @@ export class Snapshot {
   }
 }
 
-function kindOf({ shape }: ServerPool): Replication {
-  return shape.replication === null ? 'none' : replicationOf(shape.replication);
+function cancelCounts({ waiting, carriages }: CancelQueue): CancelCounts {
+  const active = [...carriages].filter(({ state }) => state === 'active_cancel').length;
+  const opening = carriages.size - active;
+  return { waiting: waiting + opening, opening, active };
 }
 
 /** Replication connections stand with the pool that they take places of. */
 function together(a: PoolRow, b: PoolRow): PoolRow {
-  const sum = <T extends Record<string, number>>(one: T, other: T): T =>
-    Object.fromEntries(Object.keys(one).map((key) => [key, one[key]! + other[key]!])) as T;
+  const sum = <T extends { [K in keyof T]: number }>(one: T, other: T): T =>
+    Object.fromEntries(Object.entries<number>(one).map(([key, count]) => [key, count + other[key as keyof T]])) as T;
   return {
     ...a,
     clients: sum(a.clients, b.clients),
     servers: sum(a.servers, b.servers),
+    cancels: sum(a.cancels, b.cancels),
     maxWaitMs: Math.max(a.maxWaitMs, b.maxWaitMs),
   };
 }
 
 function balanceOf(config: DatabaseConfig): string | null {
   return config.hosts.length > 1 ? config.loadBalanceHosts : null;
-}
-
-function ends(conn: Conn | null): Pick<SocketRow, 'remote' | 'local' | 'tls' | 'queued'> {
-  if (conn === null) return { remote: NOWHERE, local: NOWHERE, tls: '', queued: 0 };
-  return { remote: conn.remote, local: conn.local, tls: conn.tls?.description ?? '', queued: conn.queued };
-}
-
-const NOWHERE = { address: 'unknown', port: 0 } as const;
-
-function wall(moment: number): Date {
-  return new Date(Clock.wallMicros(moment) / 1000);
 }
 
 function compare(a: string, b: string): number {

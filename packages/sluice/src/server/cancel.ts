@@ -1,6 +1,6 @@
 /** Carrying cancel requests to a server: a connection of its own, one message, and the wait until it is closed. */
 import { cancelRequest } from '@sluice/wire';
-import { DISCARD } from '../net/conn.ts';
+import { type Conn, DISCARD } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
 import { timeLimit } from '../net/time-limit.ts';
 import type { CancelTarget } from './holder.ts';
@@ -14,16 +14,23 @@ const STOP_AGAIN_MS = 100;
 /**
  * Sends the request and calls back when the server has closed the connection: from then on PostgreSQL has signalled the
  * backend, and no later query of that backend can be hit ("Canceling Requests in Progress" in the manual's chapter 53). Where it
- * has not, after `timeoutMs` or an error, the request may be with it all the same: `mayStillLand`.
+ * has not, after `timeoutMs` or an error, the request may be with it all the same: `mayStillLand`. Where `connected` says no, nothing
+ * is sent.
  */
 export function sendCancel(
   to: CancelTarget,
   timeoutMs: number,
   done: (error: Error | null, mayStillLand: boolean) => void,
+  connected: (conn: Conn) => boolean = () => true,
 ): void {
   const { host, port, address = null, names = null, tls } = to;
   dial({ host, port, address, names, timeoutMs, tls }).conn.then(
     (conn) => {
+      if (!connected(conn)) {
+        conn.destroy();
+        done(null, false);
+        return;
+      }
       const message = cancelRequest(to.processId, to.cancelKey);
       const late = () => conn.destroy(Object.assign(new Error('cancel_wait_timeout'), { code: 'ETIMEDOUT' }));
       const timer = timeLimit(timeoutMs, late);
@@ -47,9 +54,16 @@ export function sendCancel(
  */
 export function stopServer(server: Server, reason: string, timeoutMs: number): void {
   server.abandon(reason, STOP_MS);
+  let underWay = false;
   const ask = (againMs: number) => {
     if (server.gone) return;
-    sendCancel(server.identity, timeoutMs, () => {});
+    // One at a time: where nobody answers, more of them are no help.
+    if (!underWay) {
+      underWay = true;
+      sendCancel(server.identity, timeoutMs, () => {
+        underWay = false;
+      });
+    }
     setTimeout(ask, againMs, againMs * 2).unref();
   };
   ask(STOP_AGAIN_MS);

@@ -23,11 +23,13 @@ export const POOLS: View = {
     'load_balance_hosts',
   ]),
   rows({ snapshot, consoles }) {
-    const rows = snapshot.pools().map(({ database, user, clients, servers, maxWaitMs, mode, loadBalanceHosts }) => {
+    const rows = snapshot.pools().map((row) => {
+      const { database, user, clients, servers, cancels, maxWaitMs, mode, loadBalanceHosts } = row;
       const waitMicros = Math.round(maxWaitMs * 1000);
       return [
-        ...[database, user, clients.active, clients.waiting, 0, 0],
-        ...[servers.active, 0, servers.beingCanceled, servers.idle, servers.used, servers.tested, servers.login],
+        ...[database, user, clients.active, clients.waiting, cancels.active, cancels.waiting],
+        ...[servers.active, cancels.active, servers.beingCanceled, servers.idle, servers.used, servers.tested],
+        servers.login + cancels.opening,
         ...[Math.floor(waitMicros / 1e6), waitMicros % 1e6, mode, loadBalanceHosts],
       ];
     });
@@ -55,5 +57,8 @@ export const PEER_POOLS: View = {
     'sv_active_cancel',
     'sv_login',
   ]),
-  rows: ({ config }) => [...config.peers.values()].map((peer) => [peer.id, 0, 0, 0, 0]),
+  rows: ({ snapshot }) =>
+    snapshot.peerPools().map(({ peerId, cancels }) => {
+      return [peerId, cancels.active, cancels.waiting, cancels.active, cancels.opening];
+    }),
 };

@@ -1,5 +1,5 @@
 /** SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: a row a connection. */
-import type { SocketRow } from '../../pooling/snapshot.ts';
+import type { SocketRow } from '../../pooling/socket-rows.ts';
 import { type Cell, columns } from '../table.ts';
 import { CONSOLE, type ConsoleRow, type View } from '../view.ts';
 
@@ -58,6 +58,11 @@ function debugRow(row: SocketRow): Cell[] {
   return [...socketRow(row, OTHER_STATES[state] ?? state), 0, 0, 0, 0, 0, 0, row.queued];
 }
 
+/** Cancel requests are in SHOW CLIENTS and SHOW SERVERS only, as in PgBouncer. */
+function isNoCancel({ state }: SocketRow): boolean {
+  return !state.includes('cancel_req') && state !== 'active_cancel';
+}
+
 function consoleRow(row: ConsoleRow, state: string): Cell[] {
   return [
     ...['C', row.user, CONSOLE.database, 'none', state, row.address, row.port, row.localAddress, row.localPort],
@@ -86,8 +91,9 @@ export const SERVERS: View = {
 export const SOCKETS: View = {
   columns: DEBUG,
   rows: ({ snapshot, consoles }) => [
-    ...snapshot.clients().map((row) => debugRow(row)),
-    ...snapshot.servers().map((row) => debugRow(row)),
+    ...snapshot.clients().filter(isNoCancel).map(debugRow),
+    ...snapshot.servers().filter(isNoCancel).map(debugRow),
+    ...snapshot.logins().map(debugRow),
     ...consoles.map((row) => [...consoleRow(row, 'cl_active'), 0, 0, 0, 0, 0, 0, 0]),
   ],
 };
