@@ -64,8 +64,11 @@ async function certificate() {
   return { key, cert };
 }
 
+/** Sluice with unnamed statements kept prepared: for the extended protocol only, the others are the same without. */
+const PREPARING = { name: 'Sluice, prepare_threshold = 5', only: 'extended' };
+
 /** One configuration for both poolers but for the port. */
-function configuration(port, authType, tls) {
+function configuration(port, authType, tls, name) {
   const file = join(dir, `pool-${port}.ini`);
   writeFileSync(join(dir, 'users.txt'), `"postgres" "${postgres.password}"\n`);
   writeFileSync(
@@ -87,6 +90,7 @@ function configuration(port, authType, tls) {
       'log_disconnections = 0',
       'log_stats = 0',
       'ignore_startup_parameters = extra_float_digits',
+      ...(name === PREPARING.name ? ['prepare_threshold = 5'] : []),
       ...(tls === null
         ? ['server_tls_sslmode = disable']
         : [
@@ -103,11 +107,11 @@ function configuration(port, authType, tls) {
 
 async function startPooler(name, authType = 'trust', tls = null) {
   const port = await freePort();
-  const file = configuration(port, authType, tls);
+  const file = configuration(port, authType, tls, name);
   const shell = (program, args) => ['-c', `ulimit -n $(ulimit -Hn); exec "$0" "$@"`, program, ...args];
   const nobody = name === 'PgBouncer' && process.getuid() === 0 ? NOBODY : {};
   const [program, args] =
-    name === 'Sluice'
+    name !== 'PgBouncer'
       ? [process.execPath, [join(HERE, '..', 'packages', 'sluice', 'bin', 'sluice.js'), 'start', file]]
       : [PGBOUNCER, ['-q', file]];
   const child = spawn('/bin/sh', shell(program, args), { stdio: ['ignore', 'ignore', 'ignore'], cwd: dir, ...nobody });
@@ -203,14 +207,15 @@ async function measure(pooler, protocol, sslmode) {
 /** Everything in turn, each round beginning with another one: what the machine does beside hits all alike. */
 async function throughput(poolers, protocols, sslmode = 'disable') {
   const rounds = [];
-  for (const protocol of protocols) for (const pooler of poolers) await load(pooler.port, protocol, 2, sslmode);
+  const those = (protocol) => poolers.filter(({ only }) => only === undefined || only === protocol);
+  for (const protocol of protocols) for (const pooler of those(protocol)) await load(pooler.port, protocol, 2, sslmode);
   for (let round = 0; round < ROUNDS; round++)
-    for (let i = 0; i < protocols.length * poolers.length; i++) {
-      const protocol = protocols[Math.floor(i / poolers.length)];
-      const pooler = poolers[(i + round) % poolers.length];
-      const name = sslmode === 'disable' ? protocol : `${protocol}, TLS on both sides`;
-      rounds.push({ protocol: name, round, pooler: pooler.name, ...(await measure(pooler, protocol, sslmode)) });
-    }
+    for (const protocol of protocols)
+      for (let i = 0; i < those(protocol).length; i++) {
+        const pooler = those(protocol)[(i + round) % those(protocol).length];
+        const name = sslmode === 'disable' ? protocol : `${protocol}, TLS on both sides`;
+        rounds.push({ protocol: name, round, pooler: pooler.name, ...(await measure(pooler, protocol, sslmode)) });
+      }
   return rounds;
 }
 
@@ -295,6 +300,7 @@ async function main() {
   const names = PGBOUNCER === null ? ['Sluice'] : ['Sluice', 'PgBouncer'];
   const poolers = [];
   for (const name of names) poolers.push(await startPooler(name));
+  if (PROTOCOLS.includes(PREPARING.only)) poolers.push({ ...(await startPooler(PREPARING.name)), ...PREPARING });
   const rounds = await throughput([...poolers, { name: 'direct', port: postgres.port }], PROTOCOLS);
   for (const pooler of poolers) await stopPooler(pooler);
   if (tls !== null) rounds.push(...(await throughputOverTls(names, tls)));

@@ -20,9 +20,9 @@ function readings(rounds, median) {
       const found = of(protocol, pooler, (r) => r[field]).filter((value) => value !== undefined);
       return found.length === 0 ? undefined : median(found);
     },
-    /** The throughput through one in one protocol, of that in another. */
-    between(protocol, other, pooler) {
-      const [a, b] = [of(protocol, pooler, (r) => r.tps), of(other, pooler, (r) => r.tps)];
+    /** The throughput through one in one protocol, of that in another; or of another's there. */
+    between(protocol, other, pooler, base = pooler) {
+      const [a, b] = [of(protocol, pooler, (r) => r.tps), of(other, base, (r) => r.tps)];
       return a.length === 0 ? null : median(a.map((value, i) => value / b[i]));
     },
     ratio(protocol, read) {
@@ -43,7 +43,11 @@ function trafficTable({ protocols, poolers, middle }) {
   const cells = (protocol, pooler) => fields.map(([field, digits]) => number(middle(protocol, pooler, field), digits));
   return table(
     ['protocol', 'through', 'transactions/s', 'p50 ms', 'p99 ms', 'user µs/tx', 'system µs/tx'],
-    protocols.flatMap((protocol) => poolers.map((pooler) => [protocol, pooler, ...cells(protocol, pooler)])),
+    protocols.flatMap((protocol) =>
+      poolers
+        .filter((pooler) => middle(protocol, pooler, 'tps') !== undefined)
+        .map((pooler) => [protocol, pooler, ...cells(protocol, pooler)]),
+    ),
   );
 }
 
@@ -94,6 +98,8 @@ function barTable({ protocols, middle, ratio, between }, { memory, logins }, rat
   bar('user CPU µs a transaction, simple', middle('simple', 'Sluice', 'user'), (v) => v <= 6, '≤ 6');
   if (protocols.includes('extended')) {
     bar('extended throughput of simple', between('extended', 'simple', 'Sluice'), (v) => v >= 0.95, '≥ 0.95');
+    const preparing = 'Sluice, prepare_threshold = 5';
+    bar('— with prepare_threshold = 5', between('extended', 'simple', preparing, 'Sluice'), (v) => v >= 0.95, '≥ 0.95');
     // What PostgreSQL and the load itself make of it.
     for (const other of ['direct', 'PgBouncer']) {
       const value = between('extended', 'simple', other);

@@ -1,5 +1,6 @@
 /** A session and a server without a network: what is written is kept, what arrives is fed in pieces. */
 import { type Entry, FifoQueue } from '../../packages/core/src/index.ts';
+import { SeenTexts } from '../../packages/sluice/src/client/auto-prepared.ts';
 import { type ClientHome, type ClientRegistry, Keeping } from '../../packages/sluice/src/client/home.ts';
 import { ClientSession } from '../../packages/sluice/src/client/session.ts';
 import type { Conn, ConnHandler } from '../../packages/sluice/src/net/conn.ts';
@@ -120,6 +121,7 @@ export function makeSession(keeping: Keeping = Keeping.Follow): {
     traffic: new Traffic(),
     mode: 'transaction',
     maxPrepared: 100,
+    prepareThreshold: 0,
     keeping,
     resetAlways: false,
     waitDeadline: () => Number.POSITIVE_INFINITY,
@@ -127,6 +129,7 @@ export function makeSession(keeping: Keeping = Keeping.Follow): {
   const registry = {
     statements: new StatementStore(),
     classifier: new Classifier(),
+    seenTexts: new SeenTexts(),
     maxPacketSize: 1 << 20,
     refuseWork: () => null,
     sessionWaits() {},

@@ -1,5 +1,6 @@
-/** How long a client's messages may be, and how much of what it sends may be under way. */
+/** How long a client's messages may be, how much of what it sends may be under way, and what it is told of what is too much. */
 import { Front, HEADER_BYTES } from '@sluice/wire';
+import type { RefusedText } from './side.ts';
 
 /** What may pile up from a client that waits for a server before it is no longer read. */
 export const BACKLOG_BYTES = 65_536;
@@ -8,6 +9,8 @@ export const PIPELINE_REPLIES = 65_536;
 
 /** A prepared statement cannot have a longer name, in bytes. PostgreSQL truncates identifiers at 63. */
 export const NAME_BYTES = 65_536;
+/** The memory that one client's names may take: tens of thousands of them. */
+export const NAMES_BYTES = 8_388_608;
 
 /**
  * PostgreSQL's bound (PQ_SMALL_MESSAGE_LIMIT) on messages that hold no more than names and numbers. Those that name a statement may be
@@ -22,4 +25,24 @@ export function isWrong(what: number, size: number, most: number): boolean {
   if (size < HEADER_BYTES || size > most) return true;
   if (size <= SMALL_BYTES + 1 || LARGE.includes(what)) return false;
   return !NAMING.includes(what) || size > 2 * NAME_BYTES;
+}
+
+export const LONG_NAME: RefusedText = {
+  code: '53400',
+  message: `the name of a prepared statement is longer than ${NAME_BYTES} bytes`,
+  hint: 'Use a shorter name: a number, or a hash of the text.',
+};
+
+export const TOO_MANY_NAMES: RefusedText = {
+  code: '53400',
+  message: `the names of this connection's prepared statements exceed ${NAMES_BYTES / 1_048_576} MB`,
+  hint: 'Close statements that are not needed, or use fewer and shorter names.',
+};
+
+export function tooMuchText(maxBytes: number): RefusedText {
+  return {
+    code: '53400',
+    message: `prepared statements exceed ${maxBytes} bytes (max_prepared_statement_bytes)`,
+    hint: 'Close statements that are not needed, send values as parameters instead of in the text, or raise the setting.',
+  };
 }

@@ -4,6 +4,7 @@ import type { Server } from '../server/server.ts';
 import type { StatementStore } from '../server/statements.ts';
 import type { Classifier } from '../sql/classifier.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
+import type { SeenTexts } from './auto-prepared.ts';
 import type { Session } from './side.ts';
 
 export type PoolingMode = 'session' | 'transaction' | 'statement';
@@ -30,6 +31,8 @@ export interface ClientHome {
   readonly replication: boolean;
   /** Named statements followed from server to server; 0 when they pass untouched. */
   readonly maxPrepared: number;
+  /** How often an unnamed statement is sent before it is prepared by a name of ours (prepare_threshold); 0: never. */
+  readonly prepareThreshold: number;
   readonly keeping: Keeping;
   /** Reset after every transaction (server_reset_query_always). */
   readonly resetAlways: boolean;
@@ -50,6 +53,7 @@ export interface ClientError {
 export interface ClientRegistry {
   readonly statements: StatementStore;
   readonly classifier: Classifier;
+  readonly seenTexts: SeenTexts;
   /** Bytes of the largest message accepted (max_packet_size). */
   readonly maxPacketSize: number;
   /** Simple queries are refused (disable_pqexec). */

@@ -5,13 +5,14 @@
  */
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Fragment } from '../net/fragment.ts';
-import { Gather } from '../net/gather.ts';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
+import { sendPrepared } from './auto-prepared.ts';
 import { Backlog, isRoom, leave } from './backlog.ts';
 import { isWrong, PIPELINE_REPLIES } from './bounds.ts';
 import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
+import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
 import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
 import { Repetition } from './repeat.ts';
 import { type Session, SessionState } from './side.ts';
@@ -20,9 +21,6 @@ import { renamedRun, wholeExchange, wholeSent } from './whole.ts';
 
 /** Why a session ends that sent Terminate; PgBouncer's words. */
 export const TERMINATED = 'client close request';
-
-export const TO_SERVER = new Gather();
-export const TO_CLIENT = new Gather();
 
 export class Intake {
   /** The client is not read: it waits with too much in hand, or the server cannot keep up. */
@@ -84,18 +82,22 @@ export class Intake {
     const whole = wholeExchange(session, buffer, at, end);
     if (whole === null) return false;
     // Others may run, and use it, while this one gets a server.
-    const { first, replies, statement } = whole;
+    const { first, replies, statement, runAt } = whole;
     if (statement === null) this.#repetition.forget();
     else this.#record(buffer, at, end);
     if (session.state !== SessionState.Linked && !this.#mayProceed(first, buffer, at, end)) return true;
     const server = session.server!;
     if (session.home.maxPrepared > 0 && this.#discards.sees(first, buffer, at, end)) return false;
-    if (!wholeSent(session, server, first, replies, statement)) return false;
+    if (runAt > at) {
+      const before = sendPrepared(session, server, statement!);
+      if (before === null) return false;
+      for (const piece of before) TO_SERVER.add(server.conn, piece, 0, piece.length);
+    } else if (!wholeSent(session, server, first, replies, statement)) return false;
     session.exchangeBegins(server);
     server.owedBody = 0;
     if (statement === null) this.#send(buffer, at, end);
     else {
-      const { bytes, length } = renamedRun(buffer, at, end, statement);
+      const { bytes, length } = renamedRun(buffer, runAt, end, statement);
       this.#send(bytes, 0, length);
     }
     this.#flush();

@@ -10,10 +10,11 @@ import { readingOf } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { type Statement, textOf } from '../server/statements.ts';
 import { STATEMENTS } from '../sql/suspicion.ts';
-import { NAME_BYTES } from './bounds.ts';
+import { LONG_NAME, NAME_BYTES, TOO_MANY_NAMES, tooMuchText } from './bounds.ts';
 import { Keeping } from './home.ts';
 import type { RefusedText, Session } from './side.ts';
 import {
+  type AppliedEffect,
   ClosedEffect,
   EvictedEffect,
   NamedEffect,
@@ -22,7 +23,6 @@ import {
   RepeatedEffect,
   ReplacedEffect,
 } from './statement-effects.ts';
-import { NAMES_BYTES } from './statement-names.ts';
 
 /** A longer name is cut where PostgreSQL is to say that it does not know it: it ends connections for such messages. */
 const UNKNOWN_BYTES = 1_000;
@@ -59,8 +59,7 @@ function result(kind: Interception['kind'], pieces: Uint8Array[] = [], restAt = 
 export function mayNameOne({ statements }: Session, what: number, buffer: Buffer, at: number, end: number): boolean {
   const first = at + HEADER_BYTES;
   if (end <= first + 1) return true;
-  if (what === Front.Parse)
-    return buffer[first] !== 0 || statements.get('') !== undefined || !isBoundAtOnce(buffer, at, end);
+  if (what === Front.Parse) return buffer[first] !== 0 || statements.keepsUnnamed || !isBoundAtOnce(buffer, at, end);
   if (what === Front.Bind) {
     const portalEnd = buffer[first] === 0 ? first : buffer.indexOf(0, first);
     return portalEnd < 0 || portalEnd + 1 >= end || buffer[portalEnd + 1] !== 0 || !statements.unnamed.inGroup;
@@ -152,7 +151,7 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   if (!session.statements.hasRoomFor(name))
     return name === '' ? result('pass') : noRoom(session, server, TOO_MANY_NAMES);
   const tail = buffer.subarray(nameEnd + 1, at + size);
-  const statement = store.take(tail, reading(session, tail));
+  const statement = store.take(tail, readingBy(session, tail));
   if (statement === null && name === '') return result('pass');
   if (statement === null) return noRoom(session, server, tooMuchText(store.maxBytes));
   if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
@@ -160,9 +159,9 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
     statement.suspicion = session.registry.classifier.suspicionOf(text);
   }
   const pieces: Uint8Array[] = [];
+  if (name === '') session.statements.unnamedIsGone();
   const before = session.statements.get(name);
-  if (name === '') session.statements.unnamed.isGone();
-  else if (before !== undefined) {
+  if (name !== '' && before !== undefined) {
     session.registry.warn(session, `prepared statement '${name}' was already prepared`);
     // PostgreSQL refuses to prepare a name twice: a second Parse of the server's name brings that very error.
     ensure(session, server, statement, pieces);
@@ -240,6 +239,7 @@ function describe(session: Session, server: Server, buffer: Buffer, at: number, 
 /** The client's name goes; the server keeps the statement for others. */
 function close(session: Session, server: Server, buffer: Buffer, at: number, size: number): Interception {
   const name = buffer.toString('latin1', at + HEADER_BYTES + 1, at + size - 1);
+  if (name === '') session.statements.autoIsGone();
   const statement = session.statements.get(name);
   if (statement === undefined && name === '') return result('pass');
   const effect = statement === undefined ? null : new ClosedEffect(session, name, statement);
@@ -273,7 +273,7 @@ function unknown(
 }
 
 /** What this client's text is read by; null: nobody can tell. */
-function reading({ follow, parameters, settings }: Session, tail: Uint8Array): string | null {
+export function readingBy({ follow, parameters, settings }: Session, tail: Uint8Array): string | null {
   return follow?.readsOtherwise(parameters) ? null : readingOf(textOf(tail), parameters, settings);
 }
 
@@ -284,7 +284,8 @@ function reading({ follow, parameters, settings }: Session, tail: Uint8Array): s
 function named(session: Session, server: Server, name: string): Statement | undefined {
   const statement = session.statements.get(name);
   if (statement === undefined || server.statements.has(statement) || server.queue.changing) return statement;
-  const now = reading(session, statement.tail);
+  if (name === '' && session.statements.auto?.isCurrent) return statement;
+  const now = readingBy(session, statement.tail);
   if (now !== null && now === statement.reading) return statement;
   const { statements: store } = session.registry;
   const other = store.take(statement.tail, now);
@@ -295,38 +296,28 @@ function named(session: Session, server: Server, name: string): Statement | unde
   return other;
 }
 
-/** Makes sure that the server knows the statement by the time that it reads what follows. */
-function ensure(session: Session, server: Server, statement: Statement, pieces: Uint8Array[]): void {
+/**
+ * Makes sure that the server knows the statement by the time that it reads what follows. `parsed`: the client has sent the Parse, and is
+ * to have its answer.
+ */
+export function ensure(
+  session: Session,
+  server: Server,
+  statement: Statement,
+  pieces: Uint8Array[],
+  parsed: AppliedEffect | null = null,
+): void {
   if (server.statements.has(statement)) {
     server.statements.touch(statement);
     return;
   }
   makeRoom(session, server, statement, pieces);
-  const effect = new ParsedEffect(server, statement);
-  if (!server.queue.sent(Reply.Parse, Action.Skip, effect)) return;
+  const known = new ParsedEffect(server, statement);
+  const effect = parsed === null ? known : new PairEffect(parsed, known);
+  if (!server.queue.sent(Reply.Parse, parsed === null ? Action.Skip : Action.Forward, effect)) return;
   effect.apply();
   session.home.traffic.serverParses++;
   pieces.push(parseMessage(statement));
-}
-
-const LONG_NAME = {
-  code: '53400',
-  message: `the name of a prepared statement is longer than ${NAME_BYTES} bytes`,
-  hint: 'Use a shorter name: a number, or a hash of the text.',
-};
-
-const TOO_MANY_NAMES = {
-  code: '53400',
-  message: `the names of this connection's prepared statements exceed ${NAMES_BYTES / 1_048_576} MB`,
-  hint: 'Close statements that are not needed, or use fewer and shorter names.',
-};
-
-function tooMuchText(maxBytes: number): RefusedText {
-  return {
-    code: '53400',
-    message: `prepared statements exceed ${maxBytes} bytes (max_prepared_statement_bytes)`,
-    hint: 'Close statements that are not needed, send values as parameters instead of in the text, or raise the setting.',
-  };
 }
 
 /** There is no room for another prepared statement: the client is told so, in place of PostgreSQL's answer. */

@@ -1,7 +1,6 @@
 /**
- * A logged-in client: scans what it sends, gets it a server for the first message of a transaction, relays both ways,
- * and gives the server back when it is free. Owns the client's state machine (idle, waiting, preparing, linked, closed).
- * Login is in login.ts, prepared statements in prepared.ts; the pool's rules are the pool's.
+ * A logged-in client: scans what it sends, gets it a server for the first message of a transaction, relays both ways, and gives the
+ * server back when it is free. Owns the client's state machine (idle, waiting, preparing, linked, closed); the pool's rules are the pool's.
  */
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import { type Effect, type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
@@ -15,7 +14,8 @@ import { ATTEMPTS, align, alignment, canonical, QUERY_CANCELED } from './align.t
 import { ANSWERS, CANCELED } from './answers.ts';
 import { Follow, type Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
-import { Intake, TERMINATED, TO_CLIENT, TO_SERVER } from './intake.ts';
+import { Intake, TERMINATED } from './intake.ts';
+import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
 import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { inClientsWords } from './statement-effects.ts';
 import { StatementNames } from './statement-names.ts';
@@ -351,7 +351,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     server.holder = null;
     this.state = SessionState.Idle;
     this.queryAt = this.transactionAt = this.idleInTransactionAt = 0;
-    this.statements.unnamed.isGone();
+    this.statements.unnamedIsGone();
     this.intake.resume(); // it may have waited for this server to take more
     server.resumeReading();
     this.#release(server, this.generation, as);

@@ -209,11 +209,17 @@ export class EvictedEffect implements Effect {
   }
 }
 
+/** What is written down when its message is sent. */
+export interface AppliedEffect extends Effect {
+  apply(): void;
+  again(): void;
+}
+
 export class PairEffect implements Effect {
-  readonly #first: NamedEffect;
+  readonly #first: AppliedEffect;
   readonly #second: ParsedEffect;
 
-  constructor(first: NamedEffect, second: ParsedEffect) {
+  constructor(first: AppliedEffect, second: ParsedEffect) {
     this.#first = first;
     this.#second = second;
   }

@@ -1,6 +1,8 @@
 /** The prepared statements of one client, by the names that it gave them. */
 import type { Effect, Reply } from '@sluice/wire';
 import type { Statement, StatementStore } from '../server/statements.ts';
+import type { AutoPrepared } from './auto-prepared.ts';
+import { NAMES_BYTES } from './bounds.ts';
 
 export interface OnRun {
   readonly kind: Reply;
@@ -62,8 +64,6 @@ export class UnnamedStatement implements Effect {
   }
 }
 
-/** The memory that one client's names may take: tens of thousands of them. */
-export const NAMES_BYTES = 8_388_608;
 /** What a name takes beside its characters. */
 const BESIDE_BYTES = 100;
 
@@ -75,6 +75,8 @@ const bytesOf = (name: string) => BESIDE_BYTES + name.length;
 /** A client's names. The empty one stands for its unnamed statement, where that is kept for later exchanges. */
 export class StatementNames {
   readonly unnamed = new UnnamedStatement();
+  /** The last unnamed one that is prepared on servers by a name of ours; null: there was none. */
+  auto: AutoPrepared | null = null;
   /** What the next Query or Execute does to the names, if it comes at once. */
   onRun: OnRun | null = null;
   #byName: Map<string, Statement> | null = null;
@@ -87,7 +89,24 @@ export class StatementNames {
   }
 
   get(name: string): Statement | undefined {
+    if (name === '' && this.auto?.isCurrent) return this.auto.statement ?? undefined;
     return this.#byName?.get(name);
+  }
+
+  /** The unnamed statement is kept for later exchanges. */
+  get keepsUnnamed(): boolean {
+    return this.#byName?.has('') === true;
+  }
+
+  /** The server goes back, or another unnamed statement takes the place of this one. What is kept is kept. */
+  unnamedIsGone(): void {
+    this.unnamed.isGone();
+    this.autoIsGone();
+  }
+
+  /** The unnamed statement is not the one that was prepared by a name of ours. */
+  autoIsGone(): void {
+    if (this.auto !== null) this.auto.isCurrent = false;
   }
 
   /** The name that begins at `from` and ends with a NUL before `end`; null: it does not. */
@@ -126,6 +145,7 @@ export class StatementNames {
   }
 
   dropUnnamed(store: StatementStore): void {
+    this.autoIsGone();
     const statement = this.get('');
     if (statement === undefined) return;
     this.delete('');
@@ -142,6 +162,7 @@ export class StatementNames {
 
   /** Forgets all names. */
   clear(store: StatementStore): void {
+    this.auto?.clear(store);
     if (this.#byName === null) return;
     for (const statement of this.#byName.values()) store.drop(statement);
     this.#byName = null;

@@ -2,9 +2,19 @@
  * Exchanges that are whole in one piece, as drivers send nearly all of theirs: a Query; Parse, Bind, Execute and Sync without names; a
  * run of a prepared statement that the server has. They are taken in one step, and come to the same as message by message.
  */
-import { Front, HEADER_BYTES, lengthAt, preparedRun, type Reply, SIMPLE_EXCHANGE, unnamedExchange } from '@sluice/wire';
+import {
+  DESCRIBED_EXCHANGE,
+  Front,
+  HEADER_BYTES,
+  lengthAt,
+  preparedRun,
+  type Reply,
+  SIMPLE_EXCHANGE,
+  unnamedExchange,
+} from '@sluice/wire';
 import type { Server } from '../server/server.ts';
 import type { Statement } from '../server/statements.ts';
+import { autoPrepared } from './auto-prepared.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
 import { mayLeaveBehind } from './watch.ts';
@@ -15,12 +25,14 @@ export interface Whole {
   first: number;
   /** What is owed for it. */
   replies: readonly Reply[];
-  /** What it runs, if that has a name. */
+  /** What it runs, if that has a name, or is run by one of ours. */
   statement: Statement | null;
+  /** Where its run begins: behind a Parse that is not sent. */
+  runAt: number;
 }
 
 /** One object, reused: it is read before anybody else can run. */
-const WHOLE: Whole = { first: Front.Query, replies: [], statement: null };
+const WHOLE: Whole = { first: Front.Query, replies: [], statement: null, runAt: 0 };
 
 /** A longer run goes the ordinary way, on which most of it is not copied. */
 const RUN_BYTES = 4_096;
@@ -36,10 +48,15 @@ export function wholeExchange(session: Session, buffer: Buffer, at: number, end:
   const replies = unnamedExchange(buffer, at, end);
   if (replies === null) return home.maxPrepared > 0 && end - at <= RUN_BYTES ? runOf(session, buffer, at, end) : null;
   const isSimple = replies === SIMPLE_EXCHANGE;
-  if (isSimple ? registry.refusesSimple : statements.get('') !== undefined) return null;
+  if (isSimple ? registry.refusesSimple : statements.keepsUnnamed) return null;
   const first = isSimple ? Front.Query : Front.Parse;
+  if (replies === DESCRIBED_EXCHANGE && home.prepareThreshold > 0 && end - at <= RUN_BYTES) {
+    const runAt = at + lengthAt(buffer, at) + 1;
+    const statement = autoPrepared(session, buffer, at, runAt);
+    if (statement !== null) return whole(first, replies, statement, runAt);
+  }
   if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, first, buffer, at, end)) return null;
-  return whole(first, replies, null);
+  return whole(first, replies, null, at);
 }
 
 /** Writes down what it makes the server owe. False: not as things stand; it goes message by message. */
@@ -57,16 +74,18 @@ export function wholeSent(
     home.traffic.binds++;
   } else if (first === Front.Parse && home.maxPrepared > 0) {
     if (!server.queue.exchangeSent(replies, statements.unnamed)) return false;
+    statements.autoIsGone();
     statements.unnamed.isSent();
   } else if (!server.queue.exchangeSent(replies, null)) return false;
   statements.groupEnds();
   return true;
 }
 
-function whole(first: number, replies: readonly Reply[], statement: Statement | null): Whole {
+function whole(first: number, replies: readonly Reply[], statement: Statement | null, runAt: number): Whole {
   WHOLE.first = first;
   WHOLE.replies = replies;
   WHOLE.statement = statement;
+  WHOLE.runAt = runAt;
   return WHOLE;
 }
 
@@ -76,7 +95,7 @@ function runOf({ statements, home }: Session, buffer: Buffer, at: number, end: n
   const statement = name === null ? undefined : statements.get(name);
   if (statement === undefined || statement.suspicion || statement.forgets) return null;
   if (statement.prepares && home.keeping === Keeping.Statements) return null;
-  return whole(Front.Bind, replies!, statement);
+  return whole(Front.Bind, replies!, statement, at);
 }
 
 /** A run, with the name that servers know its statement by, and how long it is then. One object, good until the next call. */

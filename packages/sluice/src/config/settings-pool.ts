@@ -114,6 +114,14 @@ export const POOL_ROWS = {
     own: true,
     doc: 'Most memory that prepared statements take: all together, and on each server. A text counts twice, and 600 bytes for the rest. The longest unused go first. 0: no limit.',
   },
+  prepare_threshold: {
+    ...SESSION,
+    kind: 'int',
+    default: '0',
+    max: 255,
+    own: true,
+    doc: 'How often an unnamed statement is sent before servers keep it prepared, in transaction and statement mode: PostgreSQL then parses it once a server instead of each time. 0: never.',
+  },
   track_extra_parameters: {
     ...SESSION,
     kind: 'list',

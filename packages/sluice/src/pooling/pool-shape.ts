@@ -39,6 +39,7 @@ export interface PoolShape {
   policy: Pool<Server>['policy'];
   mode: PoolingMode;
   maxPrepared: number;
+  prepareThreshold: number;
   keeping: Keeping;
   resetAlways: boolean;
   resetQuery: string;
@@ -92,6 +93,7 @@ export function poolShape(config: Config, databaseName: string, database: Databa
     policy: poolPolicy(config, database, userConfig),
     mode: poolMode(config, database, userConfig),
     maxPrepared: global.maxPreparedStatements,
+    prepareThreshold: global.prepareThreshold,
     keeping: keepingOf(config, poolMode(config, database, userConfig)),
     resetAlways: global.serverResetQueryAlways,
     resetQuery: global.serverResetQuery,

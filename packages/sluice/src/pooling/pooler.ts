@@ -6,6 +6,7 @@
 import { Limit, List, type Refusal } from '@sluice/core';
 import { parseSecret, type ScramKeys, type Secret } from '@sluice/wire';
 import type { UserFile } from '../auth/user-file.ts';
+import { SeenTexts } from '../client/auto-prepared.ts';
 import type { ClientError, ClientRegistry } from '../client/home.ts';
 import type { Session } from '../client/side.ts';
 import { type Access, type Config, type DatabaseConfig, NO_ACCESS } from '../config/index.ts';
@@ -72,6 +73,7 @@ export class Pooler implements ClientRegistry {
   readonly log: Log;
   readonly statements: StatementStore;
   readonly classifier = new Classifier();
+  readonly seenTexts = new SeenTexts();
   readonly databases = new Map<string, Database>();
   readonly pools = new Map<string, ServerPool>();
   readonly userLimits = new Map<string, Limit>();

@@ -130,6 +130,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     return this.shape.mode === 'session' ? 0 : this.shape.maxPrepared;
   }
 
+  get prepareThreshold(): number {
+    return this.maxPrepared === 0 ? 0 : this.shape.prepareThreshold;
+  }
+
   get keeping(): Keeping {
     return this.shape.keeping;
   }

@@ -151,6 +151,8 @@ export class Server implements ConnHandler {
   onData(buffer: Buffer, start: number, end: number): void {
     try {
       let at = start;
+      // Of an exchange whose first message was not sent: the answer to that comes with the others.
+      if (this.queue.headAction === Action.Answer) this.answer();
       if (this.#carry.size > 0) at = this.#finishCarried(buffer, at, end);
       if (at < end && this.closedBecause === null && !this.#takeWhole(buffer, at, end)) this.#scan(buffer, at, end);
       this.holder?.serverScanned(this);
