@@ -21,6 +21,7 @@ describe('docs/settings.md', () => {
     expect(own).toEqual([
       'log_format',
       'max_prepared_statement_bytes',
+      'prepare_threshold',
       'server_answer_timeout',
       'server_lifetime_jitter',
       'session_state',
