@@ -272,10 +272,10 @@ async function loginRates(names) {
     const poolers = [];
     for (const name of names) poolers.push(await startPooler(name, authType));
     for (const pooler of poolers) await client('login', pooler.port, '--clients', '10', '--seconds', '1');
-    for (let round = 0; round < Math.min(ROUNDS, 3); round++)
-      for (const pooler of poolers) {
+    for (let round = 0; round < ROUNDS; round++)
+      for (const pooler of round % 2 === 0 ? poolers : [...poolers].reverse()) {
         const { perSecond } = JSON.parse(await client('login', pooler.port, '--clients', '10', '--seconds', '2'));
-        rows.push({ pooler: pooler.name, authType, perSecond });
+        rows.push({ pooler: pooler.name, authType, round, perSecond });
       }
     for (const pooler of poolers) await stopPooler(pooler);
   }

@@ -100,11 +100,16 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   clientEnters(): void {
-    if (this.#clients++ === 0) this.pool.setPolicy(this.#policy());
+    if (this.#clients++ === 0) this.#minimumMayChange();
   }
 
   clientLeaves(): void {
-    if (--this.#clients === 0) this.pool.setPolicy(this.#policy());
+    if (--this.#clients === 0) this.#minimumMayChange();
+  }
+
+  /** Where there is none, nothing depends on whether anybody is connected. */
+  #minimumMayChange(): void {
+    if (this.shape.policy.minSize > 0) this.pool.setPolicy(this.#policy());
   }
 
   /** New settings (RELOAD, SET). Servers that were used by other rules of what clients may leave there are replaced. */
