@@ -11,6 +11,7 @@ import {
   errorResponse,
   Front,
   HEADER_BYTES,
+  lengthAt,
   parse,
   query,
   Reply,
@@ -22,6 +23,7 @@ import { READ_BYTES } from '../sql/classifier.ts';
 import {
   ANYTHING,
   KEEPS_ALL,
+  looksSuspicious,
   namesStatements,
   STATEMENTS,
   type StateRefusal,
@@ -145,6 +147,16 @@ export function mayLeaveBehind(keeping: Keeping, what: number, buffer: Buffer, a
   if (keeping >= Keeping.Follow) return what === Front.Query || what === Front.Parse || what === Front.Function;
   if (what === Front.Query) return mayNameStatement(buffer, at + HEADER_BYTES, end);
   return what === Front.Parse && isUnnamed(buffer, at, end) && mayNameStatement(buffer, at + HEADER_BYTES + 1, end);
+}
+
+/** Does the Query, or the Parse without a name, at `at` leave nothing behind for certain? All of it is here. */
+export function leavesNothing(keeping: Keeping, what: number, buffer: Buffer, at: number, end: number): boolean {
+  if (keeping < Keeping.Follow) return keeping === Keeping.Nothing || !mayLeaveBehind(keeping, what, buffer, at, end);
+  const size = lengthAt(buffer, at) + 1;
+  const from = at + HEADER_BYTES + (what === Front.Query ? 0 : 1);
+  if (size > READ_BYTES || from >= at + size) return false;
+  const textEnd = buffer.indexOf(0, from);
+  return textEnd >= 0 && textEnd < at + size && !looksSuspicious(buffer.toString('latin1', from, textEnd));
 }
 
 function isUnnamed(buffer: Buffer, at: number, end: number): boolean {

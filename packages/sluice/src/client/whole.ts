@@ -17,7 +17,7 @@ import type { Statement } from '../server/statements.ts';
 import { autoPrepared } from './auto-prepared.ts';
 import { Keeping } from './home.ts';
 import type { Session } from './side.ts';
-import { mayLeaveBehind } from './watch.ts';
+import { leavesNothing } from './watch.ts';
 
 /** What such a chunk is. */
 export interface Whole {
@@ -55,7 +55,7 @@ export function wholeExchange(session: Session, buffer: Buffer, at: number, end:
     const statement = autoPrepared(session, buffer, at, runAt);
     if (statement !== null) return whole(first, replies, statement, runAt);
   }
-  if (home.keeping !== Keeping.Nothing && mayLeaveBehind(home.keeping, first, buffer, at, end)) return null;
+  if (!leavesNothing(home.keeping, first, buffer, at, end)) return null;
   return whole(first, replies, null, at);
 }
 
