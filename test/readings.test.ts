@@ -1,7 +1,9 @@
 /** Prepared statements that read alike and mean different things: by search_path, role, temporary tables and altered columns. */
+import * as wire from '@sluice/wire';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { cell, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = inject('postgres');
@@ -53,6 +55,26 @@ describe.each(['pgbouncer', 'follow'])('session_state = %s', (state) => {
       expect(await insert(b)).toBe('007');
       expect(await insert(c)).toBe(7);
     }
+  });
+
+  test('a constant that is the moment is read anew by whoever prepares the text, with a name or without', async () => {
+    await begin(`default_pool_size = 1\nsession_state = ${state}\nprepare_threshold = 1`);
+    const text = "select 'now'::timestamptz::text as at";
+    const seen = new Set<string>();
+    for (let i = 0; i < 3; i++) {
+      const client = await clients.pg();
+      seen.add((await client.query({ name: 'moment', text })).rows[0].at);
+      seen.add((await client.query({ text, values: [] })).rows[0].at);
+      seen.add((await client.query({ text: `${text} where $1 = 1`, values: [1] })).rows[0].at);
+      const { raw } = await RawClient.login({ ...server, port: sluice.port });
+      // Prepared and described in one exchange, run in another.
+      raw.send(wire.parse('', text), wire.describe('S', ''), wire.sync());
+      await raw.until('Z');
+      raw.send(wire.bind('', ''), wire.execute(''), wire.sync());
+      seen.add(cell(await raw.until('Z')));
+      raw.end();
+    }
+    expect(seen.size).toBe(12);
   });
 
   test('columns whose type was altered, for who prepares the text afterwards', async () => {

@@ -130,7 +130,8 @@ export function autoPrepared(session: Session, buffer: Buffer, at: number, end: 
 export function sendPrepared(session: Session, server: Server, statement: Statement): readonly Uint8Array[] | null {
   const { statements, home } = session;
   const { auto } = statements;
-  if (auto === null || !server.settled || server.status !== Tx.Idle) return null;
+  // What changes books is told message by message.
+  if (auto === null || !server.settled || server.status !== Tx.Idle || server.queue.changing) return null;
   const pieces: Uint8Array[] = [];
   home.traffic.clientParses++;
   home.traffic.binds++;

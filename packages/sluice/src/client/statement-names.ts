@@ -128,6 +128,7 @@ export class StatementNames {
   }
 
   nameOf(statement: Statement): string | undefined {
+    if (this.auto?.isCurrent && this.auto.statement === statement) return '';
     for (const [name, one] of this.entries()) if (one === statement) return name;
     return undefined;
   }

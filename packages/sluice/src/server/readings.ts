@@ -3,7 +3,7 @@
  * moment, also where it looks the names up anew later: so the same text read by other settings is another statement.
  */
 import type { Parameters } from '@sluice/wire';
-import { BY_ALL, BY_CONSTANTS, BY_IDENTITY, goesByRole, hasConstants, isReadBy } from '../sql/read-by.ts';
+import { BY_ALL, BY_CONSTANTS, BY_IDENTITY, goesByRole, hasConstants, isReadBy, readsClock } from '../sql/read-by.ts';
 import type { SessionSettings } from './session-settings.ts';
 
 interface Parts {
@@ -26,8 +26,9 @@ function partsOf(from: Parameters | SessionSettings, valued: (name: string) => s
   return parts;
 }
 
-/** Of a client with these parameters and settings. Equal texts with equal readings mean the same. */
-export function readingOf(text: string, parameters: Parameters, settings: SessionSettings): string {
+/** Of a client with these parameters and settings. Equal texts with equal readings mean the same; null: not even the same text does. */
+export function readingOf(text: string, parameters: Parameters, settings: SessionSettings): string | null {
+  if (readsClock(text)) return null;
   const reported = partsOf(parameters, (name) => parameters.get(name));
   const others = partsOf(settings, (name) => settings.values.get(name));
   let reading = reported.all + others.all;

@@ -36,3 +36,20 @@ export function hasConstants(text: string): boolean {
 export function goesByRole(path: string | null | undefined): boolean {
   return path === null || path === undefined || path.includes('$user');
 }
+
+/** What a constant of a date or a time says that is another one each time. */
+const MOMENT = /now|today|tomorrow|yesterday/i;
+const LITERAL = /'((?:[^']|'')*)'/g;
+/** Where a quote may be something else than the begin or the end of a constant. */
+const NOT_PLAIN = /--|\/\*|\$\D|\\/;
+
+/**
+ * May a constant be the moment at which the text is read ('today', 'now')? PostgreSQL reads it when it prepares the statement, and it
+ * stays that: who prepares the text later is to have another.
+ */
+export function readsClock(text: string): boolean {
+  if (!MOMENT.test(text) || !hasConstants(text)) return false;
+  if (NOT_PLAIN.test(text)) return true;
+  for (const [, literal] of text.matchAll(LITERAL)) if (MOMENT.test(literal!)) return true;
+  return false;
+}
