@@ -131,6 +131,68 @@ test('the unnamed statement is there for what is sent behind it, and for nobody 
   expect(types(await send(client, wire.close('S', ''), wire.sync()))).toBe('3Z');
 });
 
+test.each([
+  ['closes a statement', wire.close('S', 'mine')],
+  ['prepares a text that is known', wire.parse('mine too', 'select 6')],
+])('who %s and has not ended the exchange is in nobody’s way', async (_what, begun) => {
+  await begin('prepare_threshold = 1');
+  const [one, other] = [await login(), await login()];
+  await send(one, wire.parse('mine', 'select 6'), wire.sync());
+  for (let i = 0; i < 2; i++) expect(await ask(other, 'select 7')).toBe('7');
+  one.send(begun);
+  await one.next();
+  for (let i = 0; i < 2; i++) expect(await ask(other, 'select 7')).toBe('7');
+  expect(types(await send(one, wire.sync()))).toBe('Z');
+});
+
+test('what is sent behind one that must be run again waits for it', async () => {
+  await begin('default_pool_size = 2\nprepare_threshold = 1');
+  const admin = await direct.pg();
+  await admin.query('drop table if exists auto_locked; create table auto_locked as select 1 as a');
+  const client = await login();
+  for (let i = 0; i < 2; i++) expect(await ask(client, 'select * from auto_locked')).toBe('1');
+  await admin.query('begin; alter table auto_locked add b int default 2');
+  client.send(...exchange('select * from auto_locked'));
+  const waits = "select 1 from pg_locks where relation = 'auto_locked'::regclass and not granted";
+  await until(async () => (await admin.query(waits)).rowCount === 1);
+  client.send(...exchange('select 3'));
+  client.send(...RUN);
+  await admin.query('commit');
+  expect(types(await client.until('Z'))).toBe('12TDCZ');
+  expect(cell(await client.until('Z'))).toBe('3');
+  expect(cell(await client.until('Z'))).toBe('3');
+  await admin.query('drop table auto_locked');
+});
+
+test('they make room for statements that have a name', async () => {
+  await begin('prepare_threshold = 1\nmax_prepared_statement_bytes = 20000');
+  const padding = ` /* ${'x'.repeat(800)} */`;
+  const everybody = await Promise.all(Array.from({ length: 12 }, login));
+  for (const [i, client] of everybody.entries()) await ask(client, `select ${i}${padding}`);
+  const named = [wire.parse('named', `select 99${padding}`), wire.sync()];
+  expect(types(await send(everybody[0]!, ...named))).toBe('1Z');
+  for (const [i, client] of everybody.entries()) expect(await ask(client, `select ${i}${padding}`)).toBe(String(i));
+});
+
+test('what was parsed while a transaction changed what it means is parsed again when that has ended', async () => {
+  await begin('default_pool_size = 2\nprepare_threshold = 1');
+  const [one, other] = [await login(), await login()];
+  const create = (type: string) =>
+    `create function auto_meaning(${type}) returns text language sql as 'select ''${type}'''`;
+  await send(one, wire.query(`drop function if exists auto_meaning(int), auto_meaning(text)`));
+  await send(one, wire.query(create('int')));
+  const called = async (value: string) => {
+    const [, ...rest] = RUN;
+    return cell(await send(other, wire.parse('', 'select auto_meaning($1)'), wire.bind('', '', [value]), ...rest));
+  };
+  expect(await called('1')).toBe('int');
+  for (const sql of ['begin', 'drop function auto_meaning(int)', create('text')]) await send(one, wire.query(sql));
+  expect(await called('1')).toBe('int');
+  await send(one, wire.query('commit'));
+  expect(await called('x')).toBe('text');
+  await send(one, wire.query('drop function auto_meaning(text)'));
+});
+
 test('a text means what it means to who sends it: by search_path, parameter types and the text itself', async () => {
   await begin('session_state = follow');
   const admin = await direct.pg();

@@ -115,6 +115,21 @@ test('who waits longer than cancel_wait_timeout to be sent is let go', async () 
   expect(types(await raw.until('Z'))).toBe('TDCTDCZ');
 });
 
+test('when a pool gets more room those in line go, and those whose query has ended leave, whatever hangs', async () => {
+  const sluice = await start('');
+  const admin = await console(sluice);
+  const { raw, key, letGo } = await stuck(sluice);
+  proxy.hanging = true;
+  const askers = [await ask(sluice, key), await ask(sluice, key), await ask(sluice, key), await ask(sluice, key)];
+  await until(async () => (await counted(admin)) === '1 1 3 1 0');
+  await admin.query('set default_pool_size = 2');
+  await until(async () => (await counted(admin)) === '1 3 1 3 0');
+  await letGo();
+  expect(types(await raw.until('Z'))).toBe('TDCTDCZ');
+  await until(async () => (await counted(admin)) === '1 3 0 3 1');
+  expect(await askers[3]!.next()).toBeNull();
+});
+
 test('where one connection after the other can be had, every request is carried', async () => {
   const sluice = await start('');
   const { raw, key } = await stuck(sluice);
@@ -162,6 +177,18 @@ test('who waits for a pool’s first server is among the clients, and waits by l
   await admin.query('set query_wait_timeout = 1');
   await refused;
   expect(await states(admin, 'clients')).toBe('');
+});
+
+test('client_login_timeout holds for who waits, when it is changed, too', async () => {
+  const sluice = await start('');
+  const admin = await console(sluice);
+  proxy.hanging = true;
+  const { login } = await early(sluice);
+  const refused = expect(login).rejects.toThrow('client_login_timeout');
+  await until(async () => (await states(admin, 'clients')) === 'waiting');
+  await admin.query('set client_login_timeout = 1');
+  await refused;
+  expect(await counted(admin)).toBe('0 0 0 0 0');
 });
 
 test('who waits for a pool’s first server can be dropped by KILL_CLIENT', async () => {

@@ -6,6 +6,7 @@ import { cancelRequest, copyData, parse, query, terminate } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { Clients } from './support/clients.ts';
+import { until } from './support/place.ts';
 import { FaultyProxy } from './support/proxy.ts';
 import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
@@ -49,6 +50,26 @@ describe('a client whose answer is cut short', () => {
       expect(types(messages)).toMatch(/^D*E?$/);
     }
   });
+});
+
+test('a client whose server ends before it has sent a whole message is told so, and that is its end', async () => {
+  const sluice = await startSluice(server, { settings: `default_pool_size = 1\nadmin_users = ${server.user}` });
+  const admin = new Clients(server);
+  try {
+    const operator = await admin.pg({ port: sluice.port, database: 'pgbouncer' });
+    const { raw } = await RawClient.login({ ...server, port: sluice.port });
+    const [message, rest] = [parse('', 'select 7'), query('select 8')];
+    raw.send(message.subarray(0, 9));
+    const active = async () => (await operator.query('show servers')).rows.find(({ state }) => state === 'active');
+    await until(async () => (await active()) !== undefined);
+    await (await admin.pg()).query('select pg_terminate_backend($1)', [(await active()).remote_pid]);
+    expect(errorOf(await raw.until('nothing'))).toMatchObject({ severity: 'FATAL', code: '57P01' });
+    raw.send(message.subarray(9), rest);
+    expect(await raw.next()).toBeNull();
+  } finally {
+    await admin.end();
+    await sluice.stop();
+  }
 });
 
 describe('a client that vanishes', () => {

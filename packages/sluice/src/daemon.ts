@@ -310,7 +310,7 @@ export class Daemon implements ConsoleHost {
       setSocketOptions(conn, config.global, true);
       const visit = new Visit(clock.update());
       visitors.push(visit);
-      void receive(conn, this.#desk).finally(() => visitors.remove(visit));
+      void receive(conn, this.#desk, visit).finally(() => visitors.remove(visit));
     });
     this.listeners.push(listener);
     this.#tune(listener);

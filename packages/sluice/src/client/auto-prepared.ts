@@ -14,6 +14,11 @@ import { ensure, readingBy } from './prepared.ts';
 import type { Session } from './side.ts';
 import type { AppliedEffect } from './statement-effects.ts';
 
+/**
+ * So often it is parsed anew: PostgreSQL keeps the types of parameters, and the functions, that a text had when it was parsed, and nobody
+ * tells of what others change there.
+ */
+const PARSED_MS = 60_000;
 /** Behind header and empty name: text, NUL, parameter types. */
 const TAIL_AT = HEADER_BYTES + 1;
 /** What is prepared: everything else is rare, or changes the session. */
@@ -24,6 +29,7 @@ export class AutoPrepared implements AppliedEffect {
   /** It is the client's unnamed statement now: until its server goes back, or another Parse takes its place. */
   isCurrent = false;
   #statement: Statement | null = null;
+  #isHeld = false;
   /** What it was read by. */
   #parameters: Parameters | null = null;
   #settings: SessionSettings | null = null;
@@ -35,7 +41,8 @@ export class AutoPrepared implements AppliedEffect {
 
   /** Is this text, read as the client reads it now, the same again? */
   isOf({ parameters, settings, registry, follow }: Session, buffer: Buffer, at: number, end: number): boolean {
-    const { tail } = this.#statement ?? NONE;
+    const { tail, stored } = this.#statement ?? NONE;
+    if (!stored) return false;
     if (tail.length !== end - at || this.#parameters !== parameters || this.#settings !== settings) return false;
     if (this.#alterations !== registry.statements.alterations || follow?.readsOtherwise(parameters)) return false;
     for (let i = 0; i < tail.length; i++) if (tail[i] !== buffer[at + i]) return false;
@@ -47,10 +54,11 @@ export class AutoPrepared implements AppliedEffect {
     return keeping < Keeping.Follow || this.#statement?.suspicion === null;
   }
 
-  /** Takes over the reference that the store gave. */
+  /** Takes over the reference that the store gave: until a server has it. */
   becomes(statement: Statement, { parameters, settings, registry }: Session): void {
     this.clear(registry.statements);
     this.#statement = statement;
+    this.#isHeld = true;
     this.#parameters = parameters;
     this.#settings = settings;
     this.#alterations = registry.statements.alterations;
@@ -58,8 +66,14 @@ export class AutoPrepared implements AppliedEffect {
 
   clear(store: StatementStore): void {
     this.isCurrent = false;
-    if (this.#statement !== null) store.drop(this.#statement);
+    this.letGo(store);
     this.#statement = null;
+  }
+
+  /** A server has it, or nobody wants it any more: its text may go when others need the room. */
+  letGo(store: StatementStore): void {
+    if (this.#isHeld && this.#statement !== null) store.drop(this.#statement);
+    this.#isHeld = false;
   }
 
   // As the effect of its Parse: one that fails leaves nothing.
@@ -79,7 +93,7 @@ export class AutoPrepared implements AppliedEffect {
   }
 }
 
-const NONE = { tail: new Uint8Array(0) };
+const NONE = { tail: new Uint8Array(0), stored: false };
 
 /**
  * How often texts were seen, by a hash: two that share a place are counted together, which comes to one being prepared a
@@ -128,11 +142,13 @@ export function autoPrepared(session: Session, buffer: Buffer, at: number, end: 
  * Returns what must be sent before the run; null: not as things stand, it is to go as it is.
  */
 export function sendPrepared(session: Session, server: Server, statement: Statement): readonly Uint8Array[] | null {
-  const { statements, home } = session;
+  const { statements, home, registry } = session;
   const { auto } = statements;
   // What changes books is told message by message.
   if (auto === null || !server.settled || server.status !== Tx.Idle || server.queue.changing) return null;
   const pieces: Uint8Array[] = [];
+  const { now } = session.clock;
+  if (server.statements.isOlder(statement, now - PARSED_MS, now)) server.statements.invalidate(statement);
   home.traffic.clientParses++;
   home.traffic.binds++;
   if (server.statements.has(statement)) {
@@ -142,9 +158,11 @@ export function sendPrepared(session: Session, server: Server, statement: Statem
     server.queue.exchangeSent(DESCRIBED_RUN, statement.use);
   } else {
     ensure(session, server, statement, pieces, auto);
+    server.statements.noteTime(statement, now);
     for (const reply of DESCRIBED_RUN)
       server.queue.sent(reply, Action.Forward, reply === Reply.Bind ? statement.use : null);
   }
+  auto.letGo(registry.statements);
   statements.groupEnds();
   return pieces;
 }

@@ -3,6 +3,7 @@
  * those lie in rooms that are used again and again, so that waiting makes no garbage.
  */
 import { BACKLOG_BYTES } from './bounds.ts';
+import { exchangeEnd } from './glance.ts';
 
 const ROOM_BYTES = 1_024;
 /** As many rooms are kept for later as a busy daemon has clients that wait at one time. */
@@ -37,6 +38,16 @@ export class Backlog {
   /** Nothing waits any more; what did is the caller's, who calls `leave` when it is done with. */
   release(): void {
     this.bytes = null;
+  }
+
+  /** Takes the first exchange out, if it is all there. */
+  dropExchange(): boolean {
+    const { bytes, from, to } = this;
+    const end = bytes === null ? -1 : exchangeEnd(bytes.subarray(from, to));
+    if (end < 0) return false;
+    if (from + end < to) this.from += end;
+    else this.clear();
+    return true;
   }
 
   clear(): void {

@@ -10,7 +10,7 @@ import type { Server } from '../server/server.ts';
 import { sendPrepared } from './auto-prepared.ts';
 import { Backlog, isRoom, leave } from './backlog.ts';
 import { isWrong, PIPELINE_REPLIES } from './bounds.ts';
-import { DiscardWatch, exchangeEnd, OWED } from './glance.ts';
+import { DiscardWatch, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
 import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
 import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
@@ -28,6 +28,8 @@ export class Intake {
   readonly #session: Session;
   readonly #backlog = new Backlog();
   readonly #repetition = new Repetition();
+  /** An exchange is under way that may have to be sent once more: what comes behind it waits. */
+  #alone = false;
   /** The backlog waits for what the server says to messages before it. */
   #held = false;
   readonly #discards = new DiscardWatch();
@@ -55,8 +57,9 @@ export class Intake {
   }
 
   take(buffer: Buffer, start: number, end: number): void {
-    if (this.waiting || this.#repetition.isDue) {
+    if (this.waiting || this.#repetition.isDue || this.#alone) {
       this.#waitWith(buffer, start, end);
+      this.#held ||= this.#alone;
       return;
     }
     if (this.#isFresh && this.#takeWhole(buffer, start, end)) return;
@@ -91,6 +94,7 @@ export class Intake {
     if (runAt > at) {
       const before = sendPrepared(session, server, statement!);
       if (before === null) return false;
+      this.#alone = true;
       for (const piece of before) TO_SERVER.add(server.conn, piece, 0, piece.length);
     } else if (!wholeSent(session, server, first, replies, statement)) return false;
     session.exchangeBegins(server);
@@ -106,7 +110,7 @@ export class Intake {
 
   /** May the last exchange, of which `owed` replies are owed, be sent once more when it has ended? Not for the second time. */
   repeatLater(owed: number): boolean {
-    return this.empty && this.#repetition.plan(owed);
+    return (this.empty || (this.#alone && this.#isFresh)) && this.#repetition.plan(owed);
   }
 
   repeats(): boolean {
@@ -123,7 +127,9 @@ export class Intake {
   serverScanned({ conn, queue }: Server): void {
     if (!conn.full && queue.length < PIPELINE_REPLIES / 2) this.resume();
     // In a copy the server waits for the client.
-    if (this.#held && (!queue.unsure || queue.copyIn)) this.proceed();
+    if (queue.length === 0) this.#alone = false;
+    if (!this.#held || this.#alone || this.#repetition.isDue) return;
+    if (!queue.unsure || queue.copyIn) this.proceed();
   }
 
   #flush(): void {
@@ -381,12 +387,7 @@ export class Intake {
 
   /** Takes the first exchange out of the backlog, if it is all there; the rest waits for `proceed`. */
   dropExchange(): boolean {
-    const { bytes, from, to } = this.#backlog;
-    const end = bytes === null ? -1 : exchangeEnd(bytes.subarray(from, to));
-    if (end < 0) return false;
-    if (from + end < to) this.#backlog.from += end;
-    else this.#backlog.clear();
-    return true;
+    return this.#backlog.dropExchange();
   }
 
   clear(): void {

@@ -17,7 +17,6 @@ import {
 } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
-import { timeLimit } from '../net/time-limit.ts';
 import { type AcceptOptions, acceptTls, TlsFailed } from '../net/tls-conn.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import type { SessionSettings } from '../server/session-settings.ts';
@@ -65,8 +64,6 @@ export interface Greeting {
 
 /** What the login asks of the rooms above. */
 export interface LoginDesk {
-  /** Milliseconds a login may take (client_login_timeout); 0: no bound. */
-  readonly loginTimeoutMs: number;
   /** Whether clients may or must use TLS, as of now: a reload changes it for connections that come later. */
   readonly clientTls: ClientTls;
   /** May a connection come in at all? (max_client_conn, shutdown) Asked with the startup message in hand. */
@@ -74,12 +71,7 @@ export interface LoginDesk {
   /** Rejects with a LoginRefused. */
   authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void>;
   /** After authentication: finds the pool and waits for a greeting of its server. Rejects with a LoginRefused. */
-  greet(
-    request: StartupRequest,
-    conn: Conn,
-    deadline: number,
-    onGone: (listener: () => void) => void,
-  ): Promise<Greeting>;
+  greet(request: StartupRequest, conn: Conn, onGone: (listener: () => void) => void): Promise<Greeting>;
   /** The greeting was sent: the connection becomes a session. `rest`: what arrived behind the login. */
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
@@ -88,6 +80,12 @@ export interface LoginDesk {
   failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void;
   /** Somebody came and left without a word, as health checks do. */
   passedBy(conn: Conn, ageMs: number): void;
+}
+
+/** What its host keeps of a login. */
+export interface LoginVisit {
+  /** Ends it: it has lasted too long (client_login_timeout). Null: it is over. */
+  late: (() => void) | null;
 }
 
 export class LoginRefused extends Error {
@@ -109,19 +107,17 @@ interface Line {
 }
 
 /** Serves a fresh connection until it is a session or closed. Never rejects. */
-export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
+export async function receive(accepted: Conn, desk: LoginDesk, visit: LoginVisit): Promise<void> {
   // The address is not to be had any more when the connection is closed; the log names it then.
   void accepted.remote;
   const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES), hasSpoken: false };
-  const deadline = desk.loginTimeoutMs;
   const began = performance.now();
   let request: StartupRequest | null = null;
   let isLate = false;
-  const late = () => {
+  visit.late = () => {
     isLate = true;
     refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' });
   };
-  const timer = timeLimit(deadline, late);
   try {
     request = await startup(line, desk);
     if (request === null) return;
@@ -130,8 +126,8 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     if (refusal !== null) throw new LoginRefused(refusal);
     reader.limit = LOGIN_BYTES;
     await desk.authenticate(request, conn, reader);
-    const greeting = await desk.greet(request, conn, deadline, (listener) => reader.onEnd(listener));
-    clearTimeout(timer);
+    const greeting = await desk.greet(request, conn, (listener) => reader.onEnd(listener));
+    visit.late = null;
     if (conn.closed) throw new ConnectionEnded(null);
     send(conn, concat(reader.owed, welcome(greeting)));
     desk.enter(request, greeting, conn, reader.detach());
@@ -143,7 +139,7 @@ export async function receive(accepted: Conn, desk: LoginDesk): Promise<void> {
     else desk.failed(line.conn, request, isLate ? 'client_login_timeout' : reason, ageMs);
     settle(line, error as Error);
   } finally {
-    clearTimeout(timer);
+    visit.late = null;
   }
 }
 

@@ -348,12 +348,11 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   #unlink(as: 'clean' | 'reset'): void {
     const server = this.server!;
     this.server = null;
-    server.holder = null;
     this.state = SessionState.Idle;
     this.queryAt = this.transactionAt = this.idleInTransactionAt = 0;
     this.statements.unnamedIsGone();
     this.intake.resume(); // it may have waited for this server to take more
-    server.resumeReading();
+    server.changesHands();
     this.#release(server, this.generation, as);
   }
 

@@ -68,6 +68,8 @@ export class FastConn implements Conn, Late, Watched {
   #handle: SocketHandle | null;
   #fd: number;
   #over = false;
+  /** Nothing can be written any more, and the end is still to be read. */
+  #broken: Error | null = null;
   #gathers = false;
   /** Where its bytes are that leave at the end of the turn; -1: there are none. */
   #lateFrom = -1;
@@ -217,7 +219,7 @@ export class FastConn implements Conn, Late, Watched {
   }
 
   write(buffer: Uint8Array, start: number, end: number): boolean {
-    if (this.closed) return true;
+    if (this.closed || this.#broken !== null) return true;
     if (this.#lateFrom >= 0) {
       if (end - start <= LATE_BYTES && addLate(this.#lateTo, buffer, start, end)) {
         this.#lateTo += end - start;
@@ -239,7 +241,7 @@ export class FastConn implements Conn, Late, Watched {
   }
 
   #write(buffer: Uint8Array, start: number, end: number): boolean {
-    if (this.closed) return true;
+    if (this.closed || this.#broken !== null) return true;
     if (this.queued > 0) return this.#enqueue(buffer, start, end);
     if (this.#handle === null || this.#socket._handle !== this.#handle) return true;
     let written = 0;
@@ -249,7 +251,7 @@ export class FastConn implements Conn, Late, Watched {
       else written = Math.max(0, HOT!.send(this.#fd, address, end - start));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
-        this.#break(error as Error);
+        this.#break(error as NodeJS.ErrnoException);
         return true;
       }
     }
@@ -305,9 +307,16 @@ export class FastConn implements Conn, Late, Watched {
     return false;
   }
 
-  /** A write failed: the close is reported from a fresh stack, since the writer is in the middle of something. */
-  #break(error: Error): void {
+  /**
+   * A write failed. Where the other side is gone, what it has said before is still to be read (PostgreSQL says why), and behind it is the end.
+   * Otherwise the close is reported from a fresh stack, since the writer is in the middle of something.
+   */
+  #break(error: NodeJS.ErrnoException): void {
     this.cool();
+    if (this.#reading.open && (error.code === 'EPIPE' || error.code === 'ECONNRESET')) {
+      this.#broken = error;
+      return;
+    }
     this.closed = true;
     this.#socket.destroy(error);
   }
@@ -320,7 +329,7 @@ export class FastConn implements Conn, Late, Watched {
     const { handler } = this;
     this.handler = DISCARD;
     this.#socket.destroy();
-    handler.onClose(error);
+    handler.onClose(error ?? this.#broken);
   }
 }
 

@@ -95,17 +95,33 @@ export class CancelQueue {
     return this.#runs.size < Math.max(1, this.#room());
   }
 
+  /** There may be more room now, and some may be for queries that have ended. */
+  tick(): void {
+    if (this.#line.length === 0) return;
+    for (const place of this.#line.filter(({ errand }) => !errand.isWanted())) this.#leave(place, UNWANTED);
+    this.#proceed();
+  }
+
   #late(place: Place): void {
+    this.#leave(place, 'cancel_wait_timeout');
+  }
+
+  #leave(place: Place, outcome: string): void {
     this.#line.splice(this.#line.indexOf(place), 1);
-    place.errand.done('cancel_wait_timeout', false, false);
+    clearTimeout(place.timer);
+    place.errand.done(outcome, false, false);
   }
 
   #proceed(): void {
     while (this.#line.length > 0 && this.#hasRoom) {
-      const { errand, timer } = this.#line.shift()!;
-      clearTimeout(timer);
-      if (errand.isWanted()) this.#run(errand);
-      else errand.done(UNWANTED, false, false);
+      const place = this.#line[0]!;
+      if (!place.errand.isWanted()) {
+        this.#leave(place, UNWANTED);
+        continue;
+      }
+      this.#line.shift();
+      clearTimeout(place.timer);
+      this.#run(place.errand);
     }
   }
 

@@ -81,10 +81,6 @@ export class PoolerDesk implements LoginDesk {
     this.#gate = new Gate(pooler);
   }
 
-  get loginTimeoutMs(): number {
-    return this.#pooler.config.global.clientLoginTimeoutMs;
-  }
-
   get clientTls(): ClientTls {
     return this.#pooler.context.tls.client;
   }
@@ -226,12 +222,7 @@ export class PoolerDesk implements LoginDesk {
       });
   }
 
-  async greet(
-    request: StartupRequest,
-    conn: Conn,
-    timeoutMs: number,
-    onGone: (listener: () => void) => void,
-  ): Promise<Greeting> {
+  async greet(request: StartupRequest, conn: Conn, onGone: (listener: () => void) => void): Promise<Greeting> {
     const pooler = this.#pooler;
     const { pool } = this.#logins.get(conn)!;
     const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
@@ -242,7 +233,7 @@ export class PoolerDesk implements LoginDesk {
     const { loginNotifyMessage: notice } = pooler.config.global;
     if (pool === null)
       return { reported: this.console!.reported, parameters: pooler.context.parameters, notice, ...identity() };
-    const welcome = pool.welcome ?? (await this.#waitForWelcome(pool, request.user, conn, timeoutMs, onGone));
+    const welcome = pool.welcome ?? (await this.#waitForWelcome(pool, request.user, conn, onGone));
     // The rules may have changed since it was let in to log in.
     const refusal = refusedParameter(pooler, request, welcome.parameters);
     if (refusal !== null) throw new LoginRefused(refusal);
@@ -255,11 +246,10 @@ export class PoolerDesk implements LoginDesk {
     pool: ServerPool,
     user: string,
     conn: Conn,
-    loginMs: number,
     onGone: (listener: () => void) => void,
   ): Promise<Welcome> {
     const pooler = this.#pooler;
-    const wait = new LoginWait(pool, user, () => ({ loginMs, queryMs: pooler.config.global.queryTimeoutMs }));
+    const wait = new LoginWait(pool, user, () => pooler.config.global.queryTimeoutMs);
     const caller = this.#admitted.get(conn)!;
     caller.becomes('waiting', pooler.clock.now);
     caller.drop = () => wait.abort(new LoginRefused(FORCED));

@@ -70,6 +70,11 @@ export class Janitor {
       if (session.state === SessionState.Waiting && over(now, session.waitingSince, global.queryWaitNotifyMs))
         session.notifyWaiting(WAITING);
     }
+    for (const visit of pooler.visitors) {
+      if (!over(now, visit.since, global.clientLoginTimeoutMs)) break; // the others came later
+      visit.late?.();
+      visit.late = null;
+    }
     housekeep(pooler, this.#operator);
   }
 

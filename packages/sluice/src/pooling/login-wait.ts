@@ -1,18 +1,12 @@
 /**
  * A client that waits at its login for the first server of its pool: it wants no server, only what one says of itself. Its place
- * is in the pool's queue, and its limits are those of everybody there, and the login's own.
+ * is in the pool's queue, and its limits are those of everybody there. (client_login_timeout is kept by the janitor.)
  */
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import type { Server } from '../server/server.ts';
 import type { Patience } from './exhaustion.ts';
 import type { Welcome } from './pool-shape.ts';
 import type { ServerPool } from './server-pool.ts';
-
-/** Milliseconds; 0: no bound. */
-export interface LoginLimits {
-  readonly loginMs: number;
-  readonly queryMs: number;
-}
 
 /** The wait has ended without a server. */
 export class NoWelcome extends Error {
@@ -30,17 +24,17 @@ export class LoginWait implements WaiterOwner<Server> {
   readonly welcome: Promise<Welcome>;
   readonly #home: ServerPool;
   readonly #user: string;
-  readonly #limits: () => LoginLimits;
+  readonly #queryMs: () => number;
   readonly #waiter = new Waiter<Server>(this);
   #since: number;
   #resolve!: (welcome: Welcome) => void;
   #reject!: (error: Error) => void;
 
-  /** `limits` are asked for again when they may have changed. */
-  constructor(home: ServerPool, user: string, limits: () => LoginLimits) {
+  /** `queryMs`: query_timeout, asked for again when it may have changed; 0: none. */
+  constructor(home: ServerPool, user: string, queryMs: () => number) {
     this.#home = home;
     this.#user = user;
-    this.#limits = limits;
+    this.#queryMs = queryMs;
     this.#since = home.context.clock.now;
     this.welcome = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -68,14 +62,12 @@ export class LoginWait implements WaiterOwner<Server> {
   }
 
   waitByItsRules(): void {
-    const { loginMs } = this.#limits();
-    const { ms } = this.patience;
-    this.#waiter.deadline = this.#since + Math.min(ms, loginMs > 0 ? loginMs : Number.POSITIVE_INFINITY);
+    this.#waiter.deadline = this.#since + this.patience.ms;
   }
 
-  /** The shorter of the limits that the error names; the login's own is named by who keeps it. */
+  /** The shorter of the two. */
   get patience(): Patience {
-    const { queryMs } = this.#limits();
+    const queryMs = this.#queryMs();
     const waitMs = this.#home.waitDeadline(0, this.#user);
     return queryMs > 0 && queryMs <= waitMs
       ? { setting: 'query_timeout', ms: queryMs }

@@ -194,6 +194,7 @@ export class Operator {
     const pooler = this.#pooler;
     for (const session of [...pooler.sessions.values()]) if (session.home === pool) session.disconnect(reason);
     pool.pool.shut();
+    pool.cancels.tick();
     pooler.pools.delete(pool.key);
     pooler.context.set.remove(pool.pool);
   }

@@ -266,6 +266,10 @@ export class Pooler implements ClientRegistry {
     return id;
   }
 
+  get cancelsToPeers(): Iterable<CancelQueue> {
+    return this.#peerCancels.values();
+  }
+
   /** For requests to this peer, which has no more connections than its pool_size. */
   peerCancels(id: number): CancelQueue {
     const known = this.#peerCancels.get(id);

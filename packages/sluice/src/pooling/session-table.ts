@@ -3,6 +3,7 @@
  * tables behind, each of which keeps alive what stood in it, and that was half of the cost of a login.
  */
 import { ListNode } from '@sluice/core';
+import type { LoginVisit } from '../client/login.ts';
 import type { Session } from '../client/side.ts';
 
 const FEWEST = 64;
@@ -57,9 +58,10 @@ export class SessionTable {
 }
 
 /** A connection that has sent nothing yet, or logs in. */
-export class Visit extends ListNode {
+export class Visit extends ListNode implements LoginVisit {
   /** Clock milliseconds of its coming. */
   readonly since: number;
+  late: (() => void) | null = null;
 
   constructor(since: number) {
     super();

@@ -10,6 +10,8 @@ import type { ServerPool } from './server-pool.ts';
 export function housekeep(pooler: Pooler, operator: Operator): void {
   if (pooler.config.global.serverFastClose) closeFast(pooler);
   pooler.context.names.tend();
+  for (const { cancels } of pooler.pools.values()) cancels.tick();
+  for (const cancels of pooler.cancelsToPeers) cancels.tick();
   pooler.warmUp();
   for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, operator);
   closeIdlePools(pooler, operator);

@@ -22,17 +22,12 @@ import {
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { Carry, collects, HeldBack } from './carry.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
+import { ServerStatements } from './server-statements.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
-import {
-  changedBy,
-  knowsOtherStatements,
-  rejectedPlan,
-  ServerStatements,
-  type StatementStore,
-  StatementUse,
-} from './statements.ts';
+import { changedBy, knowsOtherStatements, rejectedPlan, type StatementStore, StatementUse } from './statements.ts';
 
 export class Server implements ConnHandler {
+  #ends = false; // PostgreSQL has said that it closes the connection
   /** It must be reset when the last cancel request has landed. */
   resetOwed = false;
   /** Its last client left something in the session that only DISCARD ALL removes. */
@@ -93,9 +88,17 @@ export class Server implements ConnHandler {
     conn.handler = this;
   }
 
-  /** Nothing owed, nothing half sent or half received, no copy: only then may it change hands. */
+  /** Nothing owed, nothing half sent or half received, no copy, and PostgreSQL is not about to close it: only then may it change hands. */
   get settled(): boolean {
-    return this.queue.atRest && this.owedBody === 0 && this.#bodyLeft === 0 && this.#carry.size === 0 && !this.copyBoth;
+    const { queue, owedBody, copyBoth } = this;
+    return queue.atRest && owedBody === 0 && this.#bodyLeft === 0 && this.#carry.size === 0 && !copyBoth && !this.#ends;
+  }
+
+  /** Another holder, or none: what this one has sent is done with. */
+  changesHands(): void {
+    this.holder = null;
+    this.queue.changesHands();
+    this.resumeReading();
   }
 
   /** The message that the client got last is not complete. */
@@ -116,19 +119,14 @@ export class Server implements ConnHandler {
   close(reason: string): void {
     if (this.closedBecause !== null) return;
     this.closedBecause = reason;
-    if (!this.settled) {
-      this.conn.destroy();
-      return;
-    }
-    const message = terminate();
-    this.conn.write(message, 0, message.length);
-    this.conn.end();
+    if (this.settled) {
+      const message = terminate();
+      this.conn.write(message, 0, message.length);
+      this.conn.end();
+    } else this.conn.destroy();
   }
 
-  /**
-   * Lets go of a server whose work nobody wants any more: it learns that we are gone when it reads next, and the connection
-   * is closed when it has closed it, or after `lingerMs`. Until then it counts as what it is: a backend at work.
-   */
+  /** Nobody wants its work any more: it learns so when it reads next. Closed when it has closed, or after `lingerMs`; it counts until then. */
   abandon(reason: string, lingerMs: number): void {
     if (this.closedBecause !== null) return;
     this.closedBecause = reason;
@@ -210,6 +208,7 @@ export class Server implements ConnHandler {
     holder.relay(buffer, at, end);
     this.copyBoth = false;
     this.status = Tx.Idle;
+    this.statements.transactionEnds();
     holder.exchangeEnded(Tx.Idle);
     return true;
   }
@@ -353,6 +352,7 @@ export class Server implements ConnHandler {
       return false;
     }
     this.copyBoth = false;
+    if (status === Tx.Idle) this.statements.transactionEnds();
     this.status = status;
     const internal = queue.headAction === Action.Skip ? this.#internalDone : null;
     queue.pop();
@@ -366,14 +366,14 @@ export class Server implements ConnHandler {
   /** `body`: null where it is too long to be looked at. */
   #failed(body: Uint8Array | null): boolean {
     const fields = body === null ? null : parseErrorFields(body, 0, body.length);
+    if (fields?.severity === 'FATAL' || fields?.severity === 'PANIC') this.#ends = true;
     if (this.holder === null || (this.#internalDone !== null && this.queue.headAction === Action.Skip)) {
       this.#internalError = fields;
       if (this.#internalDone === null && fields !== null) this.watcher.unaskedMessage(this, 'ERROR', fields);
       this.queue.failed();
       // A fatal error belongs to the client all the same: it is why its connection ends.
-      const fatal = fields !== null && fields.severity === 'FATAL';
-      if (this.holder !== null && fatal) this.holder.errorRelayed(fields, null, body);
-      return this.holder !== null && fatal;
+      if (this.#ends) this.holder?.errorRelayed(fields, null, body);
+      return this.#ends && this.holder !== null;
     }
     if (knowsOtherStatements(fields)) this.discardOwed = true;
     const about = this.queue.headEffect;

@@ -31,6 +31,8 @@ export class Statement {
   names = 0;
   /** Servers that have parsed it; without those and without names it leaves the store. */
   servers = 0;
+  /** Whoever asks the store for its text gets it. */
+  stored = true;
   /** It is part of the store's bytes. */
   counted = false;
   /** Stands in the reply queue with each message that uses it. */
@@ -200,92 +202,10 @@ export class StatementStore {
 
   #remove(statement: Statement): void {
     if (this.#byKey.get(statement.key) === statement) this.#byKey.delete(statement.key);
+    statement.stored = false;
   }
 
   [Symbol.iterator](): IterableIterator<Statement> {
     return this.#byKey.values();
-  }
-}
-
-/** What one server has parsed, least recently used first. */
-export class ServerStatements {
-  /** What they take, as it is counted here. */
-  bytes = 0;
-  readonly #store: StatementStore;
-  readonly #known = new Map<number, Statement>();
-  /** The last one in it, if that is certain. */
-  #newest: Statement | null = null;
-  /** Parsed before something changed that they depend on: PostgreSQL refuses to run them. */
-  readonly #stale = new Set<number>();
-
-  constructor(store: StatementStore) {
-    this.#store = store;
-  }
-
-  get size(): number {
-    return this.#known.size;
-  }
-
-  /** Can it be run? */
-  has(statement: Statement): boolean {
-    return this.#known.has(statement.id) && !this.#stale.has(statement.id);
-  }
-
-  /** Is it there, and must be parsed again? */
-  isStale(statement: Statement): boolean {
-    return this.#stale.has(statement.id);
-  }
-
-  /** It must be parsed again before its next use. */
-  invalidate(statement: Statement): void {
-    if (this.#known.has(statement.id)) this.#stale.add(statement.id);
-  }
-
-  /** Marks it as just used. */
-  touch(statement: Statement): void {
-    if (this.#newest === statement) return;
-    this.#newest = statement;
-    this.#known.delete(statement.id);
-    this.#known.set(statement.id, statement);
-  }
-
-  add(statement: Statement): void {
-    if (this.#known.has(statement.id)) return;
-    statement.servers++;
-    this.bytes += statement.bytes;
-    this.#known.set(statement.id, statement);
-    this.#newest = statement;
-  }
-
-  remove(statement: Statement): void {
-    if (!this.#known.delete(statement.id)) return;
-    if (this.#newest === statement) this.#newest = null;
-    this.#stale.delete(statement.id);
-    this.bytes -= statement.bytes;
-    this.#store.leave(statement);
-  }
-
-  /** The one to give up first, or null. */
-  get oldest(): Statement | null {
-    return this.#known.values().next().value ?? null;
-  }
-
-  /** Somebody reads it by other settings than was thought when it was prepared here. */
-  setApart(statement: Statement): void {
-    this.#store.setApart(statement);
-  }
-
-  /** The server has changed a table, a type or the like. */
-  schemaChanged(): void {
-    this.#store.alterations++;
-  }
-
-  /** The server forgot everything (DISCARD ALL, DEALLOCATE ALL, a closed connection). */
-  clear(): void {
-    for (const statement of this.#known.values()) this.#store.leave(statement);
-    this.#known.clear();
-    this.#newest = null;
-    this.#stale.clear();
-    this.bytes = 0;
   }
 }

@@ -105,6 +105,11 @@ export class ReplyQueue {
     this.#changing = true;
   }
 
+  /** Nothing is owed: what somebody had begun to change, and has not sent, concerns nobody who comes after him. */
+  changesHands(): void {
+    if (this.length === 0) this.#changing = false;
+  }
+
   /** Replies owed to the client. */
   get forClient(): number {
     let count = 0;

@@ -1,0 +1,109 @@
+/** The book of the prepared statements that one server has: by it a client's Parse is answered, sent or injected. */
+import type { Statement, StatementStore } from './statements.ts';
+
+/** What one server has parsed, least recently used first. */
+export class ServerStatements {
+  /** What they take, as it is counted here. */
+  bytes = 0;
+  readonly #store: StatementStore;
+  readonly #known = new Map<number, Statement>();
+  /** The last one in it, if that is certain. */
+  #newest: Statement | null = null;
+  /** Clock milliseconds at which statements were parsed, of those that must not grow old. */
+  readonly #parsedAt = new Map<number, number>();
+  #alters = false;
+  /** Parsed before something changed that they depend on: PostgreSQL refuses to run them. */
+  readonly #stale = new Set<number>();
+
+  constructor(store: StatementStore) {
+    this.#store = store;
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Can it be run? */
+  has(statement: Statement): boolean {
+    return this.#known.has(statement.id) && !this.#stale.has(statement.id);
+  }
+
+  /** Is it there, and must be parsed again? */
+  isStale(statement: Statement): boolean {
+    return this.#stale.has(statement.id);
+  }
+
+  /** It must be parsed again before its next use. */
+  invalidate(statement: Statement): void {
+    if (this.#known.has(statement.id)) this.#stale.add(statement.id);
+  }
+
+  /** Was it parsed before `moment`, in clock milliseconds? One of whose parsing nobody has noted the time counts from `now` on. */
+  isOlder(statement: Statement, moment: number, now: number): boolean {
+    const parsedAt = this.#parsedAt.get(statement.id);
+    if (parsedAt === undefined) this.noteTime(statement, now);
+    return parsedAt !== undefined && parsedAt < moment;
+  }
+
+  noteTime(statement: Statement, now: number): void {
+    if (this.#known.has(statement.id)) this.#parsedAt.set(statement.id, now);
+  }
+
+  /** Marks it as just used. */
+  touch(statement: Statement): void {
+    if (this.#newest === statement) return;
+    this.#newest = statement;
+    this.#known.delete(statement.id);
+    this.#known.set(statement.id, statement);
+  }
+
+  add(statement: Statement): void {
+    if (this.#known.has(statement.id)) return;
+    statement.servers++;
+    this.bytes += statement.bytes;
+    this.#known.set(statement.id, statement);
+    this.#newest = statement;
+  }
+
+  remove(statement: Statement): void {
+    if (!this.#known.delete(statement.id)) return;
+    if (this.#newest === statement) this.#newest = null;
+    this.#stale.delete(statement.id);
+    this.#parsedAt.delete(statement.id);
+    this.bytes -= statement.bytes;
+    this.#store.leave(statement);
+  }
+
+  /** The one to give up first, or null. */
+  get oldest(): Statement | null {
+    return this.#known.values().next().value ?? null;
+  }
+
+  /** Somebody reads it by other settings than was thought when it was prepared here. */
+  setApart(statement: Statement): void {
+    this.#store.setApart(statement);
+  }
+
+  /** The server has changed a table, a type or the like. */
+  schemaChanged(): void {
+    this.#alters = true;
+    this.#store.alterations++;
+  }
+
+  /** What its transaction has changed others see from now on: who has prepared a text meanwhile has read it as it was. */
+  transactionEnds(): void {
+    if (!this.#alters) return;
+    this.#alters = false;
+    this.#store.alterations++;
+  }
+
+  /** The server forgot everything (DISCARD ALL, DEALLOCATE ALL, a closed connection). */
+  clear(): void {
+    for (const statement of this.#known.values()) this.#store.leave(statement);
+    this.#known.clear();
+    this.#newest = null;
+    this.#stale.clear();
+    this.#parsedAt.clear();
+    this.bytes = 0;
+  }
+}
