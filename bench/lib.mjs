@@ -64,8 +64,10 @@ export async function listening(port, child) {
   }
 }
 
+/** Where a program of this name is; null: nowhere. Not among those of npm's, where our own `pgbouncer` lies. */
 export function findProgram(name) {
-  const folders = [...debian(), ...(process.env.PATH ?? '').split(':'), '/usr/sbin'];
+  const paths = (process.env.PATH ?? '').split(':').filter((folder) => !folder.includes('node_modules'));
+  const folders = [...debian(), ...paths, '/usr/sbin'];
   for (const folder of folders)
     try {
       readFileSync(`${folder}/${name}`, { flag: 'r' });

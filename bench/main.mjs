@@ -297,6 +297,11 @@ async function main() {
       { env: { ...process.env, PGPASSWORD: postgres.password } },
     );
   else await client('load', postgres.port, '--clients', '1', '--seconds', '1').catch(() => {});
+  const version = PGBOUNCER === null ? null : (await run(PGBOUNCER, ['--version'])).split('\n')[0];
+  if (version !== null && !version.startsWith('PgBouncer'))
+    throw new Error(
+      `${PGBOUNCER} is no PgBouncer (it says ${version}): name one in PGBOUNCER, or take it from the PATH`,
+    );
   const names = PGBOUNCER === null ? ['Sluice'] : ['Sluice', 'PgBouncer'];
   const poolers = [];
   for (const name of names) poolers.push(await startPooler(name));
@@ -307,7 +312,6 @@ async function main() {
   const memory = [];
   for (const name of names) memory.push(...(await idleMemory(name)));
   const logins = await loginRates(names);
-  const version = PGBOUNCER === null ? null : (await run(PGBOUNCER, ['--version'])).split('\n')[0];
   const machine = {
     cores: cpus().length,
     model: cpus()[0].model,

@@ -77,6 +77,37 @@ describe('sluice start URL', () => {
     }
   });
 
+  test('nothing is opened to the network unless asked', async () => {
+    const run = launch(['start', url()]);
+    // Somebody else's port it may be, and even so no other address is tried.
+    await run.waitFor(/(?:cannot listen|listening) on 127\.0\.0\.1:6432/);
+    expect(run.output().match(/listen(?:ing)? on \S+/g)).toHaveLength(1);
+    await run.stop();
+  });
+
+  test.each([
+    [['start', 'mysql://u:secret@h/db'], /"mysql:\/\/" is no URL of PostgreSQL's/],
+    [['start', url({ password: '' }).replace(':@', '@')], /asks for a password, and the URL has none/],
+    [['start', url(), '--listen', '6437'], /--listen "6437" is not HOST:PORT/],
+  ])('%j: what is wrong with it, and no password', async (args, said) => {
+    const { code, text } = await outcome(args);
+    expect(code).not.toBe(0);
+    expect(text).toMatch(said);
+    expect(text.trim().split('\n')).toHaveLength(1);
+    expect(text).not.toContain('secret');
+  });
+
+  test('where something else listens it says so', async () => {
+    const other = createServer((socket) => socket.resume().end('220 hello\r\n'));
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as { port: number };
+    const { code, text } = await outcome(['start', url({ port })]);
+    await new Promise((resolve) => other.close(resolve));
+    expect(code).toBe(1);
+    expect(text.trim().split('\n')).toHaveLength(1);
+    expect(text).toMatch(/is it PostgreSQL that listens there/);
+  });
+
   test('a port that is taken is named', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
@@ -85,6 +116,7 @@ describe('sluice start URL', () => {
     await new Promise((resolve) => other.close(resolve));
     expect(code).toBe(1);
     expect(text).toMatch(new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: the address is in use`));
+    expect(text.trim().split('\n')).toHaveLength(1);
   });
 
   test('clients log in with the URL’s user and password; Ctrl-C lets a transaction end, then stops', async () => {

@@ -161,6 +161,39 @@ describe('servers', () => {
     await expect(holding()).rejects.toMatchObject({ message: 'query_wait_timeout' });
   });
 
+  test('and not before', async () => {
+    await begin({
+      settings: 'default_pool_size = 1\nreserve_pool_size = 1\nreserve_pool_timeout = 1000\nquery_wait_timeout = 1',
+    });
+    await holding();
+    await expect(holding()).rejects.toMatchObject({ message: 'query_wait_timeout' });
+    expect(await seen()).toBe(1);
+  });
+
+  test('server_check_query is what a server is asked before its next use', async () => {
+    const admin = await direct.pg();
+    await admin.query('drop table if exists limits_checked; create table limits_checked (n int)');
+    await begin({
+      settings: 'server_check_delay = 0\nserver_check_query = insert into limits_checked values (1)',
+    });
+    const client = await clients.pg();
+    for (let i = 0; i < 3; i++) await client.query('select 1');
+    expect((await admin.query('select count(*)::int as n from limits_checked')).rows[0].n).toBeGreaterThanOrEqual(2);
+    await admin.query('drop table limits_checked');
+  });
+
+  test.each([
+    [0, 1],
+    [1, 3],
+  ])('server_round_robin = %i: of three idle servers %i serve', async (roundRobin, serve) => {
+    await begin({ settings: `default_pool_size = 3\nserver_round_robin = ${roundRobin}` });
+    for (const client of [await holding(), await holding(), await holding()]) await client.query('commit');
+    const client = await clients.pg();
+    const served = new Set<number>();
+    for (let i = 0; i < 6; i++) served.add((await client.query('select pg_backend_pid() as pid')).rows[0].pid);
+    expect(served.size).toBe(serve);
+  });
+
   test('max_db_connections holds across the pools of a database; an idle server of one user makes room for another', async () => {
     await begin({ settings: 'max_db_connections = 2\nquery_wait_timeout = 2' });
     const a = await holding({ user: 'limit_a' });

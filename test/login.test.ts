@@ -5,6 +5,7 @@ import {
   md5Secret,
   parseSecret,
   passwordMessage,
+  saslInitialResponse,
   scramSecret,
   sslRequest,
   startupMessage,
@@ -91,6 +92,24 @@ describe.each([
     expect(await login(sluice, 'nobody', 'x')).toBe(refused('nobody'));
     expect(await login(sluice, 'empty', 'x')).toBe(refused('empty'));
   });
+
+  test.runIf(authType === 'scram-sha-256')(
+    'a user that does not exist has a salt of its own, always the same',
+    async () => {
+      const salt = async (user: string) => {
+        const raw = await RawClient.connect('127.0.0.1', sluice.port);
+        raw.send(startupMessage({ major: 3, minor: 0, params: { user, database: 'postgres' } }));
+        await raw.until('R');
+        raw.send(saslInitialResponse('SCRAM-SHA-256', Buffer.from('n,,n=,r=nonce')));
+        const { body } = (await raw.next())!;
+        raw.end();
+        return /s=([^,]+),i=\d+/.exec(body.toString('latin1'))?.[1];
+      };
+      const [first, again, other] = [await salt('nobody'), await salt('nobody'), await salt('nobody else')];
+      expect(first).toEqual(expect.any(String));
+      expect([again === first, other === first]).toEqual([true, false]);
+    },
+  );
 
   test('an empty password does not', async () => {
     expect(await login(sluice, 'login_user', '')).toMatch(

@@ -18,10 +18,17 @@ beforeAll(async () => {
       `statement = ${at} pool_mode=statement pool_size=1`,
       `peruser = ${at} pool_mode=session pool_size=1`,
     ].join('\n'),
-    users: `${server.user} = `,
+    users: `${server.user} = \nmodes_other = pool_mode=transaction`,
+    userlist: [server.user, 'modes_other'].map((user) => `"${user}" "${server.password}"`).join('\n'),
     settings: 'server_idle_timeout = 600',
   });
   clients = new Clients({ ...server, port: sluice.port });
+  const direct = new Clients(server);
+  const admin = await direct.pg();
+  await admin.query(
+    `do $$ begin create role modes_other login password '${server.password}'; exception when duplicate_object then null; end $$`,
+  );
+  await direct.end();
 });
 
 afterEach(() => clients.end());
@@ -29,6 +36,16 @@ afterAll(() => sluice.stop());
 
 const backend = async (client: { query(sql: string): Promise<{ rows: any[] }> }): Promise<number> =>
   (await client.query('select pg_backend_pid() as pid')).rows[0].pid;
+
+test('a user’s mode wins over the database’s', async () => {
+  const [a, b] = [
+    { database: 'peruser', user: 'modes_other' },
+    { database: 'peruser', user: 'modes_other' },
+  ];
+  const [one, other] = [await clients.pg(a), await clients.pg(b)];
+  // In session mode the first would keep the only server.
+  expect(await backend(one)).toBe(await backend(other));
+});
 
 describe('transaction mode', () => {
   test('two clients share one server, each transaction whole', async () => {

@@ -25,6 +25,9 @@ let now = 0;
 let calls: Call[] = [];
 const set = () => new PoolSet<string>();
 
+/** What the next draws of chance are: 0 where nothing is said. */
+let chance: number[] = [];
+
 function makePool(
   policy: Partial<PoolPolicy> = {},
   extra: { limits?: Limit[]; set?: PoolSet<string>; name?: string; queue?: FairQueue<string> } = {},
@@ -32,7 +35,7 @@ function makePool(
   return new Pool<string>({
     name: 'test',
     policy: { ...DEFAULT_POLICY, lifetimeJitter: 0, ...policy },
-    env: { now: () => now, random: () => 0 },
+    env: { now: () => now, random: () => chance.shift() ?? 0 },
     port: {
       open: (entry) => calls.push({ what: 'open', entry }),
       check: (entry) => calls.push({ what: 'check', entry }),
@@ -85,6 +88,29 @@ const release = (pool: Pool<string>, entry: Entry<string>, as: 'clean' | 'reset'
 beforeEach(() => {
   now = 1_000;
   calls = [];
+  chance = [];
+});
+
+describe('chance', () => {
+  test('each entry’s lifetime is shortened by its own share of the jitter', () => {
+    const pool = makePool({ maxSize: 2, lifetimeMs: 1_000, lifetimeJitter: 0.2 });
+    chance = [0.5, 1];
+    const [one, two] = [first(pool), first(pool)];
+    expect([one.expiresAt - now, two.expiresAt - now]).toEqual([900, 800]);
+  });
+
+  test('after a failure the next dial is drawn from the second half of the pause', () => {
+    const pool = makePool({ retryMinMs: 100, retryMaxMs: 10_000 });
+    for (const [drawn, pause] of [
+      [0, 100],
+      [1, 100],
+      [0.5, 300],
+    ] as const) {
+      chance = [drawn];
+      pool.adder.failed(new Error('down'));
+      expect(pool.adder.nextDialAt - now).toBe(pause);
+    }
+  });
 });
 
 describe('hand-out', () => {

@@ -107,17 +107,20 @@ export class Daemon implements ConsoleHost {
 
   /** As PgBouncer has it, some addresses may not be had; here one of them at least must. */
   async #listenOn(targets: readonly ListenTarget[]): Promise<void> {
-    let refused: Error | null = null;
+    const refused: [ListenTarget, Error][] = [];
     for (const target of targets)
       try {
         await this.#listen(target);
       } catch (error) {
         if (target.unix) throw error;
-        refused ??= error as Error;
-        const { message } = error as Error;
-        this.#options.log.warn(`cannot listen on ${shownHost(target.host)}:${target.port}: ${message}`);
+        refused.push([target, error as Error]);
       }
-    if (refused !== null && !this.listeners.some(({ target }) => !target.unix)) throw refused;
+    // The first one's reason is why it does not start; several are each told.
+    const none = refused.length > 0 && !this.listeners.some(({ target }) => !target.unix);
+    if (!none || refused.length > 1)
+      for (const [{ host, port }, { message }] of refused)
+        this.#options.log.warn(`cannot listen on ${shownHost(host)}:${port}: ${message}`);
+    if (none) throw refused[0]![1];
     if (this.listeners.length === 0) throw new Error('nowhere to listen on: set listen_addr or unix_socket_dir');
   }
 

@@ -1,4 +1,5 @@
 /** What the commands share: the error that ends a command, flag reading, a run from a file. */
+import { createServer } from 'node:net';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { Config } from '../config/index.ts';
 import { readConfig } from '../host/config-file.ts';
@@ -35,12 +36,27 @@ export function readFlags<T extends NonNullable<ParseArgsConfig['options']>>(
 export function readListen(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text);
   const port = match?.[3] === undefined ? 6432 : Number(match[3]);
-  if (match === null || port > 65_535)
+  if (match === null || port > 65_535 || /^\d+$/.test(text))
     throw new CliError(
       `--listen "${text}" is not HOST:PORT; for example --listen 0.0.0.0:6432 or --listen [::1]:6432`,
       2,
     );
   return { host: match[1] ?? (match[2] || '127.0.0.1'), port };
+}
+
+/** How a client on this machine reaches an address that is listened on: where that is every one, by the loopback. For a URL. */
+export function reachedAt(host: string): string {
+  const own = host === '*' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return own.includes(':') ? `[${own}]` : own;
+}
+
+/** Can it be listened on? Rejects with a CliError. Before much is begun that would have to be undone. */
+export function tryListen({ host, port }: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error) => reject(explainListen(error, `${host}:${port}`)));
+    server.listen({ port, host: host === '*' ? '::' : host }, () => server.close(() => resolve()));
+  });
 }
 
 /** A system error of listening, said so that it can be mended. */

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { startEmbedded } from '../embedded/postgres.ts';
 import { stateDir } from '../embedded/state-dir.ts';
-import { CliError, readFlags, readListen } from './common.ts';
+import { CliError, reachedAt, readFlags, readListen, tryListen } from './common.ts';
 import { serveUntilStopped } from './signals.ts';
 import { runPooler } from './start.ts';
 
@@ -34,6 +34,7 @@ Flags:
     if (positionals.length > 0)
       throw new CliError(`demo takes no argument "${positionals[0]}"; \`sluice start\` takes a URL or a file`, 2);
     const listen = readListen(values.listen ?? '127.0.0.1:6432');
+    await tryListen(listen);
     const dataDir = values.data ?? join(stateDir(), 'demo');
     process.stdout.write(`Starting PostgreSQL; its data is in ${dataDir}\n`);
     const postgres = await startEmbedded({ dataDir }).catch((error: Error) => {
@@ -46,8 +47,7 @@ Flags:
         ...values,
         verbose,
       });
-      const at = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
-      const url = `postgres://${user}:${password}@${at}:${pooled}/${database}`;
+      const url = `postgres://${user}:${password}@${reachedAt(listen.host)}:${pooled}/${database}`;
       // Signals first: whoever reads the greeting may send one.
       const served = serveUntilStopped(daemon, { service: false, cleanUp: () => postgres.stop() });
       process.stdout.write(`

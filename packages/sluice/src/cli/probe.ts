@@ -10,7 +10,7 @@ import type { DatabaseUrl } from './start.ts';
 import { tlsContext } from './url-tls.ts';
 
 const PROBE_MS = 10_000;
-const LOGIN_ERRORS = [LoginImpossible, ConnectionEnded, ProtocolError, ScramError];
+const LOGIN_ERRORS = [LoginImpossible, ScramError];
 
 /** Rejects with a CliError that says what to mend. */
 export async function probe(url: DatabaseUrl): Promise<void> {
@@ -27,16 +27,20 @@ export async function probe(url: DatabaseUrl): Promise<void> {
     const { conn } = await opening.opened;
     conn.end();
   } catch (error) {
-    throw new CliError(explain(where, error as Error));
+    throw new CliError(explain(where, error as Error, url.password === ''));
   }
 }
 
-function explain(where: string, error: Error): string {
+function explain(where: string, error: Error, hasNoPassword: boolean): string {
   const { message } = error;
   const login = 'check user, password and database in the URL';
   if (error instanceof ServerRefused) return `PostgreSQL at ${where} refuses: ${message}; ${login}`;
   if (error instanceof TlsFailed)
     return `no TLS with PostgreSQL at ${where}: ${message}; check sslmode and sslrootcert in the URL`;
+  if (error instanceof LoginImpossible && hasNoPassword)
+    return `PostgreSQL at ${where} asks for a password, and the URL has none: write postgres://user:password@host:port/database`;
+  if (error instanceof ConnectionEnded || error instanceof ProtocolError)
+    return `${where} does not answer as PostgreSQL does (${message}): is it PostgreSQL that listens there?`;
   if (LOGIN_ERRORS.some((kind) => error instanceof kind))
     return `login to PostgreSQL at ${where} failed: ${message}; ${login}`;
   return `cannot reach PostgreSQL at ${where}: ${message}; is it running, and are host and port right?`;

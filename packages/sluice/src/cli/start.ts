@@ -4,7 +4,7 @@ import { parseConfig, parseDatabaseUrl, quoteValue, redactUrl } from '../config/
 import { Daemon } from '../daemon.ts';
 import { LogTarget } from '../host/log-target.ts';
 import { Log } from '../telemetry/log.ts';
-import { CliError, explainListen, readFlags, readListen, withConfig } from './common.ts';
+import { CliError, explainListen, reachedAt, readFlags, readListen, withConfig } from './common.ts';
 import { newDaemon } from './pgbouncer.ts';
 import { probe } from './probe.ts';
 import { holdSignals, serveUntilStopped } from './signals.ts';
@@ -45,6 +45,12 @@ Ctrl-C drains: no new clients, transactions under way may end. A second Ctrl-C s
       throw new CliError('start needs a postgres:// URL or a configuration file; `sluice demo` needs neither', 2);
     if (extra.length > 0) throw new CliError(`start takes one URL or file, not also "${extra[0]}"`, 2);
     const verbose = values.verbose ? 1 : 0;
+    const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(target)?.[1];
+    if (scheme !== undefined && !/^postgres(ql)?$/i.test(scheme))
+      throw new CliError(
+        `"${scheme}://" is no URL of PostgreSQL's: write postgres://user:password@host:port/database`,
+        2,
+      );
     if (/^postgres(ql)?:/i.test(target)) await startUrl(target, { ...values, verbose });
     else await startFile(target, { verbose, quiet: false });
   },
@@ -126,12 +132,12 @@ export async function runPooler(
 function greet(daemon: Daemon, url: DatabaseUrl, host: string): void {
   const shown = redactUrl(url);
   const port = daemon.listeners[0]!.port;
-  const at = host.includes(':') ? `[${host}]` : host;
+  const at = reachedAt(host);
   process.stdout.write(`
 Pooling ${shown}
 
   Connect to:  postgres://${encodeURIComponent(url.user)}:PASSWORD@${at}:${port}/${encodeURIComponent(url.database)}
-  Try:         psql "host=${host} port=${port} user=${url.user} dbname=${url.database}" -c "select 1"
+  Try:         psql "host=${at.replace(/[[\]]/g, '')} port=${port} user=${url.user} dbname=${url.database}" -c "select 1"
   Stop:        Ctrl-C (drains; a second one stops at once)
 
 `);

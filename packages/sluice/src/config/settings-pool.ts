@@ -39,7 +39,7 @@ export const POOL_ROWS = {
     kind: 'int',
     default: '0',
     scopes: ['global', 'database'],
-    doc: 'Servers kept open in a pool that has a client or a forced `user`. Never more than the pool size. 0: off.',
+    doc: 'Servers kept open in a pool: from the start where the database has a forced `user`, else while a client is connected (which user it will be nobody knows before). Never more than the pool size. 0: off.',
   },
   reserve_pool_size: {
     ...POOL,

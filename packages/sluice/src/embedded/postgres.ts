@@ -4,9 +4,9 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { findBinaries } from './binaries.ts';
 
 export interface EmbeddedOptions {
@@ -42,6 +42,7 @@ const USER = 'postgres';
 const UNPRIVILEGED = { uid: 65_534, gid: 65_534 };
 const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 const LOG_LINES = 15;
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
  * Runs the server and watches the pipe from us: when we are gone, however we went, the pipe ends, and so does the server.
@@ -111,28 +112,22 @@ class Embedded implements EmbeddedPostgres {
     }
     this.password = randomBytes(12).toString('hex');
     writeFileSync(passwordFile, `${this.password}\n`, { mode: 0o600 });
-    mkdirSync(this.#cluster, { recursive: true, mode: 0o700 });
-    const handOver = join(this.dataDir, 'initdb-password');
+    // It gets its name when it is whole: what an interrupted start has left is begun anew.
+    const [making, handOver] = [join(this.dataDir, 'cluster.new'), join(this.dataDir, 'initdb-password')];
+    for (const path of [making, handOver]) rmSync(path, { recursive: true, force: true });
+    mkdirSync(making, { mode: 0o700 });
     writeFileSync(handOver, `${this.password}\n`, { mode: 0o600 });
-    if (this.#as.uid !== undefined)
-      for (const path of [this.#cluster, handOver]) chownSync(path, this.#as.uid, this.#as.gid!);
-    const args = [
-      '-D',
-      this.#cluster,
-      '-U',
-      USER,
-      `--pwfile=${handOver}`,
-      '--auth=scram-sha-256',
-      '-E',
-      'UTF8',
-      '--no-locale',
-    ];
-    if (this.#options.throwaway) args.push('--no-sync');
+    if (this.#as.uid !== undefined) for (const path of [making, handOver]) chownSync(path, this.#as.uid, this.#as.gid!);
+    const as = ['-U', USER, `--pwfile=${handOver}`, '--auth=scram-sha-256'];
+    const args = ['-D', making, ...as, '-E', 'UTF8', '--no-locale', ...(this.#options.throwaway ? ['--no-sync'] : [])];
+    const cleanUp = () => rmSync(handOver, { force: true });
     try {
-      await run(join(this.#bin, 'initdb'), args, this.#as);
+      await run(join(this.#bin, 'initdb'), args, this.#as, cleanUp);
     } finally {
-      rmSync(handOver, { force: true });
+      cleanUp();
     }
+    rmSync(this.#cluster, { recursive: true, force: true });
+    renameSync(making, this.#cluster);
   }
 
   start(): Promise<void> {
@@ -169,6 +164,13 @@ class Embedded implements EmbeddedPostgres {
     await this.#exited;
   }
 
+  #whyNot(lines: readonly string[]): string {
+    if (!lines.some((line) => /"postmaster.pid" already exists/.test(line)))
+      return `PostgreSQL in ${this.#cluster} did not start:\n  ${lines.join('\n  ')}`;
+    const pid = /\(PID (\d+)\)/.exec(lines.join(' '))?.[1];
+    return `PostgreSQL in ${this.dataDir} runs already${pid === undefined ? '' : ` (process ${pid})`}: stop the \`sluice demo\` that uses it, or choose another folder with --data DIR`;
+  }
+
   #ready(keeper: ChildProcess): Promise<void> {
     const lines: string[] = [];
     return new Promise((resolve, reject) => {
@@ -185,12 +187,20 @@ class Embedded implements EmbeddedPostgres {
       this.#exited = new Promise((gone) => {
         keeper.once('close', () => {
           if (this.#keeper === keeper) this.#keeper = null;
-          reject(new Error(`PostgreSQL in ${this.#cluster} did not start:\n  ${lines.join('\n  ')}`));
+          reject(new Error(this.#whyNot(lines)));
           gone();
         });
       });
     });
   }
+}
+
+/** Why initdb has failed, without what it did before. */
+function reasonOf(output: string): string {
+  const lines = output.trim().split('\n');
+  const [reason = lines.at(-1)!] = lines.filter((line) => /error|fatal|could not|cannot/i.test(line));
+  if (!/look up effective user/.test(reason)) return reason;
+  return `${reason}; PostgreSQL wants a user with a name: run as one that /etc/passwd has, or as root`;
 }
 
 /** The unprivileged uid must be able to walk down to the data: the folder itself is given to it, its parents must let it. */
@@ -203,17 +213,30 @@ function openPath(dataDir: string, uid: number): void {
       );
 }
 
-function run(program: string, args: readonly string[], as: { uid?: number; gid?: number }): Promise<void> {
+/** A signal that ends us ends the program first, and `cleanUp` follows. */
+function run(
+  program: string,
+  args: readonly string[],
+  as: { uid?: number; gid?: number },
+  cleanUp: () => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    execFile(
-      program,
-      [...args],
-      { cwd: '/', env: { PATH: process.env.PATH ?? '', LC_ALL: 'C', TZ: 'UTC' }, ...as },
-      (error, stdout, stderr) => {
-        if (error === null) resolve();
-        else reject(new Error(`${program} failed: ${(stderr || stdout || error.message).trim()}`));
-      },
-    );
+    let endedBy: NodeJS.Signals | null = null;
+    const options = { cwd: '/', env: { PATH: process.env.PATH ?? '', LC_ALL: 'C', TZ: 'UTC' }, ...as };
+    const child = execFile(program, [...args], options, (error, stdout, stderr) => {
+      for (const signal of ENDING) process.off(signal, end);
+      if (endedBy !== null) {
+        cleanUp();
+        process.kill(process.pid, endedBy);
+      }
+      if (error === null) resolve();
+      else reject(new Error(`${basename(program)} failed: ${reasonOf(stderr || stdout || error.message)}`));
+    });
+    const end = (signal: NodeJS.Signals) => {
+      endedBy = signal;
+      child.kill('SIGTERM');
+    };
+    for (const signal of ENDING) process.once(signal, end);
   });
 }
 
