@@ -126,9 +126,9 @@ export class Intake {
   /** Answers have come: what waits for them goes on. */
   serverScanned({ conn, queue }: Server): void {
     if (!conn.full && queue.length < PIPELINE_REPLIES / 2) this.resume();
-    // In a copy the server waits for the client.
     if (queue.length === 0) this.#alone = false;
     if (!this.#held || this.#alone || this.#repetition.isDue) return;
+    // In a copy the server waits for the client.
     if (!queue.unsure || queue.copyIn) this.proceed();
   }
 
