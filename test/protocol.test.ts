@@ -85,6 +85,23 @@ describe('startup', () => {
     expect(parseBackendKeyData(key.body, 0, key.body.length).key).toHaveLength(4);
   });
 
+  test('and with every name of an encoding in PostgreSQL’s own', async () => {
+    for (const [asked, reported] of [
+      ['euc-jp', 'EUC_JP'],
+      ['windows-1252', 'WIN1252'],
+    ] as const) {
+      const greeted = async (port: number) => {
+        const { raw, greeting } = await RawClient.login({ ...at(), port }, { client_encoding: asked });
+        raw.end();
+        const statuses = greeting
+          .filter(({ type }) => type === 'S')
+          .map(({ body }) => body.toString('latin1').split('\0'));
+        return statuses.find(([name]) => name === 'client_encoding')?.[1];
+      };
+      expect([await greeted(at().port), await greeted(server.port)]).toEqual([reported, reported]);
+    }
+  });
+
   test('protocol 3.2 is spoken, with a long cancel key', async () => {
     const { raw, greeting } = await RawClient.login(at(), {}, 2);
     open.push(raw);

@@ -3,6 +3,7 @@
  * fixed at start. Equal contents are made one object, so the usual comparison is a pointer's.
  */
 
+import { canonicalEncoding } from './encodings.ts';
 import { encodeText } from './text.ts';
 
 /** Always followed (PgBouncer's varcache, plus search_path, which servers report from 18 on). */
@@ -60,10 +61,9 @@ export class Parameters {
     return new Parameters(this.names, values);
   }
 
-  /** As a client asks for it: one that says the same in other letters keeps the words that are here. */
+  /** As a client asks for it, in the words in which PostgreSQL reports it. */
   asking(index: number, value: string): Parameters {
-    const has = this.values[index];
-    return index === CLIENT_ENCODING && has != null && sameEncoding(has, value) ? this : this.with(index, value);
+    return this.with(index, index === CLIENT_ENCODING ? canonicalEncoding(value) : value);
   }
 
   get(name: string): string | null {
@@ -114,9 +114,8 @@ export class Parameters {
 
 const CLIENT_ENCODING = 0;
 
-/** PostgreSQL compares encoding names without case, dashes and underscores ("utf-8" is reported as "UTF8"). */
 function sameEncoding(a: string, b: string): boolean {
-  return a.toLowerCase().replace(/[^a-z0-9]/g, '') === b.toLowerCase().replace(/[^a-z0-9]/g, '');
+  return canonicalEncoding(a) === canonicalEncoding(b);
 }
 
 /** What SET takes as one constant. The others may be lists (search_path), which only set_config takes as they are reported. */
