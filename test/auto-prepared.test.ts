@@ -164,6 +164,21 @@ test('what is sent behind one that must be run again waits for it', async () => 
   await admin.query('drop table auto_locked');
 });
 
+test('a query whose client has said goodbye behind it runs to its end', async () => {
+  await begin('prepare_threshold = 1');
+  const admin = await direct.pg();
+  await admin.query('drop table if exists auto_bye; create table auto_bye (n int)');
+  const sql = 'insert into auto_bye select 1 from pg_sleep(0.4)';
+  const client = await login();
+  client.send(...exchange(sql));
+  const runs = "select 1 from pg_stat_activity where query like 'insert into auto_bye%' and state = 'active'";
+  await until(async () => (await admin.query(runs)).rowCount === 1);
+  client.send(wire.terminate());
+  client.end();
+  await until(async () => (await admin.query('select 1 from auto_bye')).rowCount === 1);
+  await admin.query('drop table auto_bye');
+});
+
 test('they make room for statements that have a name', async () => {
   await begin('prepare_threshold = 1\nmax_prepared_statement_bytes = 20000');
   const padding = ` /* ${'x'.repeat(800)} */`;

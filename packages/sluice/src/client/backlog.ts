@@ -2,9 +2,11 @@
  * What a client has sent and must wait with, until it has a server or until answers have come. Nearly always that is one short query:
  * those lie in rooms that are used again and again, so that waiting makes no garbage.
  */
+import { terminate } from '@sluice/wire';
 import { BACKLOG_BYTES } from './bounds.ts';
 import { exchangeEnd } from './glance.ts';
 
+const TERMINATE = Buffer.from(terminate());
 const ROOM_BYTES = 1_024;
 /** As many rooms are kept for later as a busy daemon has clients that wait at one time. */
 const MOST_ROOMS = 1_024;
@@ -18,6 +20,14 @@ export class Backlog {
 
   get isFull(): boolean {
     return this.bytes !== null && this.to - this.from >= BACKLOG_BYTES;
+  }
+
+  /** The client has said goodbye in order. */
+  get endsInTerminate(): boolean {
+    const { bytes, from, to } = this;
+    return (
+      bytes !== null && to - from >= TERMINATE.length && TERMINATE.equals(bytes.subarray(to - TERMINATE.length, to))
+    );
   }
 
   /** Copies bytes that wait behind those that are here. */

@@ -1,7 +1,6 @@
 /**
- * What a client sends, as bytes: frames them, keeps what is cut or must wait, writes down what the server will owe, and
- * passes the rest on. Owns the backlog of a client that waits for a server. When a server is to be had, and what becomes
- * of the session, is session.ts's.
+ * What a client sends, as bytes: frames them, keeps what is cut or must wait (the backlog of a client that waits for a server), writes
+ * down what the server will owe, and passes the rest on. When a server is to be had, and what becomes of the session, is session.ts's.
  */
 import { FRONT, Front, HEADER_BYTES, lengthAt, Reply } from '@sluice/wire';
 import { Fragment } from '../net/fragment.ts';
@@ -45,6 +44,10 @@ export class Intake {
 
   get waiting(): boolean {
     return this.#backlog.bytes !== null;
+  }
+
+  get saidGoodbye(): boolean {
+    return this.#backlog.endsInTerminate;
   }
 
   /** No part of a message is here. */
@@ -127,9 +130,8 @@ export class Intake {
   serverScanned({ conn, queue }: Server): void {
     if (!conn.full && queue.length < PIPELINE_REPLIES / 2) this.resume();
     if (queue.length === 0) this.#alone = false;
-    if (!this.#held || this.#alone || this.#repetition.isDue) return;
     // In a copy the server waits for the client.
-    if (!queue.unsure || queue.copyIn) this.proceed();
+    if (this.#held && !this.#alone && !this.#repetition.isDue && (!queue.unsure || queue.copyIn)) this.proceed();
   }
 
   #flush(): void {

@@ -286,7 +286,9 @@ function named(session: Session, server: Server, name: string): Statement | unde
   if (statement === undefined || server.statements.has(statement) || server.queue.changing) return statement;
   if (name === '' && session.statements.auto?.isCurrent) return statement;
   const now = readingBy(session, statement.tail);
-  if (now !== null && now === statement.reading) return statement;
+  // One that nobody else has is the client's own wherever it is prepared, unless its names mean something else by now.
+  if (now === statement.reading && (now !== null || !session.follow?.readsOtherwise(session.parameters)))
+    return statement;
   const { statements: store } = session.registry;
   const other = store.take(statement.tail, now);
   if (other === null) return statement;

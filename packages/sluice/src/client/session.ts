@@ -108,7 +108,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   onClose(error: Error | null): void {
     this.clock.update();
     if (error !== null && this.state !== SessionState.Closed) this.registry.connectionBroke(this, error);
-    if (this.state !== SessionState.Closed) this.#leave('client unexpected eof', null);
+    if (this.state !== SessionState.Closed)
+      this.#leave(this.intake.saidGoodbye ? TERMINATED : 'client unexpected eof', null);
     this.registry.sessionClosed(this);
   }
 

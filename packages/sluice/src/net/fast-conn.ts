@@ -18,6 +18,8 @@ import { type OnRead, type RawSocket, readStraight, type SocketHandle } from './
 import { addLate, keepLate, LATE_BYTES, type Late, lateBytes, makeWay } from './turn-end.ts';
 
 /** What one read brings at most. */
+/** So long what was said before is waited for when nothing can be written any more. */
+const BROKEN_MS = 500;
 const READ_BYTES = 65_536;
 const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
 
@@ -315,6 +317,8 @@ export class FastConn implements Conn, Late, Watched {
     this.cool();
     if (this.#reading.open && (error.code === 'EPIPE' || error.code === 'ECONNRESET')) {
       this.#broken = error;
+      // A peer that has only stopped to read does not end by itself.
+      setTimeout(() => this.#finish(error), BROKEN_MS).unref();
       return;
     }
     this.closed = true;

@@ -11,6 +11,9 @@ describe('what PostgreSQL reads when it prepares a text', () => {
     "select 1 /* it's */, 'now'::time",
     "select E'\\'', 'now'::time",
     "select 'it''s now'",
+    "select E'n\\x6fw'::timestamptz",
+    "select 'n'\n'ow'::timestamptz",
+    "select 1 as \"it's\", 'now'::date",
   ])('may be the moment: %s', (text) => expect(readsClock(text)).toBe(true));
 
   it.each([
@@ -19,5 +22,8 @@ describe('what PostgreSQL reads when it prepares a text', () => {
     'select today from calendar where a = $1',
     "select 'then'",
     "select 'a', now(), 'it''s b'",
+    "update t set state = 'unknown', at = now() /* app: shop */",
+    "select 'acknowledged' -- now or today",
+    'select "now" from t where a = \'x\'',
   ])('is no moment: %s', (text) => expect(readsClock(text)).toBe(false));
 });

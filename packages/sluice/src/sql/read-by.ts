@@ -38,18 +38,33 @@ export function goesByRole(path: string | null | undefined): boolean {
 }
 
 /** What a constant of a date or a time says that is another one each time. */
-const MOMENT = /now|today|tomorrow|yesterday/i;
-const LITERAL = /'((?:[^']|'')*)'/g;
-/** Where a quote may be something else than the begin or the end of a constant. */
-const NOT_PLAIN = /--|\/\*|\$\D|\\/;
+const MOMENT = /\b(?:now|today|tomorrow|yesterday)\b/i;
+/** Where something begins in which a quote, or a word, may mean something else: a constant, a name, a comment. */
+const OPENING = /'|"|--|\/\*|\$\w*\$/g;
 
 /**
  * May a constant be the moment at which the text is read ('today', 'now')? PostgreSQL reads it when it prepares the statement, and it
- * stays that: who prepares the text later is to have another.
+ * stays that: who prepares the text later is to have another. In doubt (escapes, constants in several pieces) it may.
  */
 export function readsClock(text: string): boolean {
-  if (!MOMENT.test(text) || !hasConstants(text)) return false;
-  if (NOT_PLAIN.test(text)) return true;
-  for (const [, literal] of text.matchAll(LITERAL)) if (MOMENT.test(literal!)) return true;
-  return false;
+  if (!hasConstants(text)) return false;
+  const escapes = text.includes('\\');
+  if (!MOMENT.test(text) && !escapes && !/'\s*\n\s*'/.test(text)) return false;
+  const pieces: string[] = [];
+  // Each begin is looked at once, and what it opens is passed: linear in whatever a client sends.
+  for (let at = 0; ; ) {
+    OPENING.lastIndex = at;
+    const found = OPENING.exec(text);
+    if (found === null) break;
+    const [opening] = found;
+    const from = found.index + opening.length;
+    const closing = opening === '--' ? '\n' : opening === '/*' ? '*/' : opening;
+    const to = text.indexOf(closing, from);
+    const end = to < 0 ? text.length : to;
+    if (opening === "'" || opening.startsWith('$')) pieces.push(text.slice(from, end));
+    if (to < 0) break;
+    at = to + closing.length;
+  }
+  // A constant may go on in the next line, or say its letters by numbers.
+  return pieces.some((piece) => MOMENT.test(piece) || piece.includes('\\')) || MOMENT.test(pieces.join(''));
 }
