@@ -167,14 +167,19 @@ test('what is sent behind one that must be run again waits for it', async () => 
 test('a query whose client has said goodbye behind it runs to its end', async () => {
   await begin('prepare_threshold = 1');
   const admin = await direct.pg();
+  const operator = await direct.pg({ port: sluice.port, database: 'pgbouncer' });
   await admin.query('drop table if exists auto_bye; create table auto_bye (n int)');
-  const sql = 'insert into auto_bye select 1 from pg_sleep(0.4)';
+  await admin.query('select pg_advisory_lock(471109)');
   const client = await login();
-  client.send(...exchange(sql));
-  const runs = "select 1 from pg_stat_activity where query like 'insert into auto_bye%' and state = 'active'";
-  await until(async () => (await admin.query(runs)).rowCount === 1);
+  client.send(...exchange('insert into auto_bye select 1 from pg_advisory_xact_lock(471109)'));
+  const waits = "select 1 from pg_locks where locktype = 'advisory' and objid = 471109 and not granted";
+  await until(async () => (await admin.query(waits)).rowCount === 1);
   client.send(wire.terminate());
   client.end();
+  const here = async () =>
+    (await operator.query('show clients')).rows.filter(({ database }) => database !== 'pgbouncer');
+  await until(async () => (await here()).length === 0);
+  await admin.query('select pg_advisory_unlock(471109)');
   await until(async () => (await admin.query('select 1 from auto_bye')).rowCount === 1);
   await admin.query('drop table auto_bye');
 });
