@@ -110,7 +110,7 @@ test('who waits longer than cancel_wait_timeout to be sent is let go', async () 
   proxy.hanging = true;
   const askers = [await ask(sluice, key), await ask(sluice, key)];
   for (const asker of askers) expect(await asker.next()).toBeNull();
-  expect(sluice.output().match(/closing because: cancel_wait_timeout \(age=1s\)/g)).toHaveLength(2);
+  expect(sluice.output().match(/closing because: cancel_wait_timeout \(age=\d+s\)/g)).toHaveLength(2);
   await letGo();
   expect(types(await raw.until('Z'))).toBe('TDCTDCZ');
 });
