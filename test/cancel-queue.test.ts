@@ -154,21 +154,21 @@ test('a peer gets as many connections as its pool_size', async () => {
   for (const asker of askers.slice(0, 2)) expect(await asker.next()).toBeNull();
 });
 
-/** Nothing that reaches the server is answered. */
-async function early(sluice: Sluice): Promise<{ login: Promise<unknown> }> {
-  const raw = await RawClient.connect('127.0.0.1', sluice.port);
-  const { user, database } = server;
-  raw.send(startupMessage({ major: 3, minor: 0, params: { user, database, application_name: 'early' } }));
-  return { login: raw.authenticate(server.password, nodeCrypto, user) };
-}
-
-test('who waits for a pool’s first server is among the clients, and waits by limits that change meanwhile', async () => {
+/** A client that waits at its login, since nothing that reaches the server is answered; and that it will be refused for this reason. */
+async function early(reason: string): Promise<{ sluice: Sluice; admin: pg.Client; refused: Promise<void> }> {
   const sluice = await start('');
   const admin = await console(sluice);
   proxy.hanging = true;
-  const { login } = await early(sluice);
-  const refused = expect(login).rejects.toThrow('query_wait_timeout');
+  const raw = await RawClient.connect('127.0.0.1', sluice.port);
+  const { user, database } = server;
+  raw.send(startupMessage({ major: 3, minor: 0, params: { user, database, application_name: 'early' } }));
+  const refused = expect(raw.authenticate(server.password, nodeCrypto, user)).rejects.toThrow(reason);
   await until(async () => (await states(admin, 'clients')) === 'waiting');
+  return { sluice, admin, refused };
+}
+
+test('who waits for a pool’s first server is among the clients, and waits by limits that change meanwhile', async () => {
+  const { admin, refused } = await early('query_wait_timeout');
   const { rows } = await admin.query('show clients');
   const { user, database } = server;
   expect(rows.find(({ state }) => state === 'waiting')).toMatchObject({ user, database, application_name: 'early' });
@@ -180,24 +180,14 @@ test('who waits for a pool’s first server is among the clients, and waits by l
 });
 
 test('client_login_timeout holds for who waits, when it is changed, too', async () => {
-  const sluice = await start('');
-  const admin = await console(sluice);
-  proxy.hanging = true;
-  const { login } = await early(sluice);
-  const refused = expect(login).rejects.toThrow('client_login_timeout');
-  await until(async () => (await states(admin, 'clients')) === 'waiting');
+  const { admin, refused } = await early('client_login_timeout');
   await admin.query('set client_login_timeout = 1');
   await refused;
   expect(await counted(admin)).toBe('0 0 0 0 0');
 });
 
 test('who waits for a pool’s first server can be dropped by KILL_CLIENT', async () => {
-  const sluice = await start('');
-  const admin = await console(sluice);
-  proxy.hanging = true;
-  const { login } = await early(sluice);
-  const refused = expect(login).rejects.toThrow('admin forced disconnect');
-  await until(async () => (await states(admin, 'clients')) === 'waiting');
+  const { sluice, admin, refused } = await early('admin forced disconnect');
   const { rows } = await admin.query('show clients');
   await admin.query(`kill_client ${rows.find(({ state }) => state === 'waiting').id}`);
   await refused;

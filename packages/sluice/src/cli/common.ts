@@ -1,9 +1,9 @@
 /** What the commands share: the error that ends a command, flag reading, a run from a file. */
-import { createServer } from 'node:net';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { Config } from '../config/index.ts';
 import { readConfig } from '../host/config-file.ts';
 import type { LogTarget } from '../host/log-target.ts';
+import { listen } from '../net/listen.ts';
 
 /** A failure told in one line; no stack. */
 export class CliError extends Error {
@@ -51,12 +51,12 @@ export function reachedAt(host: string): string {
 }
 
 /** Can it be listened on? Rejects with a CliError. Before much is begun that would have to be undone. */
-export function tryListen({ host, port }: { host: string; port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', (error) => reject(explainListen(error, `${host}:${port}`)));
-    server.listen({ port, host: host === '*' ? '::' : host }, () => server.close(() => resolve()));
-  });
+export async function tryListen({ host, port }: { host: string; port: number }): Promise<void> {
+  try {
+    (await listen({ host, port, unix: false, backlog: 1 }, (conn) => conn.destroy())).close();
+  } catch (error) {
+    throw explainListen(error as NodeJS.ErrnoException, `${host}:${port}`);
+  }
 }
 
 /** A system error of listening, said so that it can be mended. */

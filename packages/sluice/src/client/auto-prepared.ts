@@ -10,7 +10,7 @@ import type { SessionSettings } from '../server/session-settings.ts';
 import { type Statement, type StatementStore, textOf } from '../server/statements.ts';
 import { hasConstants } from '../sql/read-by.ts';
 import { Keeping } from './home.ts';
-import { ensure, readingBy } from './prepared.ts';
+import { ensure, lookAt, readingBy } from './prepared.ts';
 import type { Session } from './side.ts';
 import type { AppliedEffect } from './statement-effects.ts';
 
@@ -127,7 +127,7 @@ export function autoPrepared(session: Session, buffer: Buffer, at: number, end: 
   const reading = readingBy(session, tail);
   const statement = reading === null ? null : registry.statements.take(tail, reading);
   if (statement === null) return null;
-  if (home.keeping >= Keeping.Follow) statement.suspicion ??= registry.classifier.suspicionOf(text);
+  lookAt(session, statement);
   if (statement.suspicion) {
     registry.statements.drop(statement);
     return null;
@@ -148,7 +148,7 @@ export function sendPrepared(session: Session, server: Server, statement: Statem
   if (auto === null || !server.settled || server.status !== Tx.Idle || server.queue.changing) return null;
   const pieces: Uint8Array[] = [];
   const { now } = session.clock;
-  if (server.statements.isOlder(statement, now - PARSED_MS, now)) server.statements.invalidate(statement);
+  server.statements.expire(statement, now, PARSED_MS);
   home.traffic.clientParses++;
   home.traffic.binds++;
   if (server.statements.has(statement)) {

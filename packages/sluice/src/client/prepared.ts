@@ -154,10 +154,7 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   const statement = store.take(tail, readingBy(session, tail));
   if (statement === null && name === '') return result('pass');
   if (statement === null) return noRoom(session, server, tooMuchText(store.maxBytes));
-  if (session.home.keeping >= Keeping.Follow && statement.suspicion === undefined) {
-    const text = statement.key.slice(0, statement.key.indexOf('\0'));
-    statement.suspicion = session.registry.classifier.suspicionOf(text);
-  }
+  lookAt(session, statement);
   const pieces: Uint8Array[] = [];
   if (name === '') session.statements.unnamedIsGone();
   const before = session.statements.get(name);
@@ -270,6 +267,12 @@ function unknown(
   server.queue.sent(kind);
   const other = `${name.slice(0, UNKNOWN_BYTES)} `;
   return result('done', [renamed(buffer, at, nameAt, nameEnd, size, other)], nameEnd - at);
+}
+
+/** Finds out what it may leave behind in the session, where that matters and nobody has looked. */
+export function lookAt({ home, registry }: Session, statement: Statement): void {
+  if (home.keeping < Keeping.Follow || statement.suspicion !== undefined) return;
+  statement.suspicion = registry.classifier.suspicionOf(statement.key.slice(0, statement.key.indexOf('\0')));
 }
 
 /** What this client's text is read by; null: nobody can tell. */

@@ -99,16 +99,14 @@ export function watch(
     return 'pass';
   }
   if (end - at < size) return size;
-  const nameEnd = isQuery ? at + HEADER_BYTES - 1 : buffer.indexOf(0, at + HEADER_BYTES);
-  const textEnd = buffer.indexOf(0, nameEnd + 1);
-  if (nameEnd < 0 || textEnd < 0 || textEnd >= at + size) return 'pass';
-  const text = buffer.toString('latin1', nameEnd + 1, textEnd);
+  const text = textIn(buffer, at, size);
+  if (text === null) return 'pass';
+  const hasNoName = isQuery || isUnnamed(buffer, at, end);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
   const instead = deallocated(session, server, buffer, at, end, text);
   if (instead !== null) return instead;
-  if (suspicion.asksLastValue)
-    return isQuery || nameEnd === at + HEADER_BYTES ? watchLastValue(session, server, isQuery) : 'pass';
+  if (suspicion.asksLastValue) return hasNoName ? watchLastValue(session, server, isQuery) : 'pass';
   if (keeping === Keeping.Refuse) {
     const refusal = refusalOf(suspicion, server);
     if (refusal !== null) {
@@ -118,7 +116,7 @@ export function watch(
     if (suspicion.keeps !== KEEPS_ALL && !suspicion.executes) return 'pass';
   }
   // A named statement is noted when it is bound, or where nobody looks at that: it may be run at any time.
-  if (isQuery || nameEnd === at + HEADER_BYTES) session.suspect(suspicion, text);
+  if (hasNoName) session.suspect(suspicion, text);
   else if (session.home.maxPrepared === 0) session.suspect({ ...suspicion, unknowable: AT_ANY_TIME }, text);
   return 'pass';
 }
@@ -153,10 +151,15 @@ export function mayLeaveBehind(keeping: Keeping, what: number, buffer: Buffer, a
 export function leavesNothing(keeping: Keeping, what: number, buffer: Buffer, at: number, end: number): boolean {
   if (keeping < Keeping.Follow) return keeping === Keeping.Nothing || !mayLeaveBehind(keeping, what, buffer, at, end);
   const size = lengthAt(buffer, at) + 1;
-  const from = at + HEADER_BYTES + (what === Front.Query ? 0 : 1);
-  if (size > READ_BYTES || from >= at + size) return false;
-  const textEnd = buffer.indexOf(0, from);
-  return textEnd >= 0 && textEnd < at + size && !looksSuspicious(buffer.toString('latin1', from, textEnd));
+  const text = size > READ_BYTES ? null : textIn(buffer, at, size);
+  return text !== null && !looksSuspicious(text);
+}
+
+/** The text of the whole Query or Parse at `at`; null: it has none that ends there, which is PostgreSQL's to say. */
+function textIn(buffer: Buffer, at: number, size: number): string | null {
+  const nameEnd = buffer[at] === QUERY ? at + HEADER_BYTES - 1 : buffer.indexOf(0, at + HEADER_BYTES);
+  const textEnd = nameEnd < 0 ? -1 : buffer.indexOf(0, nameEnd + 1);
+  return textEnd < 0 || textEnd >= at + size ? null : buffer.toString('latin1', nameEnd + 1, textEnd);
 }
 
 function isUnnamed(buffer: Buffer, at: number, end: number): boolean {

@@ -38,11 +38,11 @@ export class ServerStatements {
     if (this.#known.has(statement.id)) this.#stale.add(statement.id);
   }
 
-  /** Was it parsed before `moment`, in clock milliseconds? One of whose parsing nobody has noted the time counts from `now` on. */
-  isOlder(statement: Statement, moment: number, now: number): boolean {
+  /** One that was parsed longer than `lifeMs` ago must be parsed again; where nobody has noted the time it counts from `now` on. */
+  expire(statement: Statement, now: number, lifeMs: number): void {
     const parsedAt = this.#parsedAt.get(statement.id);
     if (parsedAt === undefined) this.noteTime(statement, now);
-    return parsedAt !== undefined && parsedAt < moment;
+    else if (now - parsedAt > lifeMs) this.invalidate(statement);
   }
 
   noteTime(statement: Statement, now: number): void {
