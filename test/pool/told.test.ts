@@ -74,9 +74,10 @@ describe('the health check', () => {
     const load = async () => {
       while (goesOn) await pool.query('SELECT pg_sleep(0.01)');
     };
-    const all = Array.from({ length: 30 }, load);
+    // Two seconds of queue before the question.
+    const all = Array.from({ length: 200 }, load);
     await pause(20);
-    expect(await health(pool, 100)).toMatchObject({ ok: true, busy: true });
+    expect(await health(pool, 1_000)).toMatchObject({ ok: true, busy: true });
     goesOn = false;
     await Promise.all(all);
     const narrow = makePool({ max: 1, maxWaiting: 1 });
@@ -86,7 +87,7 @@ describe('the health check', () => {
     };
     const crowd = Array.from({ length: 5 }, pressing);
     await pause(20);
-    for (let i = 0; i < 5; i++) expect((await health(narrow, 200)).ok).toBe(true);
+    for (let i = 0; i < 5; i++) expect((await health(narrow, 10_000)).ok).toBe(true);
     narrowGoesOn = false;
     await Promise.all(crowd);
     const answer = await health(pool, 2_000);

@@ -33,12 +33,12 @@ export interface Health {
 export async function health(pool: Pool, timeoutMillis = 2_000): Promise<Health> {
   const { acquires } = pool.stats();
   const end = performance.now() + timeoutMillis;
-  let failure = await ask(pool, timeoutMillis);
+  let failure = await ask(pool, timeoutMillis, timeoutMillis);
   // Turned away at the door: whether others are served shows in a moment.
   while (failure instanceof PoolExhausted && failure.reason !== 'timeout' && pool.stats().acquires === acquires) {
     if (performance.now() >= end) break;
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-    failure = await ask(pool, Math.max(1, end - performance.now()));
+    failure = await ask(pool, Math.max(1, end - performance.now()), timeoutMillis);
   }
   const { name, total, idle, active, waiting, acquires: since } = pool.stats();
   const numbers = { pool: name, total, idle, active, waiting };
@@ -48,12 +48,12 @@ export async function health(pool: Pool, timeoutMillis = 2_000): Promise<Health>
   return { ok: false, ...numbers, error: messageOf(failure) };
 }
 
-/** Null: the database has answered. */
-async function ask(pool: Pool, timeoutMillis: number): Promise<unknown> {
+/** Null: the database has answered. However long the connection was waited for, the answer has its own time. */
+async function ask(pool: Pool, waitMillis: number, answerMillis: number): Promise<unknown> {
   try {
-    const lease = await pool.acquire({ timeoutMillis });
+    const lease = await pool.acquire({ timeoutMillis: waitMillis });
     try {
-      await lease.query({ text: 'SELECT 1', timeoutMillis });
+      await lease.query({ text: 'SELECT 1', timeoutMillis: answerMillis });
     } finally {
       if (lease.live) lease.release();
     }
