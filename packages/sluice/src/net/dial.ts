@@ -1,11 +1,13 @@
 /** Outgoing connections: TCP or Unix, with a deadline. */
-import { connect, isIP, type LookupFunction, Socket } from 'node:net';
+import { lookup } from 'node:dns/promises';
+import { connect, isIP, type LookupFunction, type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net';
 import { sslRequest } from '@sluice/wire';
 import { connectedSocket, isAbstract } from './abstract-socket.ts';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn } from './fast-conn.ts';
 import { ConnectionEnded, PacketReader } from './packet-reader.ts';
 import { PlainConn } from './plain-conn.ts';
+import { sizedSocket, sizedSocketsWork } from './sized-socket.ts';
 import { fastConnsWork } from './straight-read.ts';
 import { timeLimit } from './time-limit.ts';
 import { connectTls, TlsFailed } from './tls-conn.ts';
@@ -21,6 +23,8 @@ export interface DialTarget {
   names?: Names | null;
   /** Milliseconds until the attempt is given up; 0: never. */
   timeoutMs: number;
+  /** tcp_socket_buffer in bytes, for TCP; 0 or absent: the system's own. */
+  socketBuffer?: number;
   /** Encrypt the connection; null or absent: plain. Unix sockets stay plain always, as libpq has it. */
   tls?: DialTls | null;
 }
@@ -95,15 +99,29 @@ export function dial(target: DialTarget): Dial {
   return { conn, abort: () => giveUp(new Error('connection attempt was aborted')) };
 }
 
-function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) => void } {
+interface Opening {
+  readonly conn: Promise<Conn>;
+  abort(error: Error): void;
+}
+
+function open(target: DialTarget): Opening {
   const unix = isUnixHost(target.host);
   const path = unix ? unixPath(target.host, target.port) : '';
   if (isAbstract(path)) return { conn: openAbstract(path, target.port), abort: () => {} };
-  const where = unix ? { path } : hostAndPort(target);
-  const unixPort = unix ? target.port : -1;
+  if (unix) return connecting((how) => connect({ path, ...how }), target.port);
+  const { socketBuffer = 0 } = target;
+  if (socketBuffer > 0 && sizedSocketsWork) return openSized(target, socketBuffer);
+  const where = hostAndPort(target);
+  return connecting((how) => connect({ ...where, ...how }), -1);
+}
+
+/** What a connection's socket is made with. */
+type How = { noDelay: true; onread?: OnReadOpts };
+
+/** `start` begins to connect. `unixPort` is the port a Unix socket stands for; -1 on TCP. */
+function connecting(start: (how: How) => Socket, unixPort: number): Opening {
   const fast = fastConnsWork ? FastConn.dialling() : null;
-  const options = { ...where, noDelay: true, ...(fast === null ? {} : { onread: fast.onread }) };
-  const socket: Socket = connect(options);
+  const socket = start({ noDelay: true, ...(fast === null ? {} : { onread: fast.onread }) });
   const conn = new Promise<Conn>((resolve, reject) => {
     const closed = () => reject(new Error('connection attempt was aborted'));
     const failed = (error: Error) => reject(explained(error));
@@ -116,6 +134,56 @@ function open(target: DialTarget): { conn: Promise<Conn>; abort: (error: Error) 
     });
   });
   return { conn, abort: (error) => socket.connecting && socket.destroy(error) };
+}
+
+/** One address after the other, as Node does it where it makes the sockets. */
+function openSized(target: DialTarget, bytes: number): Opening {
+  let current: Opening | null = null;
+  let ended: Error | null = null;
+  const attempt = (address: string): Opening =>
+    connecting((how) => {
+      const options: SocketConstructorOpts & How & { manualStart: true } = {
+        ...how,
+        fd: sizedSocket(address, bytes),
+        readable: true,
+        writable: true,
+        // Nothing is there to be read before it is connected.
+        manualStart: true,
+      };
+      return new Socket(options).connect({ host: address, port: target.port });
+    }, -1);
+  const conn = addressesOf(target).then(async (addresses) => {
+    const failures: Error[] = [];
+    for (const address of addresses) {
+      if (ended !== null) throw ended;
+      current = attempt(address);
+      try {
+        return await current.conn;
+      } catch (error) {
+        failures.push(error as Error);
+      }
+    }
+    throw failures.length === 1 ? failures[0]! : explained(allFailed(failures));
+  });
+  const abort = (error: Error) => {
+    ended = error;
+    current?.abort(error);
+  };
+  return { conn, abort };
+}
+
+async function addressesOf({ host, address, names }: DialTarget): Promise<readonly string[]> {
+  if (address) return [address];
+  if (isIP(host) !== 0) return [host];
+  if (names) return names.addresses(host);
+  return (await lookup(host, { all: true })).map((found) => found.address);
+}
+
+/** As Node puts it. */
+function allFailed(failures: Error[]): Error {
+  const error = new AggregateError(failures);
+  const code = (failures[0] as { code?: string } | undefined)?.code;
+  return code === undefined ? error : Object.assign(error, { code });
 }
 
 /** Where none of several addresses answers Node gives one error without words: those of each are put together. */

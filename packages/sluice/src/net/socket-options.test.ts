@@ -1,6 +1,8 @@
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import type { Conn } from './conn.ts';
+import { type Conn, DISCARD } from './conn.ts';
+import { dial } from './dial.ts';
 import { libc } from './libc.ts';
 import { type Listener, listen } from './listen.ts';
 import { setListenerOptions, setSocketOptions } from './socket-options.ts';
@@ -8,6 +10,7 @@ import { setListenerOptions, setSocketOptions } from './socket-options.ts';
 const SOCKET = 1;
 const [SNDBUF, RCVBUF, KEEPALIVE] = [7, 8, 9];
 const TCP = 6;
+const NODELAY = 1;
 const [KEEPIDLE, KEEPINTVL, KEEPCNT, DEFER_ACCEPT, USER_TIMEOUT] = [4, 5, 6, 9, 18];
 
 /** What the kernel has. */
@@ -76,5 +79,45 @@ describe.skipIf(process.platform !== 'linux')('socket options', () => {
     expect(names.map((name) => option(conn.fd, TCP, name))).toEqual([11, 12, 3, 1_400]);
     conn.destroy();
     listener.close();
+  });
+
+  describe('tcp_socket_buffer towards a server', () => {
+    const socketBuffer = 32_768;
+
+    test.each(['127.0.0.1', 'localhost'])(
+      'is set before the connection to %s is made, and TCP_NODELAY with it',
+      async (host) => {
+        const sent = Buffer.alloc(300_000, 'x');
+        const server = createServer((socket) => socket.on('error', () => {}).end(sent)).listen(0, '127.0.0.1');
+        await once(server, 'listening');
+        const { port } = server.address() as AddressInfo;
+        const conn = await dial({ host, port, timeoutMs: 5_000, socketBuffer }).conn;
+        for (const name of [SNDBUF, RCVBUF]) expect(option(conn.fd, SOCKET, name)).toBe(2 * socketBuffer);
+        expect(option(conn.fd, TCP, NODELAY)).toBe(1);
+        const received: Buffer[] = [];
+        await new Promise<void>((closed) => {
+          conn.handler = {
+            ...DISCARD,
+            onData: (bytes, from, to) => received.push(Buffer.from(bytes.subarray(from, to))),
+            onClose: () => closed(),
+          };
+          conn.resume();
+        });
+        expect(Buffer.concat(received).equals(sent)).toBe(true);
+        server.close();
+      },
+    );
+
+    test('who does not listen is told by the system’s error, and who gives up by his own', async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const given = dial({ host: '127.0.0.1', port, timeoutMs: 5_000, socketBuffer });
+      given.abort();
+      await expect(given.conn).rejects.toThrow('aborted');
+      await new Promise((closed) => server.close(closed));
+      const refused = dial({ host: 'localhost', port, timeoutMs: 5_000, socketBuffer }).conn;
+      await expect(refused).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    });
   });
 });

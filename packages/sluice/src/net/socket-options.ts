@@ -1,7 +1,8 @@
 /**
  * TCP settings (tcp_keepalive and its kin, tcp_user_timeout, tcp_defer_accept, tcp_socket_buffer), really set: where Node has no
  * call, through setsockopt(2) of the C library. Numbers are Linux's. Buffers are a matter of the listening socket, whose
- * connections inherit them (and keepalive, which saves a call each): made smaller on a connection that exists, they make it crawl (20 MB in 20 s with 4096).
+ * connections inherit them (and keepalive, which saves a call each), and of a socket that is not connected yet: made smaller on a
+ * connection that exists, they make it crawl (20 MB in 20 s with 4096).
  */
 import type { Conn } from './conn.ts';
 import { libc } from './libc.ts';
@@ -13,14 +14,17 @@ export interface TcpSettings {
   readonly tcpKeepintvlMs: number;
   readonly tcpKeepcnt: number;
   readonly tcpUserTimeoutMs: number;
+  /** Bytes of each of the kernel's two buffers; 0: the system's own. For connections that are opened, and those that a listener accepts. */
+  readonly tcpSocketBuffer: number;
 }
 
 /** Settings of listening sockets. */
-export interface ListenerSettings extends Pick<TcpSettings, 'tcpKeepalive'> {
+export interface ListenerSettings extends Pick<TcpSettings, 'tcpKeepalive' | 'tcpSocketBuffer'> {
   readonly tcpDeferAccept: boolean;
-  /** Bytes; 0: the system's own. */
-  readonly tcpSocketBuffer: number;
 }
+
+/** What is set on a connection that exists. */
+type ConnSettings = Omit<TcpSettings, 'tcpSocketBuffer'>;
 
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -44,7 +48,7 @@ let setOption: SetOption | null = null;
  * Never throws; an option that the system refuses is left as it is, as PgBouncer does. `inherits`: the connection was accepted on a
  * socket with `setListenerOptions`, and has what that has.
  */
-export function setSocketOptions(conn: Conn, settings: TcpSettings, inherits = false): void {
+export function setSocketOptions(conn: Conn, settings: ConnSettings, inherits = false): void {
   if (inherits && plainKeepalive(settings)) return;
   if (conn.remote.unix || conn.fd < 0) return;
   const wanted = optionsOf(settings);
@@ -54,7 +58,7 @@ export function setSocketOptions(conn: Conn, settings: TcpSettings, inherits = f
 }
 
 /** No more than keepalive by the system's own values, or none. */
-function plainKeepalive({ tcpKeepidleMs, tcpKeepintvlMs, tcpKeepcnt, tcpUserTimeoutMs }: TcpSettings): boolean {
+function plainKeepalive({ tcpKeepidleMs, tcpKeepintvlMs, tcpKeepcnt, tcpUserTimeoutMs }: ConnSettings): boolean {
   return tcpKeepidleMs + tcpKeepintvlMs + tcpKeepcnt + tcpUserTimeoutMs === 0;
 }
 
@@ -67,12 +71,17 @@ export function setListenerOptions(
   setOption ??= loadSetOption();
   setOption(fd, SOL_SOCKET, SO_KEEPALIVE, tcpKeepalive ? 1 : 0);
   setOption(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, tcpDeferAccept ? DEFER_S : 0);
-  if (tcpSocketBuffer === 0) return;
-  setOption(fd, SOL_SOCKET, SO_SNDBUF, tcpSocketBuffer);
-  setOption(fd, SOL_SOCKET, SO_RCVBUF, tcpSocketBuffer);
+  if (tcpSocketBuffer > 0) setBuffers(fd, tcpSocketBuffer);
 }
 
-function optionsOf(settings: TcpSettings): [number, number, number][] {
+/** For a socket that listens, or is not connected yet. Never throws. */
+export function setBuffers(fd: number, bytes: number): void {
+  setOption ??= loadSetOption();
+  setOption(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+  setOption(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+
+function optionsOf(settings: ConnSettings): [number, number, number][] {
   const seconds = (ms: number) => Math.max(1, Math.round(ms / 1000));
   const options: [number, number, number][] = [];
   if (settings.tcpUserTimeoutMs > 0) options.push([IPPROTO_TCP, TCP_USER_TIMEOUT, settings.tcpUserTimeoutMs]);

@@ -266,7 +266,8 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const { port, sslnegotiation } = shape.database;
     const direct = sslnegotiation === 'direct';
     const { names } = context;
-    const target = { host, port, names, timeoutMs: shape.connectTimeoutMs, tls: context.tls.server, direct };
+    const [timeoutMs, socketBuffer] = [shape.connectTimeoutMs, context.tcp.tcpSocketBuffer];
+    const target = { host, port, names, timeoutMs, socketBuffer, tls: context.tls.server, direct };
     const opening = new ServerOpening(target, () => ({
       credentials: { user: user.name, secret: user.secret, scramKeys: user.scramKeys },
       database: shape.database.dbname ?? shape.databaseName,

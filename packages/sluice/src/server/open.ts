@@ -16,6 +16,8 @@ export interface OpenTarget {
   readonly names?: Names;
   /** Milliseconds for the connection with its TLS handshake, and again for the login (server_connect_timeout); 0: no bound. */
   readonly timeoutMs: number;
+  /** tcp_socket_buffer in bytes; 0 or absent: the system's own. */
+  readonly socketBuffer?: number;
   readonly tls: ServerTls;
   /** The database says sslnegotiation=direct. */
   readonly direct: boolean;
@@ -101,9 +103,9 @@ export class ServerOpening {
     tls: DialTls | null,
     login: () => Omit<LoginRequest, 'endPoint'>,
   ): Promise<Opened> {
-    const { host, port, names = null, timeoutMs } = target;
+    const { host, port, names = null, timeoutMs, socketBuffer = 0 } = target;
     this.#conn = null;
-    this.#dial = dial({ host, port, names, timeoutMs, tls });
+    this.#dial = dial({ host, port, names, timeoutMs, socketBuffer, tls });
     const conn = await this.#dial.conn;
     this.#conn = conn;
     const late = () => conn.destroy(new Error('connect timeout'));
