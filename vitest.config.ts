@@ -7,6 +7,8 @@ const source = (name: string) => fileURLToPath(new URL(`packages/${name}/src/ind
 export default defineConfig({
   resolve: { alias: { '@sluice/core': source('core'), '@sluice/wire': source('wire') } },
   test: {
+    // Most of what end-to-end tests take is waiting; each worker has a PostgreSQL of its own.
+    maxWorkers: 2,
     setupFiles: [fileURLToPath(new URL('test/support/strict.ts', import.meta.url))],
     projects: [
       {
@@ -21,7 +23,6 @@ export default defineConfig({
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 40_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
         },
       },
     ],

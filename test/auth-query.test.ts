@@ -2,9 +2,10 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { attempt } from './support/attempt.ts';
+import { postgres } from './support/postgres.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const admin = new pg.Client(server);
 const running: Sluice[] = [];
 const ASKER = 'asker';

@@ -4,13 +4,14 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { startupMessage } from '@sluice/wire';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL, type Pair } from './support/certificates.ts';
+import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
 import { launch, type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const dir = mkdtempSync(join(tmpdir(), 'sluice-auth-'));
 const admin = new pg.Client(server);
 const running: Sluice[] = [];

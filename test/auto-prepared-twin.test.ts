@@ -3,13 +3,14 @@
  * it shares with the others and on a connection of its own. Every message that comes back must be the same.
  */
 import * as wire from '@sluice/wire';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Random } from '../sim/random.ts';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { type Message, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const SEED = Number(process.env.SLUICE_FUZZ_SEED ?? 20_261_122);
 const STEPS = Number(process.env.SLUICE_FUZZ_STEPS ?? 400);
 const CLIENTS = 3;

@@ -1,12 +1,13 @@
 /** prepare_threshold: unnamed statements that are sent again and again are parsed once a server, and nobody notices but by the time. */
 import * as wire from '@sluice/wire';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { cell, errorOf, type Message, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const direct = new Clients(server);
 let sluice: Sluice;
 afterEach(async () => {

@@ -1,15 +1,16 @@
 /** Cancel requests are bounded in number, and seen while they are on their way; so is who waits for a pool's first server. */
 import { cancelRequest, query, startupMessage } from '@sluice/wire';
 import type pg from 'pg';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
 import { Clients } from './support/clients.ts';
 import { until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { FaultyProxy } from './support/proxy.ts';
 import { keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 /** An advisory lock: queries wait for it until it is let go. */
 const LOCK = 471108;
 

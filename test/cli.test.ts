@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { query } from '@sluice/wire';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
+import { postgres } from './support/postgres.ts';
 import { RawClient, types } from './support/raw.ts';
 import { launch, type Sluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const url = (over: Partial<typeof server> = {}) => {
   const { host, port, user, password, database } = { ...server, ...over };
   return `postgres://${user}:${password}@${host}:${port}/${database}`;

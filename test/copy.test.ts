@@ -1,10 +1,11 @@
 /** COPY in and out, to its end and to all the others. */
 import { bind, cancelRequest, copyData, copyDone, copyFail, execute, flush, parse, query, sync } from '@sluice/wire';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { cell, errorOf, keyOf, type Message, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 const open: RawClient[] = [];
 

@@ -4,14 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cancelRequest } from '@sluice/wire';
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { DnsServer } from './support/dns.ts';
+import { postgres } from './support/postgres.ts';
 import { FaultyProxy } from './support/proxy.ts';
 import { RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const NAME = 'db.sluice.test';
 const [A, B] = ['127.0.0.2', '127.0.0.3'];
 

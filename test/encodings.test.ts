@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeText, encodeText } from '@sluice/wire';
-import { afterAll, afterEach, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const dir = mkdtempSync(join(tmpdir(), 'sluice-encodings-'));
 const FORCED = `* = host=${server.host} port=${server.port} dbname=postgres user=${server.user} password=${server.password}`;
 let sluice: Sluice;

@@ -3,15 +3,16 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cancelRequest, copyData, parse, query, terminate } from '@sluice/wire';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { Clients } from './support/clients.ts';
 import { until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { FaultyProxy } from './support/proxy.ts';
 import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 
 describe('a client whose answer is cut short', () => {
   let sluice: Sluice;

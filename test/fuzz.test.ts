@@ -6,12 +6,13 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import * as wire from '@sluice/wire';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
 import { ON_BUN, type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const SECONDS = Number(process.env.SLUICE_FUZZ_SECONDS ?? 8);
 const FIRST_SEED = Number(process.env.SLUICE_FUZZ_SEED ?? 1);
 const ANSWER_MS = 5_000;

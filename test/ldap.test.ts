@@ -4,13 +4,14 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL } from './support/certificates.ts';
+import { postgres } from './support/postgres.ts';
 import { SLAPD, Slapd } from './support/slapd.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const dir = mkdtempSync(join(tmpdir(), 'sluice-ldap-'));
 const running: Sluice[] = [];
 const admin = new pg.Client(server);

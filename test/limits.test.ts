@@ -1,12 +1,13 @@
 /** Every limit, and what happens at it. */
 import type pg from 'pg';
-import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const at = `host=${server.host} port=${server.port} dbname=postgres`;
 let sluice: Sluice;
 let clients: Clients;

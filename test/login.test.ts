@@ -11,13 +11,14 @@ import {
   startupMessage,
 } from '@sluice/wire';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
 import { attempt } from './support/attempt.ts';
+import { postgres } from './support/postgres.ts';
 import { errorOf, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const PASSWORD = 'pässword ’with’ "quotes"';
 let scram = '';
 const md5 = md5Secret(nodeCrypto, 'login_user', PASSWORD);

@@ -1,12 +1,13 @@
 /** What is large passes in constant memory: the daemon's peak at the end is its peak after a tenth. */
 import { readFileSync } from 'node:fs';
 import { copyData, copyDone, query } from '@sluice/wire';
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const MEGABYTE = 1_000_000;
-const server = inject('postgres');
+const server = postgres();
 
 describe.runIf(process.platform === 'linux')('in constant memory passes', () => {
   let daemon: Sluice;

@@ -1,11 +1,12 @@
 /** What each pooling mode keeps together, and what it shares. */
 import { cancelRequest, parseBackendKeyData, query, terminate } from '@sluice/wire';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 let clients: Clients;
 

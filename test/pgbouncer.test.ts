@@ -8,11 +8,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as wire from '@sluice/wire';
 import pg from 'pg';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
+import { postgres } from './support/postgres.ts';
 import { errorOf, RawClient, types } from './support/raw.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const PROGRAM = join(dirname(dirname(fileURLToPath(import.meta.url))), 'packages', 'sluice', 'bin', 'pgbouncer');
 const RUNTIME = process.env.SLUICE_TEST_RUNTIME ?? process.execPath;
 /** Root must name another user; the files are made readable for it. */

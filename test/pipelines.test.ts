@@ -4,11 +4,12 @@
  */
 import { connect, createServer } from 'node:net';
 import * as wire from '@sluice/wire';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { cell, errorOf, type Message, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 const open: RawClient[] = [];
 afterEach(async () => {

@@ -1,12 +1,13 @@
 /** Named prepared statements in transaction and statement mode, byte by byte and with drivers. */
 import * as wire from '@sluice/wire';
 import pg from 'pg';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { cell, errorOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 let clients: Clients;
 

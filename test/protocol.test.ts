@@ -18,11 +18,12 @@ import {
   sync,
 } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { FaultyProxy } from './support/proxy.ts';
 import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 const open: RawClient[] = [];
 

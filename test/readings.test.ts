@@ -1,12 +1,13 @@
 /** Prepared statements that read alike and mean different things: by search_path, role, temporary tables and altered columns. */
 import * as wire from '@sluice/wire';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { cell, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const admin = new pg.Client(server);
 let sluice: Sluice;
 let clients: Clients;

@@ -3,13 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { launch, type Sluice, startSluice } from './support/sluice.ts';
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const server = inject('postgres');
+const server = postgres();
 
 /** The first fenced block in this language, or with this text in it. */
 function block(language: string, within = ''): string {

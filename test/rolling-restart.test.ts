@@ -1,11 +1,12 @@
 /** Two processes on one port (so_reuseport), restarted one after the other while clients work: nobody notices. */
 import pg from 'pg';
-import { afterEach, expect, inject, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
 import { Place, until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { ON_BUN } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const places: Place[] = [];
 
 afterEach(async () => {

@@ -1,10 +1,11 @@
 /** Many clients on few servers. */
 import { parseDataRow, query } from '@sluice/wire';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 
 beforeAll(async () => {

@@ -1,12 +1,13 @@
 /** session_state = follow when things happen in the very moment in which a server is asked what its client has left behind. */
 import * as wire from '@sluice/wire';
-import { afterEach, expect, inject, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { FaultyProxy } from './support/proxy.ts';
 import { cell, errorOf, keyOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 let clients: Clients;
 

@@ -1,12 +1,13 @@
 /** session_state = follow: what RESET and SET mean to a client with startup parameters, and ways around the scan of texts. */
 import * as wire from '@sluice/wire';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { cell, errorOf, type Message, RawClient } from './support/raw.ts';
 import type { Sluice } from './support/sluice.ts';
 import { startOnTwo } from './support/two-servers.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 let clients: Clients;
 

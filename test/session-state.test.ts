@@ -1,13 +1,14 @@
 /** session_state in transaction mode: what a client did to its session follows it, pins its server, or is refused. */
 import * as wire from '@sluice/wire';
 import type pg from 'pg';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { errorOf, RawClient, types } from './support/raw.ts';
 import type { Sluice } from './support/sluice.ts';
 import { startOnTwo } from './support/two-servers.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 let clients: Clients;
 

@@ -4,11 +4,12 @@
  */
 import fc from 'fast-check';
 import type pg from 'pg';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const SEED = Number(process.env.SLUICE_FUZZ_SEED ?? 20_261_121);
 const STEPS = Number(process.env.SLUICE_FUZZ_STEPS ?? 250);
 const CLIENTS = 5;

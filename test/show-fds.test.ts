@@ -3,14 +3,15 @@ import { readlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
 import * as wire from '@sluice/wire';
 import type pg from 'pg';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { describeMessages, libc } from '../packages/sluice/src/net/libc.ts';
 import { Place } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { PGBOUNCER } from './support/programs.ts';
 import { RawClient } from './support/raw.ts';
 import { ON_BUN } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let place: Place;
 
 const begin = async (settings?: string) => {

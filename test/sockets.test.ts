@@ -7,10 +7,11 @@ import { basename, join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
 import { PSQL } from './support/programs.ts';
 import { startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let dir: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'sluice-sock-'));

@@ -7,12 +7,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const PROGRAM = join(ROOT, 'packages', 'sluice', 'bin', 'sluice.js');
 const RUNTIME = process.env.SLUICE_TEST_RUNTIME ?? process.execPath;
-const server = inject('postgres');
+const server = postgres();
 let dir: string;
 
 beforeEach(() => {

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cancelRequest } from '@sluice/wire';
 import pg from 'pg';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { Authority, OPENSSL } from './support/certificates.ts';
 import { Place, until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
 import { ON_BUN } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let place: Place;
 
 const begin = async (settings?: string, secret?: string) => {

@@ -14,10 +14,11 @@ import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
 import type { Coordinates } from './support/global-setup.ts';
 import { ManInTheMiddle } from './support/man-in-the-middle.ts';
+import { postgres } from './support/postgres.ts';
 import { errorOf, RawClient } from './support/raw.ts';
 import { launch, ON_BUN, type Sluice, startSluice } from './support/sluice.ts';
 
-const plain = inject('postgres');
+const plain = postgres();
 const dir = mkdtempSync(join(tmpdir(), 'sluice-tlss-'));
 chmodSync(dir, 0o755);
 let ours: Authority;

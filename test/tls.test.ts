@@ -6,14 +6,15 @@ import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { cancelRequest, sslRequest, startupMessage } from '@sluice/wire';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attempt } from './support/attempt.ts';
 import { Authority, OPENSSL, type Pair, renew } from './support/certificates.ts';
+import { postgres } from './support/postgres.ts';
 import { PSQL, runProgram } from './support/programs.ts';
 import { errorOf, RawClient } from './support/raw.ts';
 import { launch, ON_BUN, type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 const dir = mkdtempSync(join(tmpdir(), 'sluice-tls-'));
 let ours: Authority;
 let strangers: Authority;

@@ -1,10 +1,11 @@
 /** The unnamed prepared statement in transaction mode: used again in a later exchange, on whichever server, and never anybody else's. */
 import * as wire from '@sluice/wire';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
 import { cell, errorOf, RawClient, types } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
-const server = inject('postgres');
+const server = postgres();
 let sluice: Sluice;
 afterEach(() => sluice.stop());
 

@@ -3,10 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { postgres } from '../support/postgres.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const server = inject('postgres');
+const server = postgres();
 const admin = new pg.Pool({ ...server, max: 1, allowExitOnIdle: true });
 let child: ChildProcess;
 let ended: Promise<number | null>;

@@ -1,10 +1,11 @@
 /** Pools of a test: made against the run's PostgreSQL, ended after it. */
 import pg from 'pg';
-import { afterEach, inject } from 'vitest';
+import { afterEach } from 'vitest';
 import { Pool, type PoolOptions } from '../../packages/pool/src/index.ts';
 import { newScope } from '../../packages/pool/src/scope.ts';
+import { postgres } from '../support/postgres.ts';
 
-export const at = () => inject('postgres');
+export const at = () => postgres();
 
 const pools: Pool[] = [];
 const clients: pg.Client[] = [];

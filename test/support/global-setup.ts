@@ -1,4 +1,4 @@
-/** One PostgreSQL for the whole end-to-end run; its coordinates reach the tests by `inject('postgres')`. */
+/** A PostgreSQL for each worker of the end-to-end run; their coordinates reach the tests by `postgres()`. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +15,8 @@ export interface Coordinates {
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    postgres: Coordinates;
+    /** One for each worker. */
+    postgres: Coordinates[];
     /** Of the PostgreSQL under test: 18. */
     release: number;
   }
@@ -24,16 +25,22 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-test-'));
   chmodSync(dir, 0o755);
-  const server = await startEmbedded({
-    dataDir: join(dir, 'pg'),
-    throwaway: true,
-    settings: { max_connections: 200, max_prepared_transactions: 10, wal_level: 'logical' },
-  });
-  const { host, port, user, password, database } = server;
-  project.provide('postgres', { host, port, user, password, database });
-  project.provide('release', Number.parseInt(server.version, 10));
+  const started = await Promise.all(
+    Array.from({ length: project.vitest.config.maxWorkers }, (_, worker) =>
+      startEmbedded({
+        dataDir: join(dir, `pg${worker}`),
+        throwaway: true,
+        settings: { max_connections: 200, max_prepared_transactions: 10, wal_level: 'logical' },
+      }),
+    ),
+  );
+  project.provide(
+    'postgres',
+    started.map(({ host, port, user, password, database }) => ({ host, port, user, password, database })),
+  );
+  project.provide('release', Number.parseInt(started[0]?.version ?? '', 10));
   return async () => {
-    await server.stop('immediate');
+    await Promise.all(started.map((server) => server.stop('immediate')));
     rmSync(dir, { recursive: true, force: true });
   };
 }
