@@ -137,6 +137,7 @@ export function makeSession(keeping: Keeping = Keeping.Follow): {
     sessionEnds() {},
     sessionClosed() {},
     serverLostByClient() {},
+    wantsAlone() {},
     stopServer: (server: Server, reason: string) => server.close(reason),
     report(error: Error) {
       throw error;

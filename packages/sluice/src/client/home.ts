@@ -71,6 +71,8 @@ export interface ClientRegistry {
   sessionEnds(session: Session, reason: string, told: boolean): void;
   /** The client of this server's query is gone: the query is cancelled and the server closed. */
   stopServer(server: Server, reason: string): void;
+  /** A statement of its is about to be sent that PostgreSQL refuses as long as other sessions are in these databases (names of the server's). */
+  wantsAlone(session: Session, databases: ReadonlySet<string>): void;
   /** Something happened that must not: for the log. */
   report(error: Error): void;
   /** Its connection broke with an error of the system's. */

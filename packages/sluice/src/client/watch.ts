@@ -28,6 +28,7 @@ import {
   STATEMENTS,
   type StateRefusal,
   type Suspicion,
+  sparesSession,
 } from '../sql/suspicion.ts';
 import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
@@ -104,9 +105,11 @@ export function watch(
   const hasNoName = isQuery || isUnnamed(buffer, at, end);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
+  if (suspicion.databases.size > 0) session.registry.wantsAlone(session, suspicion.databases);
   const instead = deallocated(session, server, buffer, at, end, text);
   if (instead !== null) return instead;
   if (suspicion.asksLastValue) return hasNoName ? watchLastValue(session, server, isQuery) : 'pass';
+  if (sparesSession(suspicion)) return 'pass';
   if (keeping === Keeping.Refuse) {
     const refusal = refusalOf(suspicion, server);
     if (refusal !== null) {

@@ -23,6 +23,7 @@ import { Traffic } from '../telemetry/traffic.ts';
 import type { Caller } from './caller.ts';
 import { birthOf, CancelQueue } from './cancel-queue.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
+import { Emptying } from './emptying.ts';
 import { describeRefusal, patienceOf, waitByItsRules } from './exhaustion.ts';
 import { type Predecessor, peerProcessId } from './peers.ts';
 import { poolPolicy } from './policy.ts';
@@ -74,6 +75,7 @@ export class Pooler implements ClientRegistry {
   readonly statements: StatementStore;
   readonly classifier = new Classifier();
   readonly seenTexts = new SeenTexts();
+  readonly emptying: Emptying;
   readonly databases = new Map<string, Database>();
   readonly pools = new Map<string, ServerPool>();
   readonly userLimits = new Map<string, Limit>();
@@ -124,6 +126,7 @@ export class Pooler implements ClientRegistry {
     this.context = poolingContext({ config, clock, log, tls, statements, resolver }, this.pools, () =>
       this.nextConnectionId(),
     );
+    this.emptying = new Emptying(this.pools, clock, log);
     for (const name of config.databases.keys()) this.database(name);
   }
 
@@ -346,6 +349,10 @@ export class Pooler implements ClientRegistry {
 
   stopServer(server: Server, reason: string): void {
     stopServer(server, reason, this.config.global.cancelWaitTimeoutMs);
+  }
+
+  wantsAlone(session: Session, databases: ReadonlySet<string>): void {
+    this.emptying.begin(session.home as ServerPool, databases);
   }
 
   connectionBroke(session: Session, error: Error): void {

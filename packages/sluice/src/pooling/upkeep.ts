@@ -12,6 +12,7 @@ export function housekeep(pooler: Pooler, operator: Operator): void {
   pooler.context.names.tend();
   for (const { cancels } of pooler.pools.values()) cancels.tick();
   for (const cancels of pooler.cancelsToPeers) cancels.tick();
+  pooler.emptying.tend();
   pooler.warmUp();
   for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, operator);
   closeIdlePools(pooler, operator);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Classifier } from './classifier.ts';
-import { KEEPS_ALL, Keeps, looksSuspicious } from './suspicion.ts';
+import { KEEPS_ALL, Keeps, looksSuspicious, sparesSession } from './suspicion.ts';
 
 const classifier = new Classifier();
 beforeAll(() => classifier.load());
@@ -177,4 +177,41 @@ test('the scan takes time in proportion to the text', () => {
   // Quadratic, this would take minutes, and the test its timeout.
   for (const filler of ['\n', ' ', '/', ';', '\n ', 'temp_', '; \t'])
     expect(looksSuspicious(filler.repeat(2_000_000 / filler.length))).toBe(false);
+});
+
+describe('databases that a statement has to itself', () => {
+  const databases = (sql: string) => [...(classifier.suspicionOf(sql)?.databases ?? [])];
+
+  test.each([
+    ['drop database a', ['a']],
+    ['DROP DATABASE IF EXISTS "A b" WITH (FORCE)', ['A b']],
+    ['-- of the tests\ndrop database a', ['a']],
+    ['alter database a rename to b', ['a']],
+    ['alter database a set tablespace c', ['a']],
+    ['create database b', ['template1']],
+    ['create  database b with owner x template a', ['a']],
+    ['create database b template default', ['template1']],
+    ['drop database a; drop database b', ['a', 'b']],
+  ])('%s', (sql, expected) => {
+    expect(databases(sql)).toEqual(expected);
+  });
+
+  test.each([
+    'drop table a',
+    'alter database a set work_mem = 1',
+    'alter database a connection limit 3',
+    'alter table a rename to b',
+    "select 'drop database a'",
+  ])('there is none: %s', (sql) => {
+    expect(databases(sql)).toEqual([]);
+  });
+
+  test('are named as the server has them', () => {
+    expect(databases(Buffer.from('drop database "münchen"').toString('latin1'))).toEqual(['münchen']);
+  });
+
+  test('and nothing is left in the session', () => {
+    expect(sparesSession(classifier.suspicionOf('drop database a')!)).toBe(true);
+    expect(sparesSession(classifier.suspicionOf('drop database a; set work_mem = 1')!)).toBe(false);
+  });
 });

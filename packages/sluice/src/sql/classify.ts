@@ -51,6 +51,7 @@ const NOTHING: Suspicion = {
   executes: false,
   unknowable: null,
   asksLastValue: false,
+  databases: new Set(),
   refusal: null,
 };
 
@@ -158,8 +159,24 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   ExecuteStmt: () => suspicion({ executes: true }),
   // What its body does stands in no tree.
   DoStmt: ({ args }) => anythingIn(JSON.stringify(args)),
+  DropdbStmt: ({ dbname }) => alone(dbname),
+  RenameStmt: ({ renameType, subname }) => (renameType === 'OBJECT_DATABASE' ? alone(subname) : null),
+  CreatedbStmt: ({ options }) => alone(optionOf(options, 'template') ?? 'template1'),
+  AlterDatabaseStmt: ({ dbname, options }) => (optionOf(options, 'tablespace') === null ? null : alone(dbname)),
   LoadStmt: () => suspicion({ unknowable: 'LOAD', refusal: refusal('LOAD', 'load') }),
 };
+
+/** The database as it is named in a text whose bytes were taken for a character each. */
+function alone(name: unknown): Suspicion {
+  return suspicion({ databases: new Set([Buffer.from(String(name), 'latin1').toString()]) });
+}
+
+/** What an option of a statement says; null: it is not there, or says nothing. */
+function optionOf(options: unknown, name: string): string | null {
+  for (const { DefElem } of (options ?? []) as readonly { DefElem?: Node }[])
+    if (DefElem?.defname === name) return stringsOf([DefElem.arg ?? {}])[0] || null;
+  return null;
+}
 
 function keeping(keeps: number, what: string, instead: keyof typeof INSTEAD): Suspicion {
   return suspicion({ keeps, refusal: refusal(what, instead) });

@@ -42,6 +42,8 @@ export interface Suspicion {
   readonly unknowable: string | null;
   /** It does nothing but ask for the last value of a sequence, which is the server's and not the client's. */
   readonly asksLastValue: boolean;
+  /** Databases in which PostgreSQL lets it have no other session than its own: those that it drops, renames or copies. */
+  readonly databases: ReadonlySet<string>;
   readonly refusal: StateRefusal | null;
 }
 
@@ -58,6 +60,7 @@ export const ANYTHING: Suspicion = {
   executes: false,
   unknowable: null,
   asksLastValue: false,
+  databases: NO_NAMES,
   refusal: null,
 };
 
@@ -96,8 +99,14 @@ export const STATEMENTS: Suspicion = {
   executes: false,
   unknowable: null,
   asksLastValue: false,
+  databases: NO_NAMES,
   refusal: null,
 };
+
+/** It leaves nothing in the session, whatever else it is suspected of. */
+export function sparesSession({ names, locals, resets, anySetting, keeps, executes, unknowable }: Suspicion): boolean {
+  return names.size + locals.size + resets.size + keeps === 0 && !anySetting && !executes && unknowable === null;
+}
 
 export function both(a: Suspicion | null, b: Suspicion): Suspicion {
   if (a === null || a === b) return b;
@@ -110,6 +119,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
     executes: a.executes || b.executes,
     unknowable: a.unknowable ?? b.unknowable,
     asksLastValue: a.asksLastValue && b.asksLastValue,
+    databases: new Set([...a.databases, ...b.databases]),
     refusal: a.refusal ?? b.refusal,
   };
 }
@@ -120,7 +130,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
-  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|load)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
+  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|load|(?:create|alter)\s+database)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
 
 /** Is the text worth the parser's time? */
 export function looksSuspicious(text: string): boolean {
