@@ -104,6 +104,21 @@ describe('a client that vanishes', () => {
     expect(await rows()).toEqual({ n: 0, i: 'read committed' });
   });
 
+  test.each([
+    ['by a Terminate', (raw: RawClient) => raw.send(terminate())],
+    ['by its socket', (raw: RawClient) => raw.end()],
+  ])('in a transaction, %s: what a ROLLBACK leaves in the session is gone, too', async (_how, leave) => {
+    const { raw } = await RawClient.login(at());
+    raw.send(query("begin; select pg_advisory_lock(4711); prepare left_over as select 1; set application_name = 'x'"));
+    await raw.until('Z');
+    leave(raw);
+    const next = await clients.pg();
+    const locks = "select count(*)::int as n from pg_locks where locktype = 'advisory' and objid = 4711";
+    expect((await next.query(locks)).rows).toEqual([{ n: 0 }]);
+    await next.query('prepare left_over as select 2');
+    await next.query('deallocate left_over');
+  });
+
   test('in a failed transaction', async () => {
     const { raw } = await RawClient.login(at());
     raw.send(query('begin; select 1/0'));

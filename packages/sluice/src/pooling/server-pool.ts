@@ -24,6 +24,7 @@ import { socketName } from './socket-name.ts';
 const EMPTY_QUERY = '<empty>';
 
 const UNHURRIED = 'SET statement_timeout = 0';
+const DISCARD_ALL = 'DISCARD ALL';
 
 /** Makes a server of a connection that another process has opened. */
 export type Arrival = (entry: Entry<Server>) => Server;
@@ -202,18 +203,26 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   reset(entry: Entry<Server>): void {
     const server = entry.value!;
-    const usual = this.shape.mode === 'session' || this.shape.resetAlways ? this.shape.resetQuery : '';
-    const owed = server.discardOwed;
+    const { mode, resetAlways, resetQuery, keeping } = this.shape;
+    const usual = mode === 'session' || resetAlways ? resetQuery : '';
+    // Who leaves a transaction open may leave what its ROLLBACK does not undo (a lock of the session), where nobody has looked.
+    const abandoned = server.status !== Tx.Idle;
+    const unseen = abandoned && keeping < Keeping.Follow;
+    const owed = server.discardOwed || unseen;
     server.discardOwed = false;
     const done = (ok: boolean) => this.pool.resetDone(entry, ok);
-    const discard = (ok: boolean) => (ok ? this.#upkeep(entry, 'DISCARD ALL', done) : done(false));
+    const step = (sql: string, next: (ok: boolean) => void) => (ok: boolean) =>
+      ok ? this.#upkeep(entry, sql, next) : done(false);
+    const last = unseen && usual !== '' && usual !== DISCARD_ALL ? step(usual, done) : done;
     // A very short statement_timeout can strike between its reset and the end of DISCARD ALL, and then hits the next query.
-    const thoroughly = (ok = true) => (ok ? this.#upkeep(entry, UNHURRIED, discard) : done(false));
+    const thoroughly = step(UNHURRIED, step(DISCARD_ALL, last));
     // After any other query nobody knows which of the settings are left that were followed to here.
-    const after = (ok: boolean) => (server.settings.equals(AS_AT_LOGIN) || usual === '' ? done(ok) : thoroughly(ok));
-    const clean = () => (owed ? thoroughly() : this.#upkeep(entry, usual || null, after));
-    if (server.status === Tx.Idle) clean();
-    else this.#upkeep(entry, 'ROLLBACK', (ok) => (ok ? clean() : this.pool.resetDone(entry, false)));
+    const after = (ok: boolean) =>
+      !ok || server.settings.equals(AS_AT_LOGIN) || usual === '' ? done(ok) : thoroughly(ok);
+    const clean = (ok: boolean) =>
+      owed ? thoroughly(ok) : ok ? this.#upkeep(entry, usual || null, after) : done(false);
+    if (abandoned) this.#upkeep(entry, 'ROLLBACK', clean);
+    else clean(true);
   }
 
   close(entry: Entry<Server>, reason: CloseReason): void {
