@@ -256,6 +256,31 @@ describe('waiting too long', () => {
   });
 });
 
+describe('max_packet_size', () => {
+  test.each([
+    ['a row', "select repeat('x', 100), repeat('x', 5000) as big"],
+    ['a row among others', "select repeat('x', 10 * n) from generate_series(1, 200) n"],
+    ['a row of more than the pooler reads at once', "select repeat('x', 500000)"],
+  ])('%s from the server that is larger ends both connections, one that is smaller passes', async (_what, sql) => {
+    await begin({ settings: 'max_packet_size = 1000\ndefault_pool_size = 1' });
+    const client = await clients.pg();
+    const lost = client.query(sql);
+    await expect(lost).rejects.toMatchObject({ message: expect.stringContaining('max_packet_size') });
+    const next = await clients.pg();
+    const many = await next.query("select repeat('x', 900) as x from generate_series(1, 100)");
+    expect(many.rows).toHaveLength(100);
+  });
+
+  test('changed by RELOAD it holds for servers that are there', async () => {
+    await begin({ settings: `max_packet_size = 1000\ndefault_pool_size = 1\nadmin_users = ${server.user}` });
+    const client = await clients.pg();
+    await client.query('select 1');
+    const admin = await clients.pg({ database: 'pgbouncer' });
+    await admin.query('SET max_packet_size = 10000');
+    expect((await client.query("select repeat('x', 5000) as x")).rows[0].x).toHaveLength(5000);
+  });
+});
+
 describe('lifetimes', () => {
   test('server_lifetime replaces a server between transactions', async () => {
     await begin({ settings: 'server_lifetime = 1\nserver_idle_timeout = 100' });

@@ -86,7 +86,14 @@ export class Collector implements ServerHolder {
 /** A server that is held. */
 export function makeServer(): { server: Server; holder: Collector; conn: FakeConn } {
   const conn = new FakeConn();
-  const watcher = { answerMs: 0, serverClosed() {}, connectionBroke() {}, failedItself() {}, unaskedMessage() {} };
+  const watcher = {
+    answerMs: 0,
+    maxPacketSize: 2_147_483_647,
+    serverClosed() {},
+    connectionBroke() {},
+    failedItself() {},
+    unaskedMessage() {},
+  };
   const entry = {} as Entry<Server>;
   const server = new Server(conn, entry, identity, new wire.Parameters(names), watcher, new StatementStore(), 0);
   const holder = new Collector();

@@ -28,6 +28,8 @@ export interface PoolingContext {
   tcp: TcpSettings;
   /** server_answer_timeout. */
   serverAnswerMs: number;
+  /** max_packet_size. */
+  maxPacketSize: number;
   readonly nextConnectionId: () => number;
 }
 

@@ -45,6 +45,7 @@ export function poolingContext(
     tls,
     tcp: global,
     serverAnswerMs: global.serverAnswerTimeoutMs,
+    maxPacketSize: global.maxPacketSize,
     nextConnectionId,
   };
 }

@@ -20,6 +20,7 @@ export function reconfigure(pooler: Pooler, operator: Operator, next: Config): v
   pooler.config = next;
   pooler.context.tcp = next.global;
   pooler.context.serverAnswerMs = next.global.serverAnswerTimeoutMs;
+  pooler.context.maxPacketSize = next.global.maxPacketSize;
   pooler.context.names.settings = next.global;
   if (next.global.sessionState !== 'pgbouncer') void pooler.classifier.load();
   pooler.statements.maxBytes = next.global.maxPreparedStatementBytes;

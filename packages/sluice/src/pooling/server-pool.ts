@@ -87,6 +87,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     return this.context.serverAnswerMs;
   }
 
+  get maxPacketSize(): number {
+    return this.context.maxPacketSize;
+  }
+
   get replication(): boolean {
     return this.shape.replication !== null;
   }

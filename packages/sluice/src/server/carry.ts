@@ -13,6 +13,14 @@ export function collects(buffer: Uint8Array, at: number): boolean {
   return what !== Back.Pass && what !== Back.Bad && size > HEADER_BYTES && size <= COLLECT_BYTES;
 }
 
+/** Why a message of this kind and size is not let through; null: it is. `most`: max_packet_size. */
+export function badHeader(what: number, size: number, most: number): string | null {
+  const isRight = what !== Back.Ready || size === HEADER_BYTES + 1;
+  if (size >= HEADER_BYTES && size <= most && what !== Back.Bad && isRight) return null;
+  if (size <= most) return `protocol violation: a message of an unknown type or a wrong length (${size - 1} bytes)`;
+  return `bad pkt header: a message from the server has ${size} bytes, more than max_packet_size (${most})`;
+}
+
 export class Carry extends Fragment {
   /** Keeps what there is of a message: until its header is here, or all of it. */
   begin(buffer: Buffer, at: number, end: number): void {

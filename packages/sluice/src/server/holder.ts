@@ -42,6 +42,8 @@ export type InternalDone = (error: ErrorFields | null) => void;
 export interface ServerWatcher {
   /** Milliseconds that it has to answer what it is asked on our own account (server_answer_timeout); 0: no bound. */
   readonly answerMs: number;
+  /** Bytes of the largest message let through (max_packet_size). */
+  readonly maxPacketSize: number;
   /** Gone, for whatever reason. After `holder.serverLost`. */
   serverClosed(server: Server, reason: string): void;
   /** The connection broke with an error of the system's. Before `serverClosed`. */

@@ -20,7 +20,7 @@ import {
   terminate,
 } from '@sluice/wire';
 import type { Conn, ConnHandler } from '../net/conn.ts';
-import { Carry, collects, HeldBack } from './carry.ts';
+import { badHeader, Carry, collects, HeldBack } from './carry.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { ServerStatements } from './server-statements.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
@@ -204,6 +204,7 @@ export class Server implements ConnHandler {
   #takeWhole(buffer: Buffer, at: number, end: number): boolean {
     const { holder } = this;
     if (holder === null || this.#bodyLeft > 0 || buffer[end - 1] !== Tx.Idle) return false;
+    if (end - at > this.watcher.maxPacketSize) return false;
     if (!this.queue.exchangeAnswered(exchangeAnswer(buffer, at, end))) return false;
     holder.relay(buffer, at, end);
     this.copyBoth = false;
@@ -230,9 +231,10 @@ export class Server implements ConnHandler {
       }
       const what = BACK[buffer[at]!]!;
       const size = lengthAt(buffer, at) + 1;
-      if (what === Back.Bad || size < HEADER_BYTES || (what === Back.Ready && size !== HEADER_BYTES + 1)) {
+      const bad = badHeader(what, size, this.watcher.maxPacketSize);
+      if (bad !== null) {
         this.#pass(buffer, from, at);
-        this.close(`protocol violation: message of type 0x${buffer[at]!.toString(16)}, ${size - 1} bytes`);
+        this.close(bad);
         return;
       }
       let passing = this.holder !== null && this.queue.headAction === Action.Forward;
@@ -336,11 +338,8 @@ export class Server implements ConnHandler {
   }
 
   #completes(kind: Reply, passing: boolean): boolean {
-    if (this.queue.head !== kind) {
-      this.close('protocol violation: a reply that nobody asked for');
-      return false;
-    }
-    this.queue.pop();
+    if (this.queue.head === kind) this.queue.pop();
+    else this.close('protocol violation: a reply that nobody asked for');
     return passing;
   }
 
