@@ -190,6 +190,43 @@ describe('sluice check', () => {
     expect(text).toMatch(/simple\.ini:5: .*pam/);
   });
 
+  test.each([
+    ['auth_type = hba\nauth_hba_file = /nowhere/hba', /:6: error: .*auth_hba_file/],
+    ['auth_type = hba\nauth_hba_file = HBA', /hba:2: error: .*unknown type "nonsense"/],
+    ['auth_type = hba\nauth_hba_file = EMPTY\nauth_ident_file = /nowhere/ident', /:7: error: .*auth_ident_file/],
+    ['resolv_conf = /nowhere/resolv.conf', /:5: error: resolv_conf/],
+    ['logfile = /nowhere/x.log', /:5: error: logfile .* no directory \/nowhere/],
+    ['pidfile = /nowhere/x.pid', /:5: error: pidfile .* no directory \/nowhere/],
+    ['unix_socket_dir = /nowhere', /:5: error: unix_socket_dir/],
+    ['unix_socket_group = no_such_group', /:5: error: .*no group "no_such_group"/],
+    ['client_tls_sslmode = require\nclient_tls_key_file = /nowhere/key', /:\d: error: TLS setup failed/],
+  ])('and start refuse what is not there, with file and line: %s', async (lines, expected) => {
+    const given = lines
+      .replace('HBA', file('hba', '# one\nnonsense all all all trust\n'))
+      .replace('EMPTY', file('empty', ''));
+    const path = file(
+      'missing.ini',
+      `[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\n${given}\nlisten_port = 1\n`,
+    );
+    const checked = await outcome(['check', path]);
+    expect(checked.code).toBe(1);
+    expect(checked.text).toMatch(expected);
+    const { code, text } = await outcome(['start', path]);
+    expect(code).toBe(1);
+    // The log has the place at the end of the line.
+    const [, line] = /:(\d+):/.exec(checked.text) ?? [];
+    expect(text).toMatch(new RegExp(`\\((.*):${line}\\)`));
+    expect(text).not.toMatch(/cannot listen/);
+  });
+
+  test('user = of a user that is not there', async () => {
+    const path = file(
+      'user.ini',
+      '[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\nuser = no_such_user\n',
+    );
+    expect((await outcome(['check', path])).text).toMatch(/:5: error: user: there is no user "no_such_user"/);
+  });
+
   test('sums a good file up', async () => {
     const path = file(
       'good.ini',

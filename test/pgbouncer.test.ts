@@ -137,13 +137,16 @@ describe('the command line', () => {
     // As when somebody runs it again: the file is there, and the user may write to it.
     writeFileSync(logfile, '', { mode: 0o666 });
     chmodSync(logfile, 0o666);
-    expect(await run('-q', ...AS_USER, write(dir, port, 'pool_mode = never\n'))).toMatchObject({ code: 1 });
+    // With -q it is there only.
+    expect(await run('-q', ...AS_USER, write(dir, port, 'pool_mode = never\n'))).toEqual({ code: 1, text: '' });
     expect(takeLog()).toMatch(/ERROR .*invalid value "never" for parameter pool_mode[\s\S]*FATAL .*has errors/);
     const taken = net.createServer().listen(port, '127.0.0.1');
     await once(taken, 'listening');
     for (const background of [[], ['-d']]) {
       const ini = write(dir, port, 'max_client_conn = 5\nmax_client_conn = 6\n');
-      expect(await run('-q', ...background, ...AS_USER, ini)).toMatchObject({ code: 1 });
+      const { code, text } = await run('-q', ...background, ...AS_USER, ini);
+      expect(code).toBe(1);
+      if (background.length === 0) expect(text).toBe('');
       const log = takeLog();
       expect(log).toMatch(/WARNING "max_client_conn" was given before[\s\S]*FATAL cannot listen on .*is in use/);
       expect(log.match(/FATAL/g)).toHaveLength(1);
@@ -171,7 +174,7 @@ describe('the command line', () => {
     const pid = Number(readFileSync(`${dir}/pgbouncer.pid`, 'utf8'));
     const client = await connect(port);
     expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
-    const second = await run('-q', ...AS_USER, write(dir, await freePort(), ''));
+    const second = await run(...AS_USER, write(dir, await freePort(), ''));
     expect(second).toMatchObject({ code: 1, text: expect.stringMatching(/another instance running \(process \d+\)/) });
     await client.end();
     process.kill(pid, 'SIGTERM');
@@ -244,7 +247,7 @@ describe('signals', () => {
     ] as const) {
       const dir = makeDir();
       const ini = write(dir, await freePort(), `listen_addr = ${addresses}\n`);
-      expect(await run('-q', ...AS_USER, ini)).toMatchObject({ code: 1, text: expect.stringMatching(why) });
+      expect(await run(...AS_USER, ini)).toMatchObject({ code: 1, text: expect.stringMatching(why) });
       rmSync(dir, { recursive: true });
     }
   });

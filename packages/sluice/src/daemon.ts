@@ -6,7 +6,15 @@ import { readFile, stat } from 'node:fs/promises';
 import { decodeText, type Secret } from '@sluice/wire';
 import { readUsers, UserFile } from './auth/user-file.ts';
 import { receive } from './client/login.ts';
-import { type Access, afterReload, type Config, formatProblem, loadAccess, setSetting } from './config/index.ts';
+import {
+  type Access,
+  afterReload,
+  type Config,
+  formatProblem,
+  loadAccess,
+  located,
+  setSetting,
+} from './config/index.ts';
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
 import { Console } from './console/console.ts';
 import { readText } from './host/config-file.ts';
@@ -274,7 +282,7 @@ export class Daemon implements ConsoleHost {
 
   /** Throws a TlsSetupError or an AccessError. */
   #load(config: Config, keepTls?: TlsContexts): Loaded {
-    const tls = keepTls ?? loadTls(config.global, readText);
+    const tls = keepTls ?? placed(config, () => loadTls(config.global, readText));
     const { access, problems } = loadAccess(config, readText);
     const { log } = this.#options;
     for (const problem of problems) if (problem.severity === 'warning') log.warn(formatProblem(problem));
@@ -308,18 +316,31 @@ export class Daemon implements ConsoleHost {
   }
 
   async #listen(target: ListenTarget): Promise<void> {
+    const where = target.unix ? `unix:${shownPath(target.host)}` : `${shownHost(target.host)}:${target.port}`;
     const listener = await listen(target, (conn) => {
       const { visitors, clock, config } = this.pooler;
       setSocketOptions(conn, config.global, true);
       const visit = new Visit(clock.update());
       visitors.push(visit);
       void receive(conn, this.#desk, visit).finally(() => visitors.remove(visit));
+    }).catch((error: Error) => {
+      throw Object.assign(error, { where });
     });
     this.listeners.push(listener);
     this.#tune(listener);
     this.log(
       `listening on ${target.unix ? `unix:${shownPath(target.host)}` : `${shownHost(target.host)}:${listener.port}`}`,
     );
+  }
+}
+
+/** A TlsSetupError says where the file has the setting. */
+function placed<T>(config: Config, load: () => T): T {
+  try {
+    return load();
+  } catch (error) {
+    if (error instanceof TlsSetupError) error.message = located(config, error.setting, error.message);
+    throw error;
   }
 }
 

@@ -1,8 +1,9 @@
 /** `sluice check`: reads a configuration, says what is wrong with it and where, changes nothing. */
 import { readFileSync } from 'node:fs';
 import { readUsers } from '../auth/user-file.ts';
-import { type Config, hasErrors, parseConfig } from '../config/index.ts';
+import { type Config, hasErrors, loadAccess, parseConfig } from '../config/index.ts';
 import { readConfigText, readText } from '../host/config-file.ts';
+import { missingHere } from '../host/missing.ts';
 import { unsupportedSettings } from '../host/unsupported.ts';
 import { loadTls, TlsSetupError } from '../net/tls-context.ts';
 import { CliError, readFlags } from './common.ts';
@@ -28,9 +29,10 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     const unsupported = unsupportedSettings(config);
     for (const { place, message } of unsupported)
       process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
-    const tls = tlsProblem(config);
-    if (tls !== null) process.stdout.write(`${tls}\n`);
-    if (hasErrors(problems) || tls !== null || unsupported.length > 0) throw new CliError(`${path} has errors`);
+    const others = [...accessProblems(config), ...tlsProblems(config), ...missingProblems(config)];
+    for (const { text } of others) process.stdout.write(`${text}\n`);
+    if (hasErrors(problems) || others.some(({ isError }) => isError) || unsupported.length > 0)
+      throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
     process.stdout.write(`${path} is usable.
@@ -56,15 +58,36 @@ function userProblems(config: Config): string[] {
   }
 }
 
-/** What is wrong with the TLS settings or the files that they name, with its place; null: nothing. */
-function tlsProblem(config: Config): string | null {
+interface Found {
+  readonly text: string;
+  readonly isError: boolean;
+}
+
+/** Of auth_hba_file and auth_ident_file: lines that cannot be read, or all of it. */
+function accessProblems(config: Config): Found[] {
+  return loadAccess(config, readText).problems.map(({ severity, file, line, message }) => ({
+    text: `${file}:${line}: ${severity}: ${message}`,
+    isError: severity === 'error',
+  }));
+}
+
+/** What is wrong with the TLS settings or the files that they name. */
+function tlsProblems(config: Config): Found[] {
   try {
     loadTls(config.global, (path) => readFileSync(path, 'utf8'));
-    return null;
+    return [];
   } catch (error) {
     if (!(error instanceof TlsSetupError)) throw error;
-    return `${placeOf(config, error.setting)}error: ${error.message}`;
+    return [{ text: `${placeOf(config, error.setting)}error: ${error.message}`, isError: true }];
   }
+}
+
+/** Files, folders, users and groups that are not there. */
+function missingProblems(config: Config): Found[] {
+  return missingHere(config).map(({ setting, message }) => ({
+    text: `${placeOf(config, setting)}error: ${message}`,
+    isError: true,
+  }));
 }
 
 /** Where a setting was given, as problems begin; empty where it was not. */

@@ -1,13 +1,16 @@
 /** What the commands share: the error that ends a command, flag reading, a run from a file. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import type { Config } from '../config/index.ts';
+import { type Config, located } from '../config/index.ts';
 import { readConfig } from '../host/config-file.ts';
 import type { LogTarget } from '../host/log-target.ts';
+import { missingHere } from '../host/missing.ts';
 import { listen } from '../net/listen.ts';
 
 /** A failure told in one line; no stack. */
 export class CliError extends Error {
   readonly exitCode: number;
+  /** It was said where the configuration asks for it, and with -q nowhere else. */
+  isTold = false;
 
   constructor(message: string, exitCode = 1) {
     super(message);
@@ -60,7 +63,12 @@ export async function tryListen({ host, port }: { host: string; port: number }):
 }
 
 /** A system error of listening, said so that it can be mended. */
-export function explainListen(error: NodeJS.ErrnoException, where: string): CliError {
+export function explainListen(error: NodeJS.ErrnoException & { where?: string }, at: string): CliError {
+  const { where = at } = error;
+  if (error.code === 'EADDRINUSE' && where.startsWith('unix:'))
+    return new CliError(
+      `cannot listen on ${where}: unix socket is in use, cannot continue; stop what uses it, or choose another listen_port or unix_socket_dir`,
+    );
   if (error.code === 'EADDRINUSE')
     return new CliError(
       `cannot listen on ${where}: the address is in use; stop what uses it, or choose another with --listen HOST:PORT (listen_port in a file)`,
@@ -88,13 +96,16 @@ export async function withConfig(
 ): Promise<void> {
   let read: Config | null = null;
   try {
-    await run(
-      readConfig(path, target.log, (config) => {
-        read = config;
-      }),
-    );
+    const config = readConfig(path, target.log, (one) => {
+      read = one;
+    });
+    // A user by another name may have been asked for on the command line.
+    const missing = missingHere(config).filter(({ setting }) => setting !== 'user');
+    for (const { setting, message } of missing) target.log.error(located(config, setting, message));
+    if (missing.length > 0) throw new CliError(`${path} has errors; mend the lines named above`);
+    await run(config);
   } catch (error) {
-    if (read !== null) target.writeFatal(mayLog(read) ? read : null, (error as Error).message);
-    throw error;
+    const isTold = target.writeFatal(read !== null && mayLog(read) ? read : null, (error as Error).message);
+    throw isTold ? Object.assign(error as Error, { isTold }) : error;
   }
 }

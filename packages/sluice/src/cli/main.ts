@@ -31,9 +31,14 @@ function isKnown(error: unknown): error is CliError | ConfigFileError {
   return error instanceof CliError || error instanceof ConfigFileError;
 }
 
+/** With -q it is in the log that the configuration names, and there only. */
+function isTold(error: unknown): boolean {
+  return (error as { isTold?: boolean } | null)?.isTold === true;
+}
+
 function fail(program: string, error: unknown, exitCode: number): void {
   const text = isKnown(error) ? error.message : `unexpected error: ${(error as Error)?.stack ?? error}`;
-  process.stderr.write(`${program}: ${text}\n`);
+  if (!isTold(error)) process.stderr.write(`${program}: ${text}\n`);
   const exit = () => process.exit(exitCode);
   // In the background there is no standard error: whoever started the process tells it.
   if (process.send === undefined) exit();

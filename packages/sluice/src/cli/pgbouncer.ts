@@ -1,7 +1,7 @@
 /** The command line of PgBouncer: `pgbouncer [-d] [-R] [-q] [-v] [-u user] [-V] [-h] config.ini`. */
 import { spawn } from 'node:child_process';
 import { isAbsolute, resolve } from 'node:path';
-import type { Config } from '../config/index.ts';
+import { type Config, located } from '../config/index.ts';
 import { AccessError, Daemon } from '../daemon.ts';
 import { ConfigFileError, readConfig } from '../host/config-file.ts';
 import { logDescriptorLimit } from '../host/descriptor-limit.ts';
@@ -75,7 +75,7 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
     target,
     async (config) => {
       if (inBackground) return;
-      becomeUser(values.user ?? config.global.user);
+      becomeUser(values.user ?? config.global.user, values.user === undefined ? config : null);
       await serve(path, config, target, values.reboot ?? false);
     },
     isOrBecomes,
@@ -101,9 +101,14 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   logDescriptorLimit(config, daemon.pooler.credentials.users.size, target.log);
   try {
     await daemon.start(succeeding?.listeners);
-    if (pidfile !== '') writePidFile(pidfile);
   } catch (error) {
     throw explainListen(error as NodeJS.ErrnoException, `port ${listenPort}`);
+  }
+  try {
+    if (pidfile !== '') writePidFile(pidfile);
+  } catch (error) {
+    const message = `pidfile ${pidfile} cannot be written: ${(error as Error).message}`;
+    throw new CliError(located(config, 'pidfile', message));
   }
   const served = serveUntilStopped(daemon, { service: true, cleanUp: withoutPidFile });
   letSignalsGo();
@@ -130,8 +135,8 @@ export function newDaemon(path: string, config: Config, target: LogTarget, repla
   }
 }
 
-/** As PgBouncer: never as root; who starts as root names a user, on the command line or in the file. */
-function becomeUser(name: string): void {
+/** `config`: the file that names the user. As PgBouncer: never as root; who starts as root names a user, on the command line or in the file. */
+function becomeUser(name: string, config: Config | null = null): void {
   const root = process.getuid?.() === 0;
   if (name === '') {
     if (root) throw new CliError('must not run as root: name a user with -u USERNAME or the setting user');
@@ -144,7 +149,8 @@ function becomeUser(name: string): void {
     process.setgid?.(gid);
     process.setuid?.(uid);
   } catch (error) {
-    throw new CliError(`cannot become user "${name}": ${(error as Error).message}`);
+    const message = `cannot become user "${name}": ${(error as Error).message}`;
+    throw new CliError(config === null ? message : located(config, 'user', message));
   }
 }
 

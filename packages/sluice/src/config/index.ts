@@ -29,7 +29,17 @@ export { type IdentMap, type IdentMapping, type IdentMaps, type IdentResult, mat
 export { type IniItem, parseIni, quoteName, type ReadFile } from './ini.ts';
 export { type LdapOptions, type LdapScope, parseLdapOptions } from './ldap-options.ts';
 export { type ParseOptions, type ParseResult, parseConfig } from './load.ts';
-export { at, closest, formatProblem, hasErrors, type Problem, Problems, quote, type Severity } from './problem.ts';
+export {
+  at,
+  closest,
+  formatProblem,
+  hasErrors,
+  located,
+  type Problem,
+  Problems,
+  quote,
+  type Severity,
+} from './problem.ts';
 export { renderSettings } from './render.ts';
 export {
   CONSOLE_DATABASE,

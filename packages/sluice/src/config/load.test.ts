@@ -231,13 +231,12 @@ query_wait_timeout = 0.5
   it('never comes back as a value outside its bounds', () => {
     const number = fc.oneof(fc.integer(), fc.double(), fc.string()).map(String);
     fc.assert(
-      fc.property(fc.constantFrom('listen_port', 'peer_id', 'unix_socket_mode', 'verbose'), number, (name, text) => {
+      fc.property(fc.constantFrom('listen_port', 'peer_id', 'unix_socket_mode'), number, (name, text) => {
         const { global } = parse(`${MAIN}${name} = ${text}`).config;
         const value = {
           listen_port: global.listenPort,
           peer_id: global.peerId,
           unix_socket_mode: global.unixSocketMode,
-          verbose: global.verbose,
         }[name];
         expect(value).toSatisfy((one) => Number.isInteger(one) && Number(one) >= 0 && Number(one) <= 65_535);
       }),

@@ -1,7 +1,7 @@
 // Owns what the configuration room says about input it can't accept, or accepts with doubts.
 // It must not know any format.
 
-import type { Place } from './settings.ts';
+import type { Config, Place } from './settings.ts';
 
 /** An `error` means that the result must not be used; a `warning`, that it can be, and does what the message says. */
 export type Severity = 'error' | 'warning';
@@ -46,6 +46,12 @@ export function hasErrors(problems: readonly Problem[]): boolean {
 /** A place as messages show it. */
 export function at(place: Place): string {
   return `(${place.file}:${place.line})`;
+}
+
+/** A message about a global setting, with the place where the file gives it, if it does. */
+export function located({ given }: Pick<Config, 'given'>, setting: string, message: string): string {
+  const place = given.get(setting);
+  return place === undefined ? message : `${message} ${at(place)}`;
 }
 
 const SHOWN = 80;

@@ -41,8 +41,7 @@ export const NETWORK_ROWS = {
     ...LOG,
     kind: 'int',
     default: null,
-    max: 3,
-    doc: 'How much is logged beyond the usual: 0 nothing more, 3 everything. As many as `-v` on the command line.',
+    doc: 'How much is logged beyond the usual: 0 nothing more, 3 and up everything. As many as `-v` on the command line.',
   },
   syslog: { ...LOG, kind: 'bool', default: '0', doc: 'Write the log to syslog too.' },
   syslog_ident: {

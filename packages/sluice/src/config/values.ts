@@ -32,7 +32,7 @@ export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax):
     case 'seconds':
       return inBounds(row, parseWhole(text, syntax), 1000);
     case 'time':
-      return inBounds(row, parseFraction(text), 1000);
+      return inBounds(row, parseFraction(text) ?? parseHex(text), 1000);
     case 'bool':
       return parseBool(text, syntax);
     case 'enum':
@@ -98,6 +98,11 @@ function parseWhole(text: string, syntax: NumberSyntax): number | null {
 function parseFraction(text: string): number | null {
   if (!/^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?$/.test(text)) return null;
   return Number(text);
+}
+
+/** As strtod reads it: `0x10` is 16 seconds. */
+function parseHex(text: string): number | null {
+  return /^[+-]?0[xX][0-9a-fA-F]{1,20}$/.test(text) ? parseWhole(text, 'c') : null;
 }
 
 /** The least time that can be given, a microsecond, as in PgBouncer: less would become 0, which means "off". */

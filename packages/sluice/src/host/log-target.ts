@@ -1,5 +1,5 @@
 /** Where the log goes, by the configuration: standard error, a file, syslog; kept up when the configuration changes. */
-import type { Config } from '../config/index.ts';
+import { type Config, located } from '../config/index.ts';
 import { Log, type LogLevel, type LogSink } from '../telemetry/log.ts';
 import { LogFile } from './log-file.ts';
 import { openSyslog } from './syslog.ts';
@@ -28,7 +28,7 @@ export class LogTarget {
   constructor(flags: LogFlags) {
     this.#flags = flags;
     const hold: LogSink = { write: (_line, level = 'LOG', body = '') => this.#hold(level, body) };
-    this.log = new Log([STDERR, hold], { format: 'text', verbose: flags.verbose });
+    this.log = new Log(flags.quiet ? [hold] : [STDERR, hold], { format: 'text', verbose: flags.verbose });
   }
 
   #hold(level: LogLevel, body: string): void {
@@ -36,8 +36,9 @@ export class LogTarget {
   }
 
   /** Throws an error that names the file or the service that cannot be opened. */
-  apply({ global }: Config): void {
-    this.#useFile(global.logfile);
+  apply(config: Config): void {
+    const { global } = config;
+    this.#useFile(config);
     this.#useSyslog(global.syslog ? `${global.syslogIdent}\0${global.syslogFacility}` : '');
     this.log.options = { format: global.logFormat, verbose: Math.max(this.#flags.verbose, global.verbose) };
     const sinks = [this.#file, this.#syslog].filter((sink) => sink !== null);
@@ -51,19 +52,30 @@ export class LogTarget {
 
   /**
    * Why the process does not start, also in the log that the configuration names, as far as it can be had. Null: it must not be
-   * opened; a file that root has made, or follows a link to, is not the user's who runs it in the end.
+   * opened; a file that root has made, or follows a link to, is not the user's who runs it in the end. Returns whether it is there, and
+   * need not be said on standard error.
    */
-  writeFatal(config: Config | null, message: string): void {
+  writeFatal(config: Config | null, message: string): boolean {
+    const held = this.#held ?? [];
     try {
       if (this.#held !== null && config !== null) this.apply(config);
     } catch {
-      // It is on standard error in any case.
+      // It is on standard error then.
     }
     this.log.sinks = this.log.sinks.filter((sink) => sink === this.#file || sink === this.#syslog);
+    const isLogged = this.log.sinks.length > 0;
+    if (!isLogged && this.#flags.quiet) {
+      // What -q has kept back is all that tells why.
+      this.log.sinks = [STDERR];
+      for (const { level, body } of held) this.log.write(level, '', body);
+      this.log.sinks = [];
+    }
     for (const line of message.split('\n')) this.log.write('FATAL', '', line);
+    return isLogged && this.#flags.quiet;
   }
 
-  #useFile(path: string): void {
+  #useFile(config: Config): void {
+    const path = config.global.logfile;
     try {
       if (this.#file !== null && this.#file.path === path) {
         this.#file.reopen();
@@ -73,7 +85,8 @@ export class LogTarget {
       this.#file?.close();
       this.#file = opened;
     } catch (error) {
-      throw new Error(`logfile ${path} cannot be opened: ${(error as Error).message}`);
+      const message = `logfile ${path} cannot be opened: ${(error as Error).message}`;
+      throw new Error(located(config, 'logfile', message));
     }
   }
 
