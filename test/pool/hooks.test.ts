@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { failure, makePool, outside, until } from './support.ts';
+import { Pool, type PoolConfig } from '../../packages/pool/src/index.ts';
+import { at, failure, makePool, outside, own, until } from './support.ts';
 
 describe('the hooks', () => {
   test('are called in their order, each at its time', async () => {
@@ -29,6 +30,51 @@ describe('the hooks', () => {
       'afterRelease',
       'beforeClose',
     ]);
+  });
+
+  describe('what beforeConnect makes of the config counts, also beside a connection string', () => {
+    const { host, port, user, password, database } = at();
+    const url = `postgres://${user}:wrong@${host}:${port}/${database}?application_name=url`;
+    const seen =
+      "SELECT current_setting('application_name') AS app, current_database() AS db, current_user::text AS who";
+
+    test.each<[string, NonNullable<PoolConfig['beforeConnect']>]>([
+      ['a password', (config) => ({ ...config, password })],
+      ['a password set in place', (config) => void (config.password = password)],
+      ['a function for the password', (config) => ({ ...config, password: async () => password })],
+      ['another string', (config) => ({ ...config, connectionString: url.replace('wrong', password) })],
+    ])('%s', async (_what, beforeConnect) => {
+      const pool = own(new Pool({ connectionString: url, beforeConnect }));
+      expect((await pool.query(seen)).rows).toEqual([{ app: 'url', db: database, who: user }]);
+    });
+
+    test('database, user, port and further settings', async () => {
+      const pool = own(
+        new Pool({
+          connectionString: `postgres://nobody:wrong@${host}:1/nowhere?application_name=url&sslmode=require`,
+          beforeConnect: (config) => ({
+            ...config,
+            user,
+            password,
+            port,
+            database: 'template1',
+            ssl: false,
+            application_name: 'hook & 1',
+          }),
+        }),
+      );
+      expect((await pool.query(seen)).rows).toEqual([{ app: 'hook & 1', db: 'template1', who: user }]);
+    });
+
+    test('with several hosts', async () => {
+      const pool = own(
+        new Pool({
+          connectionString: `postgres://${user}:wrong@${host}:1,${host}:${port}/${database}`,
+          beforeConnect: (config) => ({ ...config, password, database: 'template1' }),
+        }),
+      );
+      expect((await pool.query(seen)).rows).toEqual([{ app: '', db: 'template1', who: user }]);
+    });
   });
 
   test('prepare that says false closes the connection and takes another', async () => {

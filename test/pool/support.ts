@@ -12,7 +12,11 @@ const clients: pg.Client[] = [];
 
 /** A pool that the test does not have to end. */
 export function makePool(options: PoolOptions = {}): Pool {
-  const pool = new Pool({ ...at(), ...options });
+  return own(new Pool({ ...at(), ...options }));
+}
+
+/** Ended after the test. */
+export function own(pool: Pool): Pool {
   pools.push(pool);
   return pool;
 }

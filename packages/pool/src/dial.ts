@@ -2,8 +2,9 @@
  * One dial: from a config to a client that is logged in, of the right role, and through the connect hook; or an error and
  * nothing left open. Owns the order of the hooks and the time limit; knows nothing of entries and waiters.
  */
+
+import { withCredentials, withSettings } from './connection-string.ts';
 import type { PoolOptions } from './contract.ts';
-import { withCredentials } from './credentials.ts';
 import { messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
 import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
@@ -80,12 +81,29 @@ function asksPassword({ password, connectionString }: PoolOptions): boolean {
 /** A copy of the options with the overlay and what beforeConnect makes of them. */
 async function configure(options: PoolOptions, overlay: Record<string, unknown>): Promise<unknown> {
   // The password does not enumerate, so that it is not printed; a copy has to name it.
-  const config: Record<string, unknown> = { ...options, password: options.password, ...overlay };
+  const given: Record<string, unknown> = { ...options, password: options.password, ...overlay };
   if (asksPassword(options)) {
     const password = await (options.password as () => string | Promise<string>)();
-    config.connectionString = withCredentials(config.connectionString as string, undefined, password);
+    given.connectionString = withCredentials(given.connectionString as string, undefined, password);
   }
-  return (await options.beforeConnect?.(config as never)) ?? config;
+  const config = { ...given };
+  const made = ((await options.beforeConnect?.(config as never)) ?? config) as Record<string, unknown>;
+  return typeof made.connectionString === 'string' ? inItsString(made, given) : made;
+}
+
+/** What beforeConnect has changed counts, also against the connection string, which pg would let win. */
+async function inItsString(
+  config: Record<string, unknown>,
+  given: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown>> {
+  const changed = Object.entries(config).filter(
+    ([name, value]) => name !== 'connectionString' && value !== given[name],
+  );
+  if (changed.length === 0) return config;
+  const settings = Object.fromEntries(changed);
+  // Beside a string pg calls no function.
+  if (typeof settings.password === 'function') settings.password = await settings.password();
+  return { ...config, ...settings, connectionString: withSettings(config.connectionString as string, settings) };
 }
 
 function dialOne(
