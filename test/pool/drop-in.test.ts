@@ -114,6 +114,67 @@ describe('in place of pg.Pool', () => {
     second.release();
   });
 
+  test.each(['acquire', "handles: 'lease'"])(
+    'by %s, listeners go with the lease that has put them there',
+    async (how) => {
+      const pool = makePool({ max: 1, ...(how === 'acquire' ? {} : { handles: 'lease' as const }) });
+      const take = async () => (how === 'acquire' ? (await pool.acquire()).client : await pool.connect());
+      const mine: string[] = [];
+      const raw = await pool.connect();
+      const before = ['notification', 'error', 'notice', 'end'].map((event) => raw.listenerCount(event));
+      raw.release();
+      for (let round = 0; round < 20; round++) {
+        const client = await take();
+        client.on('notification', () => mine.push('heard'));
+        client.once('error', () => {});
+        client.prependListener('notice', () => mine.push('noticed'));
+        const off = () => {};
+        client.addListener('end', off).removeListener('end', off);
+        client.release();
+        // Whoever cleans up late may; whoever comes late gets nothing.
+        client.removeListener('end', off);
+        expect(client.on('notification', () => mine.push('late'))).toBe(client);
+      }
+      const next = await pool.connect();
+      await next.query("LISTEN others; NOTIFY others; DO $$ BEGIN RAISE NOTICE 'x'; END $$");
+      expect(mine).toEqual([]);
+      expect(['notification', 'error', 'notice', 'end'].map((event) => next.listenerCount(event))).toEqual(before);
+      next.release();
+    },
+  );
+
+  test('listeners of a lease that is held for long are all taken off, also many', async () => {
+    const pool = makePool({ max: 1 });
+    const lease = await pool.acquire();
+    const { client } = lease;
+    client.setMaxListeners(0);
+    const idle = client.listenerCount('notice');
+    for (let i = 0; i < 200; i++) {
+      const passing = () => {};
+      client.on('notice', passing);
+      if (i % 2 === 0) client.removeListener('notice', passing);
+    }
+    expect(client.listenerCount('notice')).toBe(idle + 100);
+    lease.release();
+    expect(lease.client.listenerCount('notice')).toBe(idle);
+  });
+
+  test('what speaks to the server past the client is dead with the lease, too', async () => {
+    const pool = makePool({ max: 1 });
+    const lease = await pool.acquire();
+    const { client } = lease as any;
+    const { connection } = client;
+    expect(typeof connection.stream).toBe('object');
+    lease.release();
+    const next = await pool.acquire();
+    await next.query('BEGIN');
+    for (const wire of [connection, client.connection])
+      expect(() => wire.query('rollback')).toThrow(expect.objectContaining({ code: 'SLUICE_STALE_HANDLE' }));
+    expect((await next.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+    await next.query('COMMIT');
+    next.release();
+  });
+
   test("with handles: 'lease' what others do to a client still works", async () => {
     const pool = makePool({ max: 1, handles: 'lease' });
     const first: any = await pool.connect();

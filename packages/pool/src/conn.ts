@@ -99,6 +99,9 @@ export class Conn {
   readonly #setup: Setup[] = [];
   /** The entries of queries that the connect hook has sent, some of which may still be under way. */
   readonly #ofTheHook = new WeakMap<object, Setup>();
+  /** Listeners that a lease's holder has put on its client: they go with the lease. */
+  #guests: { event: string | symbol; listener: Listener }[] = [];
+  #guestsAreMany = MANY_LISTENERS;
   readonly #ready: (() => void)[] = [];
   readonly #turns: (() => void)[] = [];
 
@@ -107,6 +110,16 @@ export class Conn {
     this.entry = entry;
     this.host = host;
     this.lastAt = now;
+  }
+
+  /** A lease's holder is about to add a listener. */
+  listens(event: string | symbol, listener: Listener): void {
+    // Those called once, or taken off, are gone already.
+    if (this.#guests.length >= this.#guestsAreMany) {
+      this.#guests = this.#guests.filter((guest) => this.client.listeners(guest.event).includes(guest.listener));
+      this.#guestsAreMany = 2 * Math.max(this.#guests.length, MANY_LISTENERS);
+    }
+    this.#guests.push({ event, listener });
   }
 
   get held(): boolean {
@@ -299,6 +312,7 @@ export class Conn {
   /** Nobody holds it any more. */
   letGo(): void {
     this.generation = -1;
+    if (this.#guests.length > 0) this.#dismiss();
     this.bound = null;
     this.doom = null;
     this.onTag = null;
@@ -308,7 +322,17 @@ export class Conn {
     this.trace = null;
     this.leakReported = false;
   }
+
+  #dismiss(): void {
+    for (const { event, listener } of this.#guests.splice(0)) this.client.removeListener(event, listener);
+    this.#guestsAreMany = MANY_LISTENERS;
+  }
 }
+
+type Listener = (...args: unknown[]) => void;
+
+/** So many listeners of one lease later it is looked which are there still. */
+const MANY_LISTENERS = 64;
 
 const EXECUTES = /\bexecute\b/i;
 const OF_TRANSACTIONS = /^(?:BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)$/;

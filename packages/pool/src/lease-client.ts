@@ -23,6 +23,15 @@ const HARMLESS: ReadonlySet<PropertyKey> = new Set([
   'getTypeParser',
 ]);
 
+/** Once the hand-out is over they do nothing: nobody would take the listener off, and the next holder's events are not its business. */
+const ADDS_LISTENER: ReadonlySet<PropertyKey> = new Set([
+  'on',
+  'addListener',
+  'once',
+  'prependListener',
+  'prependOnceListener',
+]);
+
 export function leaseClient(engine: Engine, conn: Conn): RawClient {
   conn.asLease = true;
   const { generation } = conn;
@@ -40,7 +49,7 @@ export function leaseClient(engine: Engine, conn: Conn): RawClient {
 
 /** The client, as long as its holder has it. */
 export function clientOf(engine: Engine, conn: Conn, holder: HandOutHolder): RawClient {
-  return new Proxy(conn.client, new HandOut(engine, holder));
+  return new Proxy(conn.client, new HandOut(engine, conn, holder));
 }
 
 export interface HandOutHolder {
@@ -55,15 +64,19 @@ class HandOut implements ProxyHandler<RawClient> {
   /** Methods as this holder sees them: ours, and what he has put in their place. */
   #methods: Map<PropertyKey, unknown> | null = null;
   #release: unknown = null;
+  #wire: object | null = null;
+  readonly #conn: Conn;
 
-  constructor(engine: Engine, holder: HandOutHolder) {
+  constructor(engine: Engine, conn: Conn, holder: HandOutHolder) {
     this.#engine = engine;
+    this.#conn = conn;
     this.#holder = holder;
   }
 
   get(client: RawClient, key: PropertyKey, handle: RawClient): unknown {
     if (key === 'release') return (this.#release ??= this.#releaseOf(handle));
     const value: unknown = Reflect.get(client, key);
+    if (key === 'connection' && typeof value === 'object' && value !== null) return this.#wireOf(value);
     return typeof value === 'function' ? this.#passing(client, key, value as Method, handle) : value;
   }
 
@@ -103,12 +116,30 @@ class HandOut implements ProxyHandler<RawClient> {
     if (known !== undefined) return known;
     if (!isMethod(client, key)) return value;
     const pass = (...args: unknown[]): unknown => {
-      if (!HARMLESS.has(key) && this.#holder.isOver()) return this.#refuse(key, args);
+      const isOver = this.#holder.isOver();
+      if (ADDS_LISTENER.has(key)) {
+        if (isOver) return handle;
+        this.#conn.listens(args[0] as string, args[1] as () => void);
+      } else if (isOver && !HARMLESS.has(key)) return this.#refuse(key, args);
       const result = value.apply(client, args);
       return result === client ? handle : result;
     };
     (this.#methods ??= new Map()).set(key, pass);
     return pass;
+  }
+
+  /** What speaks to the server without asking the client: it is dead with the hand-out, too. */
+  #wireOf(connection: object): object {
+    this.#wire ??= new Proxy(connection, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key);
+        if (!this.#holder.isOver() || HARMLESS.has(key))
+          return typeof value === 'function' ? value.bind(target) : value;
+        this.#engine.tally.staleHandles++;
+        throw new StaleHandle(`client.connection.${String(key)} was used on a client that had been released`);
+      },
+    });
+    return this.#wire;
   }
 
   #refuse(key: PropertyKey, args: readonly unknown[]): unknown {

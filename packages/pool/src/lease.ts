@@ -60,7 +60,8 @@ export class Lease implements AsyncDisposable, Disposable {
 
   /** The pg client, for libraries that need one. It is dead when the lease is: its methods throw, or reject with, StaleHandle. */
   get client(): pg.PoolClient {
-    this.#assertLive('the client was asked for');
+    // Who has had it may take his listeners off.
+    if (this.#client === null) this.#assertLive('the client was asked for');
     this.#client ??= this.clientWhile(() => this.live);
     return this.#client;
   }
