@@ -1,7 +1,7 @@
 /**
  * When to dial: the one place that opens entries, for waiters and for the minimum. Owns backoff and the number of dials
- * at once; callers of the pool never dial. After a failure one dial at a time probes the database, and after the first
- * success the window doubles again (1, 2, 4 …), so a restart never meets a herd.
+ * at once; callers of the pool never dial. After a failure one dial at a time probes the database, and each success makes room for
+ * one more, as in TCP's slow start: 1, 2, 4 … a round trip apart. So a restart never meets a herd.
  */
 import type { Entry } from './entry.ts';
 import type { Limit } from './limit.ts';
@@ -29,6 +29,8 @@ export class Adder<T> {
   /** When it is to `grow` at the latest, whatever the clock has said since: -Infinity before the first time, Infinity when time alone changes nothing. */
   dueAt = ALWAYS;
   #window = 0;
+  /** Rounds of failed dials in a row. */
+  #pauses = 0;
 
   constructor(pool: Pool<T>) {
     this.#pool = pool;
@@ -38,18 +40,21 @@ export class Adder<T> {
     this.failures = 0;
     this.lastError = null;
     this.nextDialAt = ALWAYS;
-    if (this.#window > 0) this.#window *= 2;
+    this.#pauses = 0;
+    if (this.#window > 0) this.#window++;
     if (this.#window >= this.#pool.policy.maxDials) this.#window = 0;
   }
 
-  failed(error: unknown): void {
+  /** `begunAt`: when the dial began. Those that were under way together when the first of them failed tell of one thing, and make one pause. */
+  failed(error: unknown, begunAt: number): void {
     const { retryMinMs, retryMaxMs } = this.#pool.policy;
     const { env } = this.#pool;
     this.failures++;
+    if (begunAt > this.lastFailedAt) this.#pauses++;
     this.lastError = error;
     this.lastFailedAt = env.now();
     this.#window = 1;
-    const pause = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.failures - 1, 30));
+    const pause = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(Math.max(this.#pauses - 1, 0), 30));
     this.nextDialAt = this.lastFailedAt + pause * (1 - 0.5 * env.random());
   }
 
@@ -63,6 +68,7 @@ export class Adder<T> {
   /** Forgets the failures: the next need dials at once (a new address, credentials, an operator's command). */
   forgive(): void {
     this.failures = 0;
+    this.#pauses = 0;
     this.#window = 0;
     this.nextDialAt = this.nextFillAt = ALWAYS;
   }

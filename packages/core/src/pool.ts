@@ -186,7 +186,7 @@ export class Pool<T> {
   openFailed(entry: Entry<T>, error: unknown): void {
     if (entry.state !== EntryState.Opening) return;
     this.stats.openFailed++;
-    this.adder.failed(error);
+    this.adder.failed(error, entry.createdAt);
     this.lost(entry, 'open failed');
   }
 
