@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import type { PoolOptions } from '../../packages/pool/src/index.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../../packages/sluice/src/embedded/postgres.ts';
 import { FaultyProxy } from '../support/proxy.ts';
 import { at, failure, makePool, outside, pause, until } from './support.ts';
@@ -18,6 +19,18 @@ describe('when the database is away', () => {
     const error = await failure(pool.query('SELECT 1'));
     expect(error).toMatchObject({ name: 'DatabaseDown', poolCode: 'SLUICE_DATABASE_DOWN', code: 'ECONNREFUSED' });
     expect(error.message).toMatch(/total=0, active=0, idle=0, waiting=0/);
+  });
+
+  test('each reason has a remedy of its own', async () => {
+    const why = async (options: PoolOptions) => (await failure(makePool(options).query('SELECT 1'))).message;
+    expect(await why({ port: 1 })).toMatch(/check that the server runs/);
+    expect(await why({ ssl: { rejectUnauthorized: false } })).toMatch(/does not support SSL.*sslmode=disable/);
+    expect(await why({ database: 'no_such_database' })).toMatch(/check the name of the database/);
+    const token = new Error('no token to be had');
+    const beforeConnect = () => Promise.reject(token);
+    expect(await why({ beforeConnect })).toMatch(/no token to be had.*mend beforeConnect/);
+    expect((await failure(makePool({ beforeConnect }).query('SELECT 1'))).cause).toBe(token);
+    expect(await failure(makePool({ beforeConnect, compat: 'pg-pool' }).query('SELECT 1'))).toBe(token);
   });
 
   test('a refused login is another error, with the SQLSTATE', async () => {

@@ -4,6 +4,7 @@ import { emitSafely } from './announce.ts';
 import { listened, publish } from './channels.ts';
 import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
+import { ConfigNotMade } from './errors.ts';
 import { dialError } from './refusals.ts';
 import type { Ticket } from './ticket.ts';
 
@@ -35,5 +36,5 @@ export function dialFailed(engine: Engine, entry: Entry<Conn>, error: unknown): 
     engine.fail(ticket, dialError(engine, error, Math.round(now - ticket.since)));
   }
   for (const watcher of [...engine.watchers]) watcher.dialFailed(error);
-  emitSafely(engine.events, 'reconnectFailed', error);
+  emitSafely(engine.events, 'reconnectFailed', error instanceof ConfigNotMade ? error.cause : error);
 }

@@ -5,7 +5,7 @@
 
 import { withCredentials, withSettings } from './connection-string.ts';
 import type { PoolOptions } from './contract.ts';
-import { messageOf, NoSuitableHost } from './errors.ts';
+import { ConfigNotMade, messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
 import { destroy, type RawClient, type RawClientClass } from './raw-client.ts';
 import { GRACE_MS } from './thaw.ts';
@@ -65,11 +65,16 @@ async function configured(
   overlay: Record<string, unknown>,
 ): Promise<{ config: unknown; rest: DialOptions }> {
   const { options, timeoutMs } = at;
-  if (timeoutMs <= 0) return { config: await configure(options, overlay), rest: at };
+  const made = configure(options, overlay).catch((error: unknown) => {
+    throw new ConfigNotMade(error);
+  });
+  if (timeoutMs <= 0) return { config: await made, rest: at };
   const began = performance.now();
   const late = () =>
     new Error(`beforeConnect or the password function did not end within dialTimeoutMillis (${timeoutMs} ms)`);
-  const config = await within(configure(options, overlay), timeoutMs, late);
+  const config = await within(made, timeoutMs, late).catch((error: unknown) => {
+    throw error instanceof ConfigNotMade ? error : new ConfigNotMade(error);
+  });
   return { config, rest: { ...at, timeoutMs: Math.max(1, timeoutMs - (performance.now() - began)) } };
 }
 

@@ -210,6 +210,13 @@ function adoptCause(error: PoolError, cause: unknown): void {
       Object.defineProperty(error, key, { value: from[key], enumerable: true, configurable: true, writable: true });
 }
 
+/** The config for a dial could not be made: a hook of the application's has failed. Callers get its cause. */
+export class ConfigNotMade extends Error {
+  constructor(cause: unknown) {
+    super(messageOf(cause), { cause });
+  }
+}
+
 /** The message of anything thrown. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '')

@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { boundBy, type Conn } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
-import { AcquireAborted } from './errors.ts';
+import { AcquireAborted, PoolExhausted } from './errors.ts';
 import { Lease } from './lease.ts';
 import { leaseClient } from './lease-client.ts';
 import { isSpent } from './raw-client.ts';
@@ -80,10 +80,13 @@ function untilWhen(engine: Engine, options: AcquireOptions | undefined): Acquire
   return deadline === Number.POSITIVE_INFINITY ? rest : { ...rest, timeoutMillis: patience, deadline };
 }
 
-function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle): void {
+/** `unfit`: how many connections the hooks have turned down for this request. */
+function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle, unfit = 0): void {
+  const none = (turned: number) => hooksTookTooLong(engine, `${turned} connections were not fit for it`);
   obtainOne(engine, options, (error, conn) => {
     if (conn === null) {
-      settle(error, null);
+      const inVain = unfit > 0 && error instanceof PoolExhausted && error.reason === 'timeout';
+      settle(inVain ? none(unfit) : error, null);
       return;
     }
     const { generation } = conn;
@@ -104,8 +107,8 @@ function obtainWithHooks(engine: Engine, options: AcquireOptions, settle: Settle
         }
         if (held) engine.release(conn, generation, true);
         const late = Number(options.deadline ?? Number.POSITIVE_INFINITY) <= Date.now();
-        if (late) settle(hooksTookTooLong(engine, 'no connection was fit for it'), null);
-        else obtainWithHooks(engine, options, settle);
+        if (late) settle(none(unfit + 1), null);
+        else obtainWithHooks(engine, options, settle, unfit + 1);
       },
       (failure) => {
         if (conn.generation === generation) engine.release(conn, generation, failure);

@@ -1,7 +1,7 @@
 /** From the core's reason for refusing a request to the error its caller gets. Reads an engine, changes nothing. */
 import { EntryState, type Refusal } from '@sluice/core';
 import type { Engine } from './engine.ts';
-import { messageOf, PoolClosed } from './errors.ts';
+import { ConfigNotMade, messageOf, PoolClosed } from './errors.ts';
 import { downOrRefused, exhausted } from './report.ts';
 import type { Ticket } from './ticket.ts';
 
@@ -34,5 +34,6 @@ export function errorOf(engine: Engine, reason: Refusal, ticket: Ticket): unknow
 
 export function dialError(engine: Engine, cause: unknown, waitedMs: number): unknown {
   if (cause instanceof HookError) return cause.cause;
-  return engine.settings.compat ? cause : downOrRefused(engine, cause, waitedMs);
+  if (engine.settings.compat) return cause instanceof ConfigNotMade ? cause.cause : cause;
+  return downOrRefused(engine, cause, waitedMs);
 }

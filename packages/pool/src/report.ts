@@ -4,6 +4,7 @@ import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import {
   AuthenticationFailed,
+  ConfigNotMade,
   DatabaseDown,
   type Holder,
   messageOf,
@@ -136,7 +137,22 @@ const HINTS: Readonly<Record<string, string>> = {
   '3D000': 'check the name of the database',
   '53300': 'the server has no connection left: lower max here or in other programs, or raise its max_connections',
   '57P03': 'the server is starting or stopping: try again in a moment',
+  '57P01': 'the server is being shut down: try again in a moment',
 };
+
+/** Of Node's TLS: the server's certificate is not one that is trusted. */
+const UNTRUSTED = /^(?:SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_|CERT_|ERR_TLS_CERT_)/;
+
+function hintFor(cause: unknown): string {
+  const code = String((cause as { code?: unknown } | null)?.code);
+  if (cause instanceof ConfigNotMade)
+    return 'the server was not asked: mend beforeConnect, or the function that gives the password';
+  if (UNTRUSTED.test(code))
+    return "the server's certificate is not trusted: give its authority as ssl.ca, and the host by the name that it is for";
+  if (/does not support SSL/.test(messageOf(cause)))
+    return 'leave out ssl (sslmode=disable), or turn it on in the server';
+  return HINTS[code] ?? 'check that the server runs and host and port are right';
+}
 
 /** The error of a request that failed because the database could not be reached. */
 export function downOrRefused(engine: Engine, cause: unknown, waitedMs: number): Error {
@@ -152,6 +168,6 @@ export function downOrRefused(engine: Engine, cause: unknown, waitedMs: number):
     );
   // Told by its own class; its cause names each host.
   if (cause instanceof NoSuitableHost) return new NoSuitableHost(`${messageOf(cause)} ${state}`, cause.cause);
-  const hint = HINTS[String(code)] ?? 'check that the server runs and host and port are right';
-  return new DatabaseDown(`${messageOf(cause)}: no connection could be made; ${hint} ${state}`, cause);
+  const reason = cause instanceof ConfigNotMade ? cause.cause : cause;
+  return new DatabaseDown(`${messageOf(cause)}: no connection could be made; ${hintFor(cause)} ${state}`, reason);
 }
