@@ -112,6 +112,7 @@ export class World {
       ...DEFAULT_POLICY,
       maxSize: random.int(1, 5),
       minSize: random.chance(0.3) ? random.int(1, 3) : 0,
+      minIdle: random.chance(0.2) ? random.int(1, 3) : 0,
       reserveSize: random.chance(0.3) ? random.int(1, 2) : 0,
       reserveDelayMs: random.int(1, 2_000),
       idleTimeoutMs: random.chance(0.5) ? random.int(200, 5_000) : 0,

@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { health } from '../../packages/pool/src/web.ts';
-import { failure, makePool, outside, pause } from './support.ts';
+import { failure, makePool, outside, pause, until } from './support.ts';
 
 describe('who gets no connection in time is told', () => {
   test('that the pool is suspended', async () => {
@@ -65,6 +65,17 @@ describe('a pool with a minimum', () => {
     await pool.wait({ timeoutMillis: 0 });
     expect(pool.idleCount).toBe(min);
   });
+});
+
+test('minIdle connections are free beside those in use', async () => {
+  const pool = makePool({ minIdle: 2, max: 5 });
+  await until(() => pool.idleCount === 2);
+  const leases = [await pool.acquire(), await pool.acquire()];
+  await until(() => pool.idleCount === 2);
+  leases.push(await pool.acquire(), await pool.acquire());
+  await until(() => pool.idleCount === 1);
+  expect(pool.totalCount).toBe(5);
+  for (const lease of leases) lease.release();
 });
 
 describe('the health check', () => {

@@ -109,8 +109,12 @@ export class Adder<T> {
 
   #belowMin(): boolean {
     const pool = this.#pool;
-    const { minSize, fillMin } = pool.policy;
-    return fillMin !== false && pool.mode === 'running' && pool.size - pool.count(EntryState.Closing) < minSize;
+    const { minSize, minIdle = 0, maxSize, fillMin } = pool.policy;
+    if (fillMin === false || pool.mode !== 'running') return false;
+    const size = pool.size - pool.count(EntryState.Closing);
+    if (size < minSize || minIdle === 0) return size < minSize;
+    const spare = pool.count(EntryState.Idle) + this.#supply() - pool.queue.length;
+    return spare < minIdle && (maxSize <= 0 || size < maxSize);
   }
 
   /** Entries that will be free soon without a dial. */

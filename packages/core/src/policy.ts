@@ -2,16 +2,18 @@
 
 /** Durations in milliseconds; 0 switches a limit or a timeout off unless said otherwise. */
 export interface PoolPolicy {
-  /** Entries kept open even when nobody asks (PgBouncer min_pool_size, HikariCP minimumIdle). 0 and up. */
+  /** Entries kept open even when nobody asks (PgBouncer min_pool_size). 0 and up. */
   minSize: number;
-  /** Dial ahead of need to reach minSize (default true); false: minSize only keeps what was opened for a waiter. */
+  /** Entries kept free besides those in use, as far as maxSize allows (HikariCP minimumIdle, pgxpool MinIdleConns). 0 and up, default 0. */
+  minIdle?: number;
+  /** Dial ahead of need to reach minSize and minIdle (default true); false: they only keep what was opened for a waiter. */
   fillMin?: boolean;
   /** Entries at most without the reserve (default_pool_size, maximumPoolSize). 0 = unlimited. */
   maxSize: number;
   /** Entries beyond maxSize once a waiter has waited reserveDelayMs (reserve_pool_size). */
   reserveSize: number;
   reserveDelayMs: number;
-  /** Idle entries above minSize close after this long (server_idle_timeout). */
+  /** Idle entries above minSize and minIdle close after this long (server_idle_timeout). */
   idleTimeoutMs: number;
   /** An entry older than this is closed at its next release or while idle (server_lifetime, maxLifetime). */
   lifetimeMs: number;

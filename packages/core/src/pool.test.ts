@@ -329,6 +329,35 @@ describe('lifecycle', () => {
     expect(calls.filter(({ what }) => what === 'open')).toHaveLength(1);
   });
 
+  test('minIdle is kept free beside what is in use, as far as maxSize allows, and shrinks to no less', () => {
+    const pool = makePool({ maxSize: 5, minIdle: 2, maxDials: 9, idleTimeoutMs: 100 });
+    const opens = () => calls.filter(({ what }) => what === 'open').length;
+    pool.tick();
+    expect(opens()).toBe(2);
+    answer('open');
+    answer('open');
+    const held = [ask(pool), ask(pool)];
+    expect(pool.count(EntryState.Linked)).toBe(2);
+    expect(opens()).toBe(2);
+    // What is on its way counts, and so does who waits.
+    pool.tick();
+    expect(opens()).toBe(2);
+    const waiter = ask(pool);
+    expect(opens()).toBe(3);
+    pool.tick();
+    expect(opens()).toBe(3);
+    for (let i = 0; i < 3; i++) answer('open');
+    expect([waiter.got.length, pool.size, pool.count(EntryState.Idle)]).toEqual([1, 5, 2]);
+    for (const asker of [...held, waiter]) release(pool, asker.got[0]!);
+    expect(pool.count(EntryState.Idle)).toBe(5);
+    now += 100;
+    pool.tick();
+    expect(calls.filter(({ what }) => what === 'close')).toHaveLength(3);
+    now += 1_000;
+    pool.tick();
+    expect(calls.filter(({ what }) => what === 'close')).toHaveLength(3);
+  });
+
   test('after a failed dial one dial at a time probes, less and less often; each success makes room for one more', () => {
     const pool = makePool({ maxSize: 8, maxDials: 4, retryMinMs: 100, retryMaxMs: 350 });
     for (let i = 0; i < 8; i++) ask(pool);

@@ -85,15 +85,13 @@ export class Pool<T> {
       const entry = fitIdle(this);
       if (entry !== null) {
         this.#link(entry);
+        if (this.policy.minIdle) this.adder.grow();
         return entry;
       }
     }
     waiter.since = this.env.now();
     const refusal = whyRefuse(this, waiter);
-    if (refusal !== null) {
-      this.#refuse(waiter, refusal);
-      return null;
-    }
+    if (refusal !== null) return this.#refuse(waiter, refusal);
     this.queue.push(waiter);
     if (!this.serving) this.#asking = waiter;
     this.serve();
@@ -164,7 +162,7 @@ export class Pool<T> {
     if (entry.state >= EntryState.Closing) return;
     this.#end(entry, reason);
     this.port.close(entry, reason);
-    if (this.queue.length > 0 || this.policy.minSize > 0) this.serve();
+    if (this.queue.length > 0 || this.policy.minSize > 0 || this.policy.minIdle) this.serve();
   }
 
   // Answers of the port.
@@ -359,9 +357,10 @@ export class Pool<T> {
     }
   }
 
-  #refuse(waiter: Waiter<T>, reason: Refusal): void {
+  #refuse(waiter: Waiter<T>, reason: Refusal): null {
     this.stats.refused[reason]++;
     waiter.owner.refused(reason, waiter);
+    return null;
   }
 
   #end(entry: Entry<T>, reason: CloseReason): void {

@@ -17,9 +17,9 @@ function nextDeadline<T>({ queue }: Pool<T>): number {
 }
 
 function nextForIdle<T>(pool: Pool<T>): number {
-  const { idleTimeoutMs, minSize, maxSize, reserveSize } = pool.policy;
+  const { idleTimeoutMs, minSize, minIdle = 0, maxSize, reserveSize } = pool.policy;
   const size = pool.size - pool.count(EntryState.Closing);
-  const shrinks = idleTimeoutMs > 0 && size > minSize;
+  const shrinks = idleTimeoutMs > 0 && size > minSize && pool.count(EntryState.Idle) > minIdle;
   const tooMany = maxSize > 0 && size > maxSize + reserveSize;
   let at = Number.POSITIVE_INFINITY;
   for (const entry of pool.lists[EntryState.Idle]!) {

@@ -32,6 +32,7 @@ export interface PoolOptions extends Omit<pg.PoolConfig, 'Client' | 'onConnect' 
 
   compat?: 'pg-pool' | undefined;
   name?: string | undefined;
+  minIdle?: number | undefined;
   maxOverflow?: number | undefined;
   nullPool?: boolean | undefined;
   maxLifetimeJitter?: number | undefined;

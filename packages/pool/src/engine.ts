@@ -114,10 +114,8 @@ export class Engine {
     });
     this.minAsked = this.core.policy.minSize;
     this.clock.onJump = (ms) => thawed(this, ms);
-    if (this.core.policy.minSize > 0) {
-      // After the constructor, so that listeners of 'connect' are there.
-      queueMicrotask(() => this.tick());
-    }
+    // After the constructor, so that listeners of 'connect' are there.
+    if (this.core.policy.minSize > 0 || this.core.policy.minIdle) queueMicrotask(() => this.tick());
   }
 
   #makeQueue(): WaitQueue<Conn> {

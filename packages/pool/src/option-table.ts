@@ -63,6 +63,7 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
 
   compat: text("'pg-pool': its flaws too, for those who rely on them", ['pg-pool']),
   name: text('name in messages, events and metrics (pool-1, pool-2, ...)'),
+  minIdle: count(0, 'connections kept free besides those in use, as far as max allows (0)'),
   maxOverflow: count(0, 'connections beyond max while requests wait; closed when they come back (0)'),
   nullPool: bool('keep nothing idle: every connection closes when nobody waits for it (false)'),
   maxLifetimeJitter: share('share of maxLifetimeSeconds by which each life is shortened at random (0.1)'),

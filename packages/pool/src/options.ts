@@ -152,15 +152,23 @@ function refuseUnknown(name: string, customClient: boolean): void {
 
 /** pg-pool takes any sizes; `compat` does too. */
 function checkSizes(options: PoolOptions): void {
-  const { max = options.poolSize ?? 10, min = 0, poolSize } = options;
+  const { max = options.poolSize ?? 10, min = 0, minIdle = 0, poolSize } = options;
   if (min > max) refuse('min', min, `it must be at most max, which is ${max}`);
+  if (minIdle > max) refuse('minIdle', minIdle, `it must be at most max, which is ${max}`);
   if (poolSize !== undefined && options.max !== undefined && poolSize !== options.max)
     refuse('poolSize', poolSize, `it must be left out, for max is ${options.max}`);
 }
 
 /** Throws BadOption when options contradict each other. */
 export function checkTogether(options: PoolOptions): void {
-  const { min = 0, maxOverflow = 0, reservedSlots = 0, retryMinMillis = 100, retryMaxMillis = 1_000 } = options;
+  const {
+    min = 0,
+    minIdle = 0,
+    maxOverflow = 0,
+    reservedSlots = 0,
+    retryMinMillis = 100,
+    retryMaxMillis = 1_000,
+  } = options;
   const places = (options.max || options.poolSize || 10) + maxOverflow;
   if (reservedSlots >= places && reservedSlots > 0)
     refuse('reservedSlots', reservedSlots, `it must be below max plus maxOverflow, which is ${places}`);
@@ -168,6 +176,10 @@ export function checkTogether(options: PoolOptions): void {
     refuse('retryMinMillis', retryMinMillis, `it must be at most retryMaxMillis, which is ${retryMaxMillis}`);
   if (options.nullPool === true && min > 0)
     refuse('nullPool', true, `it keeps nothing open, so min must be 0, but is ${min}`);
+  if (options.nullPool === true && minIdle > 0)
+    refuse('minIdle', minIdle, 'it must be left out, for with nullPool nothing stays open');
+  if (options.compat === 'pg-pool' && minIdle > 0)
+    refuse('minIdle', minIdle, "it must be left out, for with compat: 'pg-pool' nothing is dialled ahead of need");
   const { keepaliveMillis = 0, maxLifetimeSeconds = 0 } = options;
   if (options.nullPool === true && keepaliveMillis > 0)
     refuse('keepaliveMillis', keepaliveMillis, 'it must be left out, for with nullPool nothing stays open');
@@ -234,6 +246,7 @@ export function readPolicy(options: PoolOptions): PoolPolicy {
   return {
     ...DEFAULT_POLICY,
     minSize: options.min ?? 0,
+    minIdle: options.minIdle ?? 0,
     fillMin: !compat,
     maxSize: max,
     reserveSize: maxOverflow,
