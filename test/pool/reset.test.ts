@@ -96,6 +96,45 @@ describe('what a holder leaves behind', () => {
     expect(pool.stats().opened).toBe(1);
   });
 
+  test('a procedure may have done anything, and all of it is undone', async () => {
+    const made = `CREATE OR REPLACE PROCEDURE mess_up() LANGUAGE plpgsql AS $$ BEGIN
+        SET work_mem = '65MB';
+        PERFORM pg_advisory_lock(42);
+        EXECUTE 'CREATE TEMP TABLE mess (n int)';
+        EXECUTE 'LISTEN news';
+        EXECUTE 'PREPARE plan AS SELECT 1';
+        EXECUTE 'DECLARE kept CURSOR WITH HOLD FOR SELECT 1';
+      END $$`;
+    const look = `SELECT current_setting('work_mem') = '65MB' AS setting, to_regclass('mess') IS NOT NULL AS tables,
+        (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,
+        (SELECT count(*)::int FROM pg_listening_channels()) AS listens,
+        (SELECT count(*)::int FROM pg_prepared_statements WHERE name = 'plan') AS plans,
+        (SELECT count(*)::int FROM pg_cursors WHERE name = 'kept') AS cursors`;
+    await one().query(made);
+    for (const call of ['CALL mess_up()', 'DO $$ BEGIN CALL mess_up(); END $$']) {
+      const pool = one();
+      await pool.query({ name: 'named', text: 'SELECT 7 AS n' });
+      await pool.query(call);
+      const { rows } = await pool.query(look);
+      expect(rows[0]).toEqual({ setting: false, tables: false, locks: 0, listens: 0, plans: 0, cursors: 0 });
+      expect((await pool.query({ name: 'named', text: 'SELECT 7 AS n' })).rows).toEqual([{ n: 7 }]);
+      expect(pool.stats()).toMatchObject({ opened: 1, resets: 1, resetsFailed: 0 });
+    }
+  });
+
+  test("what a function does inside is not seen, and reset: 'full' undoes it", async () => {
+    await one().query(`CREATE OR REPLACE FUNCTION hidden() RETURNS void LANGUAGE plpgsql AS
+      $$ BEGIN SET work_mem = '65MB'; PERFORM pg_advisory_lock(42); END $$`);
+    const look = `SELECT current_setting('work_mem') = '65MB' AS setting,
+        (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks`;
+    const left = { lazy: { setting: true, locks: 1 }, full: { setting: false, locks: 0 } };
+    for (const reset of ['lazy', 'full'] as const) {
+      const pool = one({ reset });
+      await pool.query('SELECT hidden()');
+      expect((await pool.query(look)).rows[0]).toEqual(left[reset]);
+    }
+  });
+
   test('what the connect hook and a connect listener have set survives', async () => {
     const pool = one({ onConnect: (client: any) => client.query("SET search_path = 'pg_catalog'") });
     pool.on('connect', (client) => void client.query("SET application_name = 'mine'"));

@@ -2,8 +2,8 @@
  * What a holder leaves behind in a session, and the SQL that undoes just that. Owns the reading of command tags and of
  * the few things that no tag tells (advisory locks, set_config, temporary tables). Knows no connection.
  *
- * Not seen: what a function does inside (a SET in PL/pgSQL without a SET clause, a lock taken by a trigger). For such
- * applications there is `reset: 'full'`.
+ * Not seen: what a function, a view or a trigger does inside (a SET in PL/pgSQL without a SET clause, a lock). For such
+ * applications there is `reset: 'full'`. After a DO or a CALL, whose tags tell that code has run, all is undone.
  */
 
 export const Dirt = {
@@ -19,6 +19,8 @@ export const Dirt = {
 export const ALL_DIRT = 127;
 /** All that no command tag tells. */
 const UNTOLD = Dirt.Settings | Dirt.Listen | Dirt.Temp | Dirt.Locks | Dirt.Cursors;
+/** What the code of a block or a procedure may do, by EXECUTE or by functions that it calls. */
+const ANYTHING = UNTOLD | Dirt.Prepared;
 
 /** A longer text is not looked at: all of it is undone, which costs less than reading would. */
 const LOOK_AT = 65_536;
@@ -59,7 +61,8 @@ export function afterCommand(dirt: number, tag: string, text: string, alone: boo
     case 'PREPARE':
       return dirt | Dirt.Prepared;
     case 'DO':
-      return dirt | Dirt.Settings | Dirt.Listen;
+    case 'CALL':
+      return dirt | ANYTHING;
     case 'RESET':
       return dirt | (hooked & Dirt.Settings);
     case 'UNLISTEN':
@@ -79,6 +82,7 @@ const TELLING: ReadonlySet<string> = new Set([
   'LISTEN',
   'PREPARE',
   'DO',
+  'CALL',
   'RESET',
   'UNLISTEN',
   'DISCARD ALL',

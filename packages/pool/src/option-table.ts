@@ -87,11 +87,10 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   commandTimeoutMillis: ms(0, 'a query that takes longer is cancelled at the server; 0: never (0)'),
   cancelTimeoutMillis: ms(1, 'a cancel that has not landed by then costs the connection (5000)'),
   closeTimeoutMillis: ms(1, 'a goodbye that takes longer is cut off (5000)'),
-  reset: text("what is undone on return: 'lazy' what was dirtied, 'full' everything, 'none' nothing ('lazy')", [
-    'lazy',
-    'full',
-    'none',
-  ]),
+  reset: text(
+    "what is undone on return: 'lazy' what was dirtied, as statements and their command tags tell (all of it after DO and CALL; what functions, views and triggers do to the session inside is not seen), 'full' everything, 'none' nothing ('lazy')",
+    ['lazy', 'full', 'none'],
+  ),
   resetTimeoutMillis: ms(1, 'a reset that takes longer costs the connection (5000)'),
   maxWaiting: count(
     0,
