@@ -1,6 +1,15 @@
 // The CommonJS form of the package, beside the ES modules that the compiler makes: one bundle with an entry a module that can
 // be required, so that they share what they know, and the types again for TypeScript projects that are CommonJS.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
@@ -10,6 +19,9 @@ const DIST = join(HERE, 'dist');
 const CORE = join(HERE, '..', 'core', 'dist');
 const OUT = join(DIST, 'cjs');
 const ENTRIES = ['index', 'prometheus', 'otel', 'fastify', 'express'];
+
+const NATIVE = '{ configurable: true, get: () => exports.default.native }';
+const NATIVE_TYPE = "export declare const native: typeof import('./drop-in.ts').default.native;\n";
 
 const made = (dir, ending) =>
   readdirSync(dir)
@@ -39,6 +51,7 @@ function types() {
         .replaceAll("'@sluice/core'", "'./core/index.js'")
         .replace(/\n\/\/# sourceMappingURL=.*/, ''),
     );
+  appendFileSync(join(OUT, 'index.d.ts'), NATIVE_TYPE);
   for (const path of made(CORE, '.d.ts'))
     writeFileSync(join(OUT, 'core', path.slice(CORE.length + 1)), readFileSync(path, 'utf8'));
 }
@@ -55,6 +68,8 @@ if (!upToDate()) {
       exports: 'named',
       entryFileNames: '[name].js',
       chunkFileNames: 'shared-[name].js',
+      // As in pg: it is loaded when it is asked for, which an export of an ES module cannot be.
+      footer: ({ name }) => (name === 'index' ? `Object.defineProperty(exports, 'native', ${NATIVE});` : ''),
     },
     platform: 'node',
     logLevel: 'warn',

@@ -36,6 +36,9 @@ export async function queries(): Promise<unknown[]> {
   const row = await pool.query<{ n: number }>('SELECT 1', [1]);
   const array = await pool.query<[number]>({ text: 'SELECT 1', rowMode: 'array' });
   const named = await pool.query<{ n: number }, [string]>({ text: 'SELECT $1', values: ['a'], name: 'n' });
+  const limited = await pool.query<{ n: number }>({ text: 'SELECT 1', timeoutMillis: 5, priority: 1 }, []);
+  const limitedArray = await pool.query<[number]>({ text: 'SELECT 1', rowMode: 'array', timeoutMillis: 5 });
+  limitedArray.rows[0]![0]!.toFixed(limited.rows[0]!.n);
   pool.query('SELECT 1', (_error, result) => result.rows);
   pool.query('SELECT $1', [1], (_error: Error, result: pg.QueryResult) => result.rows);
   const cursor: Cursor = pool.query(new Cursor('SELECT 1'));

@@ -1,6 +1,6 @@
 /** The public types: options, requests, events, statistics. Types only. */
 import type { CloseReason } from '@sluice/core';
-import type pg from 'pg';
+import type * as pg from 'pg';
 import type { Holder } from './errors.ts';
 
 /** Why a connection was closed. */

@@ -2,7 +2,7 @@
  * The last steps of a hand-out: verify and prepare, and the shape in which the caller gets the connection. Owns the order
  * of the hooks; getting a connection is the engine's.
  */
-import type pg from 'pg';
+import type * as pg from 'pg';
 import { boundBy, type Conn } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';

@@ -1,6 +1,7 @@
-/** @sluice/pool: node-postgres' Pool with what the best pools know. */
-import pg from 'pg';
+/** @sluice/pool: node-postgres' Pool with what the best pools know, and all of pg's other exports by their names. */
 
+/** The rest of pg's types. What is exported by name above goes before. */
+export type * from 'pg';
 export { CHANNELS } from './channels.ts';
 export type {
   AcquireOptions,
@@ -14,6 +15,19 @@ export type {
   RequestInfo,
   SessionAttrs,
 } from './contract.ts';
+export {
+  Client,
+  Connection,
+  DatabaseError,
+  default,
+  defaults,
+  escapeIdentifier,
+  escapeLiteral,
+  Query,
+  Result,
+  TypeOverrides,
+  types,
+} from './drop-in.ts';
 export {
   AcquireAborted,
   AuthenticationFailed,
@@ -37,6 +51,3 @@ export { Lease, type QueryMethod } from './lease.ts';
 export { Pool, type PoolEvents, type QueryExtras } from './pool.ts';
 export type { PoolStatistics } from './stats.ts';
 export { type RetryOptions, Transaction, type TransactionOptions } from './transaction.ts';
-
-/** node-postgres' other exports, so that `import { Client, Pool, types } from '@sluice/pool'` works as from 'pg'. */
-export const { Client, types, defaults, DatabaseError, escapeIdentifier, escapeLiteral } = pg;

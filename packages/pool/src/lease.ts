@@ -2,7 +2,7 @@
  * A connection in somebody's hands, disposable, and dead after its release: a stale handle throws and never reaches the
  * next holder. Owns the check of its generation; what is behind it is the engine's.
  */
-import type pg from 'pg';
+import type * as pg from 'pg';
 import { boundBy, type Conn } from './conn.ts';
 import type { AcquireOptions, QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';

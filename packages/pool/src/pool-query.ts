@@ -1,5 +1,5 @@
 /** `pool.query`: one statement on any connection. Owns getting and giving back around it; the statement is pg's. */
-import type pg from 'pg';
+import type * as pg from 'pg';
 import { boundBy } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';

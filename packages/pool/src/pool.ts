@@ -4,7 +4,8 @@
  */
 import type { EventEmitter } from 'node:events';
 import { EntryState } from '@sluice/core';
-import pg from 'pg';
+import type * as pg from 'pg';
+import driver from 'pg';
 import { checkIdle, cut, drain, evictAll, resize, takeIdle, warmUp } from './admin.ts';
 import { withCredentials } from './connection-string.ts';
 import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
@@ -30,7 +31,7 @@ type ConnectCallback = (
 
 // pg's own Pool, so that `instanceof pg.Pool` holds: Drizzle, Prisma and others choose their way by it. Typed as what is
 // kept of it; everything else is ours.
-const Base = pg.Pool as unknown as new (options: PoolOptions) => EventEmitter;
+const Base = driver.Pool as unknown as new (options: PoolOptions) => EventEmitter;
 
 const NOTHING = () => {};
 const MARK: unique symbol = Symbol.for('@sluice/pool') as never;
@@ -105,27 +106,41 @@ export class Pool extends Base implements AsyncDisposable {
    * One statement on any free connection. A config may carry `signal`, `deadline`, `priority`, `tenant` for the waiting
    * and `timeoutMillis` for the statement.
    */
+  // biome-ignore-start lint/suspicious/noExplicitAny: pg's own defaults
+  // pg's own, word for word: only so can what is a pool or a client be asked (`Pool | PoolClient`).
   query<T extends pg.Submittable>(queryStream: T): T;
-  query<R extends unknown[] = unknown[]>(
-    config: pg.QueryArrayConfig & QueryExtras,
-    values?: unknown[],
+  query<R extends any[] = any[], I = any[]>(
+    queryConfig: pg.QueryArrayConfig<I>,
+    values?: pg.QueryConfigValues<I>,
   ): Promise<pg.QueryArrayResult<R>>;
-  // biome-ignore lint/suspicious/noExplicitAny: pg's own defaults
+  query<R extends pg.QueryResultRow = any, I = any[]>(queryConfig: pg.QueryConfig<I>): Promise<pg.QueryResult<R>>;
   query<R extends pg.QueryResultRow = any, I = any[]>(
-    textOrConfig: string | (pg.QueryConfig<I> & QueryExtras),
+    queryTextOrConfig: string | pg.QueryConfig<I>,
     values?: pg.QueryConfigValues<I>,
   ): Promise<pg.QueryResult<R>>;
-  // biome-ignore lint/suspicious/noExplicitAny: pg's own default for a row
-  query<R extends pg.QueryResultRow = any>(
-    textOrConfig: string | pg.QueryConfig,
-    callback: (error: Error, result: pg.QueryResult<R>) => void,
+  query<R extends any[] = any[], I = any[]>(
+    queryConfig: pg.QueryArrayConfig<I>,
+    callback: (err: Error, result: pg.QueryArrayResult<R>) => void,
   ): void;
-  // biome-ignore lint/suspicious/noExplicitAny: pg's own default for a row
-  query<R extends pg.QueryResultRow = any>(
-    text: string,
-    values: unknown[],
-    callback: (error: Error, result: pg.QueryResult<R>) => void,
+  query<R extends pg.QueryResultRow = any, I = any[]>(
+    queryTextOrConfig: string | pg.QueryConfig<I>,
+    callback: (err: Error, result: pg.QueryResult<R>) => void,
   ): void;
+  query<R extends pg.QueryResultRow = any, I = any[]>(
+    queryText: string,
+    values: pg.QueryConfigValues<I>,
+    callback: (err: Error, result: pg.QueryResult<R>) => void,
+  ): void;
+  // And what only ours takes.
+  query<R extends any[] = any[], I = any[]>(
+    config: pg.QueryArrayConfig<I> & QueryExtras,
+    values?: pg.QueryConfigValues<I>,
+  ): Promise<pg.QueryArrayResult<R>>;
+  query<R extends pg.QueryResultRow = any, I = any[]>(
+    config: pg.QueryConfig<I> & QueryExtras,
+    values?: pg.QueryConfigValues<I>,
+  ): Promise<pg.QueryResult<R>>;
+  // biome-ignore-end lint/suspicious/noExplicitAny: pg's own defaults
   query(text: unknown, values?: unknown, callback?: unknown): unknown {
     if (typeof text === 'function') {
       const error = new TypeError('Passing a function as the first parameter to pool.query is not supported');

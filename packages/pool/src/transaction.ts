@@ -2,7 +2,7 @@
  * Transactions: BEGIN to COMMIT or ROLLBACK on one connection, savepoints inside, a new try when the server asks for one.
  * Owns the SQL and the rules of retrying; knows connections as leases only.
  */
-import type pg from 'pg';
+import type * as pg from 'pg';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle, TransactionAborted } from './errors.ts';
