@@ -31,6 +31,9 @@ test('what looks like an option of ours in the right-hand column is one', () => 
   const known = new Set([
     ...Object.keys(POOL_OPTIONS),
     'connect',
+    'undefined',
+    'cause',
+    'code',
     'connectionString',
     'timeoutMillis',
     'search_path',

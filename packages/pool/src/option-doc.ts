@@ -14,7 +14,8 @@ export function renderOptions(): string {
   return `# Options of \`@sluice/pool\`
 
 Generated from the table in packages/pool/src/option-table.ts; \`npm run docs\` writes it anew. Defaults stand in brackets; \`null\` is as good as not
-given, but for \`idleTimeoutMillis\`, where it is 0 as in pg-pool. A wrong name or value throws \`BadOption\` when the pool is made, with what is allowed.
+given, but for \`idleTimeoutMillis\`, where it is 0 as in pg-pool. A wrong name or value throws \`BadOption\` when the pool is made, with what is allowed;
+with \`compat: 'pg-pool'\` those of pg-pool may be what they may be there, such as numbers in strings.
 
 ## As in pg-pool
 

@@ -162,6 +162,49 @@ describe("with compat: 'pg-pool'", () => {
       new Pool({ compat: 'pg-pool', ...options } as object);
   });
 
+  test.each([
+    [{ max: '5' }, 5],
+    [{ max: 2.5 }, 3],
+    [{ max: Number.POSITIVE_INFINITY }, Number.MAX_SAFE_INTEGER],
+    [{ max: '' }, 10],
+    [{ poolSize: '4', max: false }, 4],
+    [{ min: '2' }, 2],
+    [{ min: -1 }, 0],
+    [{ maxUses: '7' }, 7],
+    [{ maxUses: 0 }, Number.POSITIVE_INFINITY],
+    [{ maxUses: Number.POSITIVE_INFINITY }, Number.POSITIVE_INFINITY],
+    [{ maxUses: -1 }, 1],
+    [{ maxLifetimeSeconds: '60' }, 60],
+    [{ maxLifetimeSeconds: Number.POSITIVE_INFINITY }, 0.001],
+    [{ idleTimeoutMillis: '100' }, 100],
+    [{ idleTimeoutMillis: '' }, 0],
+    [{ idleTimeoutMillis: -1 }, 1],
+    [{ connectionTimeoutMillis: '100' }, 100],
+    [{ connectionTimeoutMillis: 2 ** 31 }, 1],
+    [{ allowExitOnIdle: 1 }, true],
+    [{ allowExitOnIdle: '0' }, true],
+  ] as [object, unknown][])('%o means what it means there: %s', (options, meant) => {
+    const given = { ...options };
+    const [name] = Object.keys(options);
+    const pool = new Pool({ compat: 'pg-pool', ...options } as object);
+    expect((pool.options as unknown as Record<string, unknown>)[name === 'poolSize' ? 'max' : name!]).toBe(meant);
+    expect(options).toEqual(given);
+    // Otherwise a slip of the pen: nothing is made to fit in silence.
+    if (!Object.values(options).includes(Number.POSITIVE_INFINITY)) expect(() => new Pool(options)).toThrow(BadOption);
+  });
+
+  test('what makes no pool there is refused: it would wait for ever, have no bound, or throw later', () => {
+    for (const options of [
+      { max: -1 },
+      { max: 'x' },
+      { max: {} },
+      { min: 'x' },
+      { idleTimeoutMillis: '10s' },
+      { log: 'x' },
+    ])
+      expect(refusal({ compat: 'pg-pool', ...options }).option).toBe(Object.keys(options)[0]);
+  });
+
   test('those that it does not have are checked as ever', () => {
     expect(refusal({ compat: 'pg-pool', tenantWeights: { gold: -1 } }).option).toBe('tenantWeights');
     expect(refusal({ compat: 'pg-pool', maxDials: -1 }).option).toBe('maxDials');

@@ -6,6 +6,7 @@ import { DEFAULT_POLICY, type PoolPolicy } from '@sluice/core';
 import type { AcquireOptions, PoolOptions } from './contract.ts';
 import { AcquireAborted, BadOption } from './errors.ts';
 import { CLIENT_OPTIONS, type OptionRow, POOL_OPTIONS } from './option-table.ts';
+import { LONGEST_MS } from './timers.ts';
 
 /** Options with every default filled in. */
 export interface Settings {
@@ -43,26 +44,53 @@ export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   if (typeof given.connect === 'function' && typeof given.query === 'function')
     throw new BadOption('options', 'a pool or a client was given where the options of a new pool are expected');
   const compat = given.compat === 'pg-pool';
-  const nulls: string[] = [];
+  /** What is another value than was given; undefined: as if it had not been given. */
+  const changed = new Map<string, unknown>();
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
     const row = Object.hasOwn(POOL_OPTIONS, name) ? POOL_OPTIONS[name]! : null;
     // As good as not given, as with pg-pool; where it has a meaning of its own it is a value.
-    if (row !== null && value === null && row.nullable !== true) nulls.push(name);
-    else if (row !== null) checkValue(name, value, row, compat);
-    else if (!CLIENT_OPTIONS.has(name) && !compat) refuseUnknown(name, given.Client !== undefined);
+    if (row !== null && value === null && row.nullable !== true) changed.set(name, undefined);
+    else if (row !== null) {
+      const taken = compat ? asPgPoolTakes(name, value) : value;
+      checkValue(name, taken, row, compat);
+      if (taken !== value) changed.set(name, taken);
+    } else if (!CLIENT_OPTIONS.has(name) && !compat) refuseUnknown(name, given.Client !== undefined);
   }
-  const checked = nulls.length === 0 ? (options ?? {}) : without(given, nulls);
+  const checked = changed.size === 0 ? (options ?? {}) : withValues(given, changed);
   if (!compat) checkSizes(checked);
   checkTogether(checked);
   return checked;
 }
 
-function without(given: Record<string, unknown>, names: readonly string[]): PoolOptions {
-  const rest = Object.getOwnPropertyDescriptors(given);
-  for (const name of names) delete rest[name];
-  return Object.create(Object.getPrototypeOf(given), rest) as PoolOptions;
+function withValues(given: Record<string, unknown>, changed: ReadonlyMap<string, unknown>): PoolOptions {
+  const own = Object.getOwnPropertyDescriptors(given);
+  for (const [name, value] of changed)
+    if (value === undefined) delete own[name];
+    else own[name] = { value, enumerable: true, configurable: true, writable: true };
+  return Object.create(Object.getPrototypeOf(given), own) as PoolOptions;
 }
+
+const NUMBERS = 'max poolSize min maxUses maxLifetimeSeconds idleTimeoutMillis connectionTimeoutMillis'.split(' ');
+
+/**
+ * What pg-pool makes of its own options: it compares and multiplies whatever it is given (strings of the environment), tests some
+ * for truth, and gives durations to timers, for which anything out of bounds is 1 ms. What makes no pool there stays as it is.
+ */
+function asPgPoolTakes(name: string, value: unknown): unknown {
+  if (name === 'allowExitOnIdle') return Boolean(value);
+  if (!NUMBERS.includes(name)) return value;
+  if (!value) return 0;
+  const n = typeof value === 'symbol' ? Number.NaN : Number(value);
+  if (Number.isNaN(n)) return value;
+  if (name === 'maxUses') return Math.max(1, Math.ceil(n));
+  if (name === 'min') return Math.min(Math.max(0, Math.floor(n)), Number.MAX_SAFE_INTEGER);
+  if (name === 'maxLifetimeSeconds') return timed(n * 1_000) / 1_000;
+  if (name.endsWith('Millis')) return timed(n);
+  return n > 0 ? Math.min(Math.ceil(n), Number.MAX_SAFE_INTEGER) : value;
+}
+
+const timed = (ms: number) => (ms >= 1 && ms <= LONGEST_MS ? Math.trunc(ms) : 1);
 
 /** Why a request is refused before it is made: what it asks makes no sense, or its signal has fired. Null: nothing. */
 export function checkRequest(options: AcquireOptions | undefined): BadOption | AcquireAborted | null {
