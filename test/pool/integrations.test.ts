@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { context, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { PgInstrumentation } from '@opentelemetry/instrumentation-pg';
@@ -24,6 +26,7 @@ import { observePools } from '../../packages/pool/src/otel.ts';
 import { collectPools } from '../../packages/pool/src/prometheus.ts';
 import { at, failure, makePool } from './support.ts';
 
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PID = 'SELECT pg_backend_pid() AS pid, txid_current() AS xid';
 /** The statements of a transaction ran on one connection and in one transaction. */
 function expectOne(rows: { pid: number; xid: string }[]) {
@@ -133,6 +136,95 @@ describe('a transaction stays on one connection', () => {
     (instrumentation as any)._unpatchPgClient?.(pg.Client);
     context.disable();
     trace.disable();
+  });
+
+  test("under OpenTelemetry, whose spans and metrics of pg's pool are those of this one, whoever asks for a connection", () => {
+    // As an application has it: the instrumentation is there before pg is.
+    const program = `
+const { context, trace } = require('@opentelemetry/api');
+const { AsyncLocalStorageContextManager } = require('@opentelemetry/context-async-hooks');
+const { registerInstrumentations } = require('@opentelemetry/instrumentation');
+const { PgInstrumentation } = require('@opentelemetry/instrumentation-pg');
+const metrics = require('@opentelemetry/sdk-metrics');
+const { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } = require('@opentelemetry/sdk-trace-base');
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+const exporter = new InMemorySpanExporter();
+const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
+trace.setGlobalTracerProvider(tracerProvider);
+const numbers = new metrics.InMemoryMetricExporter(metrics.AggregationTemporality.CUMULATIVE);
+const reader = new metrics.PeriodicExportingMetricReader({ exporter: numbers, exportIntervalMillis: 3_600_000 });
+const meterProvider = new metrics.MeterProvider({ readers: [reader] });
+registerInstrumentations({ instrumentations: [new PgInstrumentation()], tracerProvider, meterProvider });
+const pg = require('pg');
+const { Pool } = require('@sluice/pool');
+const options = ${JSON.stringify({ ...at(), max: 1 })};
+
+/** The spans of what is done below one, each with its parent's name, and what the metrics are. */
+async function seen(pool, work) {
+  exporter.reset();
+  const failures = [];
+  await trace.getTracer('test').startActiveSpan('around', async (span) => {
+    await work(pool, (error) => failures.push(error.name));
+    span.end();
+  });
+  const spans = exporter.getFinishedSpans();
+  const nameOf = (id) => spans.find((span) => span.spanContext().spanId === id)?.name;
+  await meterProvider.forceFlush();
+  const points = numbers.getMetrics().at(-1).scopeMetrics.flatMap(({ metrics }) => metrics);
+  const max = points.find(({ descriptor }) => descriptor.name === 'db.client.connection.max');
+  return {
+    failures,
+    spans: spans.filter((span) => span.name !== 'around').map((span) => span.name + ' < ' + nameOf(span.parentSpanContext?.spanId)),
+    max: max.dataPoints.map(({ value }) => value),
+    metrics: points.map(({ descriptor }) => descriptor.name).sort(),
+  };
+}
+const asPg = async (pool, failed) => {
+  await pool.query('SELECT 1');
+  const client = await pool.connect();
+  await client.query('SELECT 2');
+  client.release();
+  await new Promise((resolve) => pool.connect((_error, client, done) => (done(), resolve())));
+  await pool.query('SELECT 1/0').catch(failed);
+};
+(async () => {
+  const theirs = new pg.Pool(options);
+  const compat = new Pool({ ...options, compat: 'pg-pool' });
+  const ours = new Pool(options);
+  const said = { pg: await seen(theirs, asPg) };
+  await theirs.end();
+  said.compat = await seen(compat, asPg);
+  await compat.end();
+  said.ours = await seen(ours, asPg);
+  said.others = await seen(ours, async (pool, failed) => {
+    await pool.use((lease) => lease.query('SELECT 3'));
+    await pool.transaction(async (tx) => {
+      await tx.query('SELECT 4');
+      await pool.acquire().catch(failed);
+    });
+    const held = await pool.connect();
+    await pool.query({ text: 'SELECT 5', signal: AbortSignal.timeout(20) }).catch(failed);
+    await pool.acquire({ timeoutMillis: 20 }).catch(failed);
+    held.release();
+  });
+  await ours.end();
+  said.after = await seen(ours, (pool, failed) => pool.connect().catch(failed));
+  console.log(JSON.stringify(said));
+})();`;
+    const args = ['--input-type=commonjs', '-e', program];
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', cwd: ROOT, timeout: 30_000 });
+    expect(stderr).toBe('');
+    const said = JSON.parse(stdout);
+    const connect = 'pg-pool.connect < around';
+    expect(said.pg.spans.filter((name: string) => name === connect)).toHaveLength(4);
+    expect(said.compat).toEqual(said.pg);
+    expect(said.ours.spans).toEqual(said.pg.spans);
+    expect(said.ours.metrics).toEqual(said.pg.metrics);
+    expect(said.ours.max).toEqual([1]);
+    expect(said.others.spans.filter((name: string) => name === connect)).toHaveLength(6);
+    expect(said.others.spans).toContain('pg.query:SELECT postgres < around');
+    expect(said.others.failures).toEqual(['PoolDeadlock', 'AcquireAborted', 'PoolExhausted']);
+    expect(said.after).toMatchObject({ failures: ['PoolClosed'], spans: [], max: [0] });
   });
 
   test("under Vercel's attachDatabasePool, which reads the options and listens to release", async () => {

@@ -7,6 +7,7 @@ import { boundBy, type Conn } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { AcquireAborted, PoolExhausted } from './errors.ts';
+import { isInstrumented, throughInstrumentation } from './instrumented.ts';
 import { Lease } from './lease.ts';
 import { leaseClient } from './lease-client.ts';
 import { isSpent } from './raw-client.ts';
@@ -20,6 +21,13 @@ export type Settle = (error: unknown, conn: Conn | null) => void;
 
 /** Calls `settle` at once when a connection is free and no hook stands between. */
 export function obtain(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
+  if (isInstrumented())
+    throughInstrumentation(engine.events, (then) => obtainPlainly(engine, options, then), bound(settle));
+  else obtainPlainly(engine, options, settle);
+}
+
+/** The same without a word to instrumentations. */
+export function obtainPlainly(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
   if (engine.hasHandoutHooks) obtainWithHooks(engine, untilWhen(engine, options), bound(settle));
   else obtainOne(engine, options, settle);
 }
@@ -47,14 +55,14 @@ const expose = (resolve: (value: unknown) => void, reject: (error: unknown) => v
   rejectLast = reject;
 };
 
-/** `obtain` as a promise. Without hooks there is no closure of ours in it. */
+/** `obtain` as a promise. Without hooks and instrumentations there is no closure of ours in it. */
 export function obtainAsync<T>(
   engine: Engine,
   Promised: PromiseConstructor,
   options: AcquireOptions | undefined,
   shape: (engine: Engine, conn: Conn) => T,
 ): Promise<T> {
-  if (engine.hasHandoutHooks)
+  if (engine.hasHandoutHooks || isInstrumented())
     return new Promised((resolve, reject) => {
       obtain(engine, options, (error, conn) => (conn === null ? reject(error) : resolve(shape(engine, conn))));
     });

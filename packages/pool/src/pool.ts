@@ -11,8 +11,9 @@ import { withCredentials } from './connection-string.ts';
 import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
 import { Engine } from './engine.ts';
 import { type Holder, PoolClosed } from './errors.ts';
-import { asClient, leaseFor, obtain, obtainAsync } from './handout.ts';
+import { asClient, leaseFor, obtain, obtainAsync, obtainPlainly } from './handout.ts';
 import { Hosts } from './hosts.ts';
+import { newClient, type PendingItem, tellEnd } from './instrumented.ts';
 import type { Lease } from './lease.ts';
 import { checkOptions, checkRequest, unknownIn } from './options.ts';
 import { poolQuery, queryByConnect } from './pool-query.ts';
@@ -189,6 +190,7 @@ export class Pool extends Base implements AsyncDisposable {
     this.#ending = this.Promise.resolve(drain(this.#engine)).then(() => {
       this.#ended = true;
     });
+    tellEnd(this);
     return this.#ending;
   }
 
@@ -236,6 +238,14 @@ export class Pool extends Base implements AsyncDisposable {
   set ending(_value: boolean) {}
   set ended(_value: boolean) {}
   set _clients(_value: RawClient[]) {}
+
+  // pg-pool's `connect` asks these, when a request goes through what instrumentations have laid over it.
+  _isFull(): boolean {
+    return false;
+  }
+  newClient(item: PendingItem): void {
+    newClient(item, (settle) => obtainPlainly(this.#engine, undefined, settle));
+  }
 
   // What it has not.
 
