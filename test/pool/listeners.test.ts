@@ -104,7 +104,7 @@ describe('a dial', () => {
     const { host, port, user, database, password } = at();
     let hangs = 2;
     const slow = () => (hangs-- > 0 ? new Promise<never>(() => {}) : Promise.resolve(undefined));
-    const limits = { max: 1, dialTimeoutMillis: 100, connectionTimeoutMillis: 5_000 };
+    const limits = { max: 1, dialTimeoutMillis: 1_000, connectionTimeoutMillis: 10_000 };
     const hooked = makePool({ ...limits, beforeConnect: slow });
     for (let i = 0; i < 2; i++) expect((await failure(hooked.query('select 1'))).message).toMatch(/dialTimeoutMillis/);
     expect((await hooked.query('select 1 as n')).rows[0].n).toBe(1);
