@@ -142,7 +142,7 @@ describe('a callback runs in the context of whoever gave it', () => {
 describe('a callback that throws', () => {
   test.each([
     ['a failed dial', { host: '127.0.0.1', port: 1, whenDown: 'fail' as const }],
-    ['a timeout', { max: 1, connectionTimeoutMillis: 50 }],
+    ['a timeout', { max: 1, connectionTimeoutMillis: 1_000 }],
   ])('keeps nobody else from being told: %s', async (what, options) => {
     const pool = makePool(options);
     const held = what === 'a timeout' ? await pool.connect() : null;
@@ -194,7 +194,7 @@ describe('hooks have the time that was given, and no more', () => {
   });
 
   test('prepare that never ends', async () => {
-    const pool = makePool({ max: 1, connectionTimeoutMillis: 100, prepare: () => new Promise(() => {}) });
+    const pool = makePool({ max: 1, connectionTimeoutMillis: 1_000, prepare: () => new Promise(() => {}) });
     expect((await failure(pool.connect())).message).toMatch(/hook/);
     await until(() => pool.totalCount === 0);
   });
