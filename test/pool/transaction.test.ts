@@ -331,6 +331,19 @@ describe('pool.transaction', () => {
     const error = await failure(pool.transaction(fails, { retry, signal: controller.signal }));
     expect(error.code).toBe('40001');
   });
+
+  test('a pause that would end past the deadline is not made: the error that there was is thrown', async () => {
+    const pool = makePool();
+    let runs = 0;
+    const fails = () => {
+      runs++;
+      return Promise.reject(Object.assign(new Error('could not serialize'), { code: '40001' }));
+    };
+    const retry = { attempts: 3, minDelayMillis: 600_000, maxDelayMillis: 600_000 };
+    for (const deadline of [Date.now() + 60_000, new Date(Date.now() + 60_000)])
+      expect((await failure(pool.transaction(fails, { retry, deadline }))).code).toBe('40001');
+    expect([runs, pool.stats().retries]).toEqual([2, 0]);
+  });
 });
 
 describe('who is in which transaction', () => {

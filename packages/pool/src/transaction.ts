@@ -28,7 +28,10 @@ export interface TransactionOptions extends AcquireOptions {
   readOnly?: boolean | undefined;
   /** With serializable and readOnly: waits for a safe snapshot, then can't fail. */
   deferrable?: boolean | undefined;
-  /** false (default): none; true: with defaults. The whole function runs again, so it must have no other effects. */
+  /**
+   * false (default): none; true: with defaults. The whole function runs again, so it must have no other effects. A pause that would end
+   * past the deadline is not made: the error that there was is thrown at once.
+   */
   retry?: boolean | RetryOptions | undefined;
   /**
    * Inside another transaction of this pool: 'nested' (default) makes a savepoint in it, 'new' takes a connection of its
@@ -180,8 +183,10 @@ export async function transact<R>(
     } catch (error) {
       const code = (error as { code?: string } | null)?.code ?? '';
       if (attempt >= attempts || !codes.includes(code) || isAborted()) throw error;
-      engine.tally.retries++;
       const pause = Math.min(maxMs, minMs * 2 ** (attempt - 1)) * (1 - 0.5 * engine.settings.random());
+      // Nothing could be done any more after it, and what comes of trying says less than this error does.
+      if (Date.now() + pause >= Number(options.deadline ?? Number.POSITIVE_INFINITY)) throw error;
+      engine.tally.retries++;
       await pausedFor(pause, options.signal);
       if (isAborted()) throw error;
     }
