@@ -346,6 +346,61 @@ describe('pool.transaction', () => {
   });
 });
 
+describe('the options of a transaction', () => {
+  test('null is none, in each of them', async () => {
+    const pool = makePool({ max: 1 });
+    const none = { isolation: null, readOnly: null, deferrable: null, retry: null, propagation: null } as object;
+    const delays = { attempts: null, minDelayMillis: null, maxDelayMillis: null, codes: null } as object;
+    await pool.transaction((tx) => tx.transaction((inner) => inner.query(insert(1)), none), none);
+    await pool.transaction((tx) => tx.query(insert(2)), { retry: delays });
+    expect(await rows(pool)).toEqual([1, 2]);
+  });
+
+  test('a longest pause may be for ever, and tries may be for some codes only', async () => {
+    const pool = makePool({ max: 1 });
+    let runs = 0;
+    const fails = () => {
+      runs++;
+      return Promise.reject(Object.assign(new Error('no'), { code: runs < 3 ? 'MINE' : '40001' }));
+    };
+    const retry = { attempts: 9, minDelayMillis: 0, maxDelayMillis: Number.POSITIVE_INFINITY, codes: ['MINE'] };
+    expect((await failure(pool.transaction(fails, { retry }))).code).toBe('40001');
+    expect(runs).toBe(3);
+  });
+
+  test.each([
+    [{ retry: true }, 'retry', /only the outermost/],
+    [{ retry: { attempts: 2 } }, 'retry', /propagation: 'new' beside it/],
+    [{ deferrable: true }, 'deferrable', /isolation level of the one around it/],
+    [{ deadline: Number.NaN }, 'deadline', /no point in time/],
+    [{ propagation: 'new' }, 'propagation', /ask the pool for it/],
+  ] as const)('%o is refused by name inside of another, which goes on', async (options, option, message) => {
+    const pool = makePool({ max: 2 });
+    await pool.transaction(async (tx) => {
+      let ran = false;
+      const inner = tx.transaction(async () => {
+        ran = true;
+      }, options);
+      expect(await failure(inner)).toMatchObject({ code: 'SLUICE_BAD_OPTION', option, message });
+      expect(ran).toBe(false);
+      await tx.query(insert(1));
+    });
+    expect(await rows(pool)).toEqual([1]);
+  });
+
+  test('one of its own inside of another may be tried again', async () => {
+    const pool = makePool({ max: 2 });
+    let runs = 0;
+    const fails = () => {
+      runs++;
+      return Promise.reject(Object.assign(new Error('could not serialize'), { code: '40001' }));
+    };
+    const options = { propagation: 'new', retry: { attempts: 2, minDelayMillis: 0 } } as const;
+    await pool.transaction(() => failure(pool.transaction(fails, options)));
+    expect(runs).toBe(2);
+  });
+});
+
 describe('who is in which transaction', () => {
   test('the outer one asked from inside of a nested one nests in that', async () => {
     const pool = makePool({ max: 1 });

@@ -35,8 +35,9 @@ export {
 export { BUCKETS_MS, type HistogramSnapshot } from './histogram.ts';
 export { Lease, type QueryMethod } from './lease.ts';
 export { Pool, type PoolEvents, type QueryExtras } from './pool.ts';
+export type { RetryOptions } from './retry.ts';
 export type { PoolStatistics } from './stats.ts';
-export { type RetryOptions, Transaction, type TransactionOptions } from './transaction.ts';
+export { Transaction, type TransactionOptions } from './transaction.ts';
 
 /** node-postgres' other exports, so that `import { Client, Pool, types } from '@sluice/pool'` works as from 'pg'. */
 export const { Client, types, defaults, DatabaseError, escapeIdentifier, escapeLiteral } = pg;

@@ -12,7 +12,11 @@ export type OptionKind =
   | 'share'
   | 'boolean'
   | 'text'
+  | 'texts'
+  | 'secret'
   | 'function'
+  | 'class'
+  | 'promises'
   | 'object'
   | 'array';
 
@@ -24,6 +28,8 @@ export interface OptionRow {
   /** Infinity is a value too. */
   infinite?: boolean;
   choices?: readonly string[];
+  /** How a text has to begin. */
+  begins?: string;
   /** Other types that are let through for the drop-in's sake. */
   nullable?: boolean;
   doc: string;

@@ -186,10 +186,35 @@ test.each([
   [['a'], 'use', 'options', 'such as { signal }'],
   [{ readonly: true }, 'transaction', 'readonly', 'did you mean readOnly?'],
   [{ isolationLevel: 'serializable' }, 'transaction', 'isolationLevel', 'there are'],
+  [{ timeoutMillis: '5' }, 'acquire', 'timeoutMillis', '0 (no bound) or more'],
+  [5, 'transaction', 'options', 'such as { signal }'],
+  [{ readOnly: 'yes' }, 'transaction', 'readOnly', 'readOnly is "yes": it must be true or false'],
+  [{ deferrable: 1 }, 'transaction', 'deferrable', 'deferrable is 1: it must be true or false'],
+  [{ isolation: 'bogus' }, 'transaction', 'isolation', "'read committed', 'repeatable read', 'serializable'"],
+  [{ propagation: 'required' }, 'transaction', 'propagation', "'nested', 'new'"],
+  [{ deadline: 'soon' }, 'transaction', 'deadline', 'no point in time'],
+  [{ retry: 'yes' }, 'transaction', 'retry', 'retry is "yes": it must be true, false, or an object'],
+  [{ retry: 3 }, 'transaction', 'retry', 'such as { attempts: 3 }'],
+  [{ retry: [3] }, 'transaction', 'retry', 'such as { attempts: 3 }'],
+  [{ retry: { attempt: 2 } }, 'transaction', 'attempt', 'did you mean attempts?'],
+  [{ retry: { attempts: 0 } }, 'transaction', 'attempts', 'a whole number, 1 or more'],
+  [{ retry: { attempts: 2.5 } }, 'transaction', 'attempts', 'a whole number, 1 or more'],
+  [{ retry: { minDelayMillis: Number.NaN } }, 'transaction', 'minDelayMillis', 'minDelayMillis is NaN'],
+  [{ retry: { minDelayMillis: -5 } }, 'transaction', 'minDelayMillis', 'a number of milliseconds, 0 or more'],
+  [{ retry: { maxDelayMillis: '9' } }, 'transaction', 'maxDelayMillis', '0 or more, or Infinity'],
+  [
+    { retry: { minDelayMillis: 9, maxDelayMillis: 5 } },
+    'transaction',
+    'minDelayMillis',
+    'at most maxDelayMillis, which is 5',
+  ],
+  [{ retry: { codes: '40001' } }, 'transaction', 'codes', 'an array of strings'],
+  [{ retry: { codes: [40001] } }, 'transaction', 'codes', 'an array of strings'],
 ])('%o is refused by %s as %s: %s', async (options, method, name, message) => {
   const pool = new Pool() as any;
   const asked = method === 'acquire' ? pool.acquire(options) : pool[method](async () => {}, options);
   const error = await asked.catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(BadOption);
   expect([error.option, error.message]).toEqual([name, expect.stringContaining(message)]);
+  expect(pool.totalCount + pool.waitingCount).toBe(0);
 });

@@ -6,6 +6,7 @@ import type { EventEmitter } from 'node:events';
 import { EntryState } from '@sluice/core';
 import pg from 'pg';
 import { checkIdle, cut, drain, evictAll, resize, takeIdle, warmUp } from './admin.ts';
+import { wrongCall } from './call-options.ts';
 import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
 import { withCredentials } from './credentials.ts';
 import { Engine } from './engine.ts';
@@ -13,7 +14,7 @@ import { type Holder, PoolClosed } from './errors.ts';
 import { asClient, leaseFor, obtain, obtainAsync } from './handout.ts';
 import { Hosts } from './hosts.ts';
 import type { Lease } from './lease.ts';
-import { checkOptions, checkRequest, unknownIn } from './options.ts';
+import { checkOptions, checkRequest } from './options.ts';
 import { poolQuery, queryByConnect } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
@@ -234,8 +235,8 @@ export class Pool extends Base implements AsyncDisposable {
    * `connect` does, and with AcquireAborted when the signal fires first.
    */
   acquire(options?: AcquireOptions | null): Promise<Lease> {
-    const unknown = unknownIn(options, 'request');
-    if (unknown !== null) return this.Promise.reject(unknown);
+    const wrong = wrongCall('request', options);
+    if (wrong !== null) return this.Promise.reject(wrong);
     if (this.#engine.settings.deadlocks === 'all') enterImplied(this.#engine);
     return this.#lease(options ?? undefined);
   }
@@ -249,8 +250,8 @@ export class Pool extends Base implements AsyncDisposable {
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
   use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions | null): Promise<R> {
     return runIn(newScope(this.#engine, 'own'), async () => {
-      const unknown = unknownIn(options, 'request');
-      if (unknown !== null) throw unknown;
+      const wrong = wrongCall('request', options);
+      if (wrong !== null) throw wrong;
       const lease = await this.#lease(options ?? undefined);
       try {
         return await fn(lease);
