@@ -5,7 +5,8 @@
  */
 import { BadOption } from './errors.ts';
 import { nearest, show, wrongWith } from './option-check.ts';
-import type { OptionRow } from './option-table.ts';
+import { type OptionRow, POOL_OPTIONS } from './option-table.ts';
+import { LONGEST_MS } from './timers.ts';
 
 interface CallTable {
   /** What such an object looks like. */
@@ -20,6 +21,15 @@ const row = (kind: OptionRow['kind'], more: Partial<OptionRow> = {}): OptionRow 
 const duration = row('milliseconds', { min: 0, infinite: true });
 
 const REQUEST = { signal: null, deadline: null, timeoutMillis: null, priority: null, tenant: null };
+
+const WEB = {
+  healthPath: row('text', { begins: '/' }),
+  healthTimeoutMillis: row('milliseconds', { min: 1, max: LONGEST_MS }),
+  drainTimeoutMillis: duration,
+};
+
+/** Fastify's own, which it passes on to the plugin. */
+const OF_FASTIFY = { prefix: null, logLevel: null, logSerializers: null };
 
 const CALLS = {
   request: table('{ signal }', REQUEST),
@@ -37,6 +47,13 @@ const CALLS = {
     maxDelayMillis: duration,
     codes: row('texts'),
   }),
+  wait: table('{ timeoutMillis: 5000 }', { timeoutMillis: duration }),
+  drain: table('{ timeoutMillis: 5000 }', { timeoutMillis: duration }),
+  resize: table('{ max: 20 }', { min: POOL_OPTIONS.min!, max: POOL_OPTIONS.max! }),
+  suspend: table('{ closeIdle: true }', { closeIdle: row('boolean') }),
+  setCredentials: table('{ password }', { user: row('text'), password: row('secret') }),
+  express: table("{ healthPath: '/health' }", WEB),
+  fastify: table('{ pool }', { ...WEB, ...OF_FASTIFY, pool: null }),
 } satisfies Record<string, CallTable>;
 
 /** What of this makes no sense, or null. undefined and null stand for nothing given, and so they do in each of its fields. */

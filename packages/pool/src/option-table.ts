@@ -62,8 +62,8 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   maxLifetimeSeconds: { kind: 'seconds', min: 0, doc: 'age at which a connection is replaced; 0: never (0)' },
   allowExitOnIdle: bool('idle connections and timers do not keep the process alive (false)'),
   log: call('called with a line for each thing the pool does'),
-  Client: call("class of the clients (pg's Client)"),
-  Promise: call('class of the promises returned'),
+  Client: { kind: 'class', doc: "class of the clients (pg's Client)" },
+  Promise: { kind: 'promises', doc: 'class of the promises returned' },
   verify: call('(client, callback): tests a new connection'),
   onConnect: call('(client): prepares a new connection, once; afterConnect by another name'),
 

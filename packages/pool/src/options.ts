@@ -41,6 +41,11 @@ let poolNumber = 0;
 /** Throws BadOption for anything that is not allowed. */
 export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   const given = (options ?? {}) as Record<string, unknown>;
+  if (typeof given !== 'object' || Array.isArray(given))
+    throw new BadOption(
+      'options',
+      `options of a pool are an object, such as { connectionString: 'postgres://…' }, and not ${show(given)}`,
+    );
   if (typeof given.connect === 'function' && typeof given.query === 'function')
     throw new BadOption('options', 'a pool or a client was given where the options of a new pool are expected');
   const compat = given.compat === 'pg-pool';

@@ -276,9 +276,11 @@ export class Pool extends Base implements AsyncDisposable {
     return takeIdle(this.#engine);
   }
 
-  /** Resolves when `min` connections (at least one) stand. Default limit: initializationFailTimeoutMillis. */
-  wait(options: { timeoutMillis?: number } = {}): Promise<void> {
-    return warmUp(this.#engine, options.timeoutMillis ?? this.#engine.settings.initTimeoutMs);
+  /** Resolves when `min` connections (at least one) stand. 0: no limit; default initializationFailTimeoutMillis. Rejects with BadOption. */
+  wait(options?: { timeoutMillis?: number | undefined } | null): Promise<void> {
+    const wrong = wrongCall('wait', options);
+    if (wrong !== null) return this.Promise.reject(wrong);
+    return warmUp(this.#engine, options?.timeoutMillis ?? this.#engine.settings.initTimeoutMs);
   }
 
   /** Checks every idle connection now; dead ones are closed. */
@@ -287,9 +289,11 @@ export class Pool extends Base implements AsyncDisposable {
   }
 
   /** Changes `min` and `max` while running. Throws BadOption. */
-  resize(bounds: { min?: number; max?: number }): void {
+  resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     const engine = this.#engine;
-    resize(engine, bounds.min ?? engine.minAsked, bounds.max ?? engine.core.policy.maxSize);
+    const wrong = wrongCall('resize', bounds);
+    if (wrong !== null) throw wrong;
+    resize(engine, bounds?.min ?? engine.minAsked, bounds?.max ?? engine.core.policy.maxSize);
     this.options.max = engine.core.policy.maxSize;
     this.options.min = engine.minAsked;
   }
@@ -299,10 +303,12 @@ export class Pool extends Base implements AsyncDisposable {
     evictAll(this.#engine);
   }
 
-  /** Hands nothing out until `resume`; requests wait. With `closeIdle` free connections are closed too. */
-  suspend(options: { closeIdle?: boolean } = {}): void {
+  /** Hands nothing out until `resume`; requests wait. With `closeIdle` free connections are closed too. Throws BadOption. */
+  suspend(options?: { closeIdle?: boolean | undefined } | null): void {
+    const wrong = wrongCall('suspend', options);
+    if (wrong !== null) throw wrong;
     this.#engine.clock.refresh();
-    this.#engine.core.pause(options.closeIdle ?? false);
+    this.#engine.core.pause(options?.closeIdle ?? false);
   }
 
   resume(): void {
@@ -311,10 +317,16 @@ export class Pool extends Base implements AsyncDisposable {
     this.#engine.wake();
   }
 
-  /** New credentials for every later dial; present connections are replaced as by `evict`. */
-  setCredentials(credentials: { user?: string; password?: string | (() => string | Promise<string>) }): void {
-    const { user, password } = credentials;
+  /** New credentials for every later dial; present connections are replaced as by `evict`. Throws BadOption. */
+  setCredentials(credentials: {
+    user?: string | undefined;
+    password?: string | (() => string | Promise<string>) | undefined;
+  }): void {
+    const wrong = wrongCall('setCredentials', credentials);
+    if (wrong !== null) throw wrong;
     const { connectionString } = this.options;
+    const user = credentials?.user ?? undefined;
+    const password = credentials?.password ?? undefined;
     if (connectionString !== undefined) {
       const text = typeof password === 'string' ? password : undefined;
       this.options.connectionString = withCredentials(connectionString, user, text);
@@ -331,11 +343,13 @@ export class Pool extends Base implements AsyncDisposable {
     this.evict();
   }
 
-  /** As `end`, and after `timeoutMillis` what is left is cut off. Resolves when all connections are gone. */
-  async drain(options: { timeoutMillis?: number } = {}): Promise<void> {
-    const { timeoutMillis } = options;
+  /** As `end`, and after `timeoutMillis` what is left is cut off. Resolves when all connections are gone. Rejects with BadOption. */
+  async drain(options?: { timeoutMillis?: number | undefined } | null): Promise<void> {
+    const wrong = wrongCall('drain', options);
+    if (wrong !== null) throw wrong;
+    const timeoutMillis = options?.timeoutMillis ?? null;
     const gone = this.#ending ?? this.#end();
-    const timer = timeoutMillis === undefined ? undefined : after(timeoutMillis, () => cut(this.#engine));
+    const timer = timeoutMillis === null ? undefined : after(timeoutMillis, () => cut(this.#engine));
     await gone;
     clearTimeout(timer);
   }
