@@ -210,10 +210,12 @@ describe('pool.transaction', () => {
           }, options)
           .then(
             () => [1, 2],
-            () => [],
+            // A machine that stands still may have left the COMMIT without its answer.
+            (error) => (/whether the transaction was committed/.test(error.message) ? null : []),
           );
         const expected = await done;
-        expect(await rows(pool)).toEqual(expected);
+        const left = await rows(pool);
+        expect(left).toEqual(expected ?? (left.length > 0 ? [1, 2] : []));
       }
     },
   );

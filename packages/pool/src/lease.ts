@@ -3,14 +3,16 @@
  * next holder. Owns the check of its generation; what is behind it is the engine's.
  */
 import type pg from 'pg';
-import { boundBy, type Conn } from './conn.ts';
+import { boundBy, inTime, LAST_WORD_MS, LATE } from './bounds.ts';
+import type { Conn } from './conn.ts';
 import type { AcquireOptions, QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { clientOf } from './lease-client.ts';
-import { firedOf, pastDeadline, refuseQuery } from './queries.ts';
+import { refuseQuery } from './queries.ts';
 import { isBusy, lastSent } from './raw-client.ts';
+import { firedOf, pastDeadline } from './stopped.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
@@ -126,6 +128,37 @@ export class Lease implements AsyncDisposable, Disposable {
     }
   }
 
+  /** COMMIT. Rejects, and leaves open what became of it, when it is not answered within the bounds of the hold. */
+  async commit(): Promise<string> {
+    const bound = this.live ? this.#conn.bound : null;
+    const done = await inTime(this.end('COMMIT'), bound, LAST_WORD_MS);
+    if (done !== LATE) return done;
+    const what = 'COMMIT was not answered in time, and whether the transaction was committed is not known';
+    throw firedOf(bound!.signals, what) ?? pastDeadline(what);
+  }
+
+  /**
+   * ROLLBACK, or that of a savepoint: sent at once, and waited for within the bounds of the hold and those of `options`. Where they are
+   * reached before, what comes next on the connection waits for it, and so does the next holder.
+   */
+  async undo(command: string, options?: AcquireOptions): Promise<void> {
+    const conn = this.#conn;
+    const bound = boundBy(options, conn.bound);
+    const sent: Promise<unknown> = command === 'ROLLBACK' ? this.end(command) : this.unbound(command);
+    const done = sent.catch(() => {});
+    // Behind a cancel that has not landed it would be waited for twice.
+    await inTime(done, bound, conn.cancels > 0 ? 0 : LAST_WORD_MS);
+  }
+
+  /** What a query comes to that these options are not to stop; rejects when their bounds are reached before. */
+  async withinBounds<T>(query: Promise<T>, options: AcquireOptions): Promise<T> {
+    const bound = boundBy(options, null);
+    const done = await inTime(query, bound, LAST_WORD_MS);
+    if (done !== LATE) return done;
+    const what = 'the nested transaction was not begun or ended in time, and is undone';
+    throw firedOf(bound!.signals, what) ?? pastDeadline(what);
+  }
+
   /** A query that no signal and no deadline of the hold stops. */
   unbound(sql: string): Promise<pg.QueryResult> {
     const conn = this.#conn;
@@ -146,13 +179,17 @@ export class Lease implements AsyncDisposable, Disposable {
    */
   async settled(): Promise<void> {
     const conn = this.#conn;
-    if (this.live && isBusy(conn.client)) await new Promise<void>((resolve) => conn.whenReady(resolve));
+    let isLate = false;
+    if (this.live && isBusy(conn.client)) {
+      const quiet = new Promise<void>((resolve) => conn.whenReady(resolve));
+      isLate = (await inTime(quiet, conn.bound, 0)) === LATE;
+    }
     if (!this.live) return;
     const { bound, doom } = conn;
-    const late =
-      bound !== null && bound.deadline <= Date.now() ? pastDeadline('the transaction was rolled back') : null;
-    const unwanted = doom ?? late ?? firedOf(bound?.signals ?? []);
-    if (unwanted !== null) throw unwanted;
+    const what = 'the transaction was rolled back';
+    const aborted = doom ?? firedOf(bound?.signals ?? [], what);
+    if (aborted !== null) throw aborted;
+    if (isLate || (bound !== null && bound.deadline <= Date.now())) throw pastDeadline(what);
   }
 
   /** Puts its queries under the bounds of these options too. Returns what takes them off, with what has befallen it meanwhile. */

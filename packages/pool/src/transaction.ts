@@ -107,21 +107,21 @@ export class Transaction {
     let widen = () => {};
     try {
       // What it asks for may be refused: that is undone, too.
-      await lease.query(begin.replace('?', name));
+      await lease.withinBounds(lease.query(begin.replace('?', name)), options);
       widen = lease.narrow(options);
       const result = await runIn(scope, () => fn(inner));
       await inner.#last;
       this.#assertOpen();
       await lease.settled();
       widen();
-      await lease.query(`RELEASE SAVEPOINT ${name}`);
+      await lease.withinBounds(lease.query(`RELEASE SAVEPOINT ${name}`), options);
       return result;
     } catch (error) {
       // Before anything else: what its function still has under way is not to reach the transaction around it.
       inner.end();
       widen();
       if (lease.live && !this.isOver)
-        await lease.unbound(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
+        await lease.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`, options);
       throw error;
     } finally {
       inner.end();
@@ -228,11 +228,11 @@ async function once<R>(
     await tx.settled();
     tx.end();
     await lease.settled();
-    if ((await lease.end('COMMIT')) === 'ROLLBACK') throw new TransactionAborted();
+    if ((await lease.commit()) === 'ROLLBACK') throw new TransactionAborted();
     return result;
   } catch (error) {
     tx.end();
-    if (lease.live) await lease.end('ROLLBACK').catch(() => {});
+    if (lease.live) await lease.undo('ROLLBACK');
     throw error;
   } finally {
     scope.transaction = null;
