@@ -168,6 +168,19 @@ test.each(['signal', 'deadline', 'time limit'])('a %s ends the waiting for a que
   expect((await pool.query('SELECT 2 AS n')).rows).toEqual([{ n: 2 }]);
 });
 
+test('without any bound a ROLLBACK is given up in the time of a reset', async () => {
+  const pool = makePool({ port: proxy.port, max: 1, resetTimeoutMillis: 100 });
+  const work = pool.transaction(async (tx) => {
+    await tx.query(insert(1));
+    proxy.hang();
+    throw new Error('no');
+  });
+  expect((await failure(work)).message).toBe('no');
+  proxy.heal();
+  await pool.query('SELECT 1');
+  expect([await rows(), pool.stats().opened]).toEqual([[], 2]);
+});
+
 test('the deadline of a query ends the waiting for it', async () => {
   const pool = await throughProxy();
   proxy.hang();

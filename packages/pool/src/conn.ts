@@ -78,6 +78,8 @@ export class Conn {
   priority = 0;
   trace: Error | null = null;
   leakReported = false;
+  /** Objects with a life of their own that were given to `query`: cursors, streams. */
+  readonly alive = new WeakSet<object>();
   readonly #setup: Setup[] = [];
   /** The entries of queries that the connect hook has sent, some of which may still be under way. */
   readonly #ofTheHook = new WeakMap<object, Setup>();

@@ -97,7 +97,10 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
     'full',
     'none',
   ]),
-  resetTimeoutMillis: ms(1, 'a reset that takes longer costs the connection (5000)'),
+  resetTimeoutMillis: ms(
+    1,
+    'a reset, or the ROLLBACK of a transaction, that takes longer costs the connection; so long a transaction waits for a cursor or stream that it has left open and on which nothing moves (5000)',
+  ),
   maxWaiting: count(
     0,
     'requests that may wait, those for whom a connection is being opened among them; one more is refused at once; 0: no bound (0)',

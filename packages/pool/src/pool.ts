@@ -266,7 +266,11 @@ export class Pool extends Base implements AsyncDisposable {
     return runIn(newScope(this.#engine, 'shared'), fn);
   }
 
-  /** BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. */
+  /**
+   * BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. Queries that `fn` did not await are waited for;
+   * a cursor, stream or COPY that it has left open is not committed around. When `fn` has failed it is closed, and the error is passed on;
+   * otherwise the transaction is rolled back with TransactionAborted once nothing has moved on it for resetTimeoutMillis.
+   */
   transaction<R>(fn: (tx: Transaction) => Promise<R>, options?: TransactionOptions | null): Promise<R> {
     return transact(this.#engine, (asked) => this.#lease(asked), fn, options ?? {});
   }

@@ -58,8 +58,9 @@ export class Queries {
       conn.note(args[0], engine.clock.refresh());
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
       const { bound } = conn;
-      if ((limits === null && timeoutMs === 0 && bound === null) || isSubmittable(args[0]))
-        return query.apply(client, args);
+      const isAlive = isSubmittable(args[0]);
+      if (isAlive) conn.alive.add(args[0] as object);
+      if ((limits === null && timeoutMs === 0 && bound === null) || isAlive) return query.apply(client, args);
       const signals = [...(limits?.signal ? [limits.signal] : []), ...(bound?.signals ?? [])];
       const leftMs = bound === null ? Number.POSITIVE_INFINITY : bound.deadline - Date.now();
       const unwanted =
@@ -158,7 +159,7 @@ export class Queries {
     const { cancelTimeoutMs } = engine.settings;
     engine.tally.cancels++;
     if (!canCancel(conn.client)) {
-      this.#giveUp(conn, new Error('the client can not be cancelled; its connection was closed'));
+      this.giveUp(conn, new Error('the client can not be cancelled; its connection was closed'));
       return Promise.resolve();
     }
     conn.cancels++;
@@ -170,7 +171,7 @@ export class Queries {
         over = true;
         clearTimeout(timer);
         engine.clock.refresh();
-        if (error) this.#giveUp(conn, new Error(`cancel failed: ${messageOf(error)}`, { cause: error }));
+        if (error) this.giveUp(conn, new Error(`cancel failed: ${messageOf(error)}`, { cause: error }));
         conn.cancels--;
         resolve();
         if (conn.cancels > 0) return;
@@ -192,7 +193,8 @@ export class Queries {
     }
   }
 
-  #giveUp(conn: Conn, error: Error): void {
+  /** The connection cannot be brought to rest: it is closed under its holder. */
+  giveUp(conn: Conn, error: Error): void {
     conn.broken ??= error;
     destroy(conn.client);
   }
