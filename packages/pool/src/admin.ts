@@ -1,11 +1,14 @@
 /**
- * What an operator does to a pool: end, drain, resize, evict, check, wait until it is warm. Owns the verbs; the pool's
+ * What an operator does to a pool: end, drain, resize, evict, check, wait until it is warm, give it new credentials. Owns the verbs; the pool's
  * state is the core's.
  */
 import { EntryState } from '@sluice/core';
 import { abandonQuery } from './cancel.ts';
+import { withCredentials } from './connection-string.ts';
+import type { PoolOptions } from './contract.ts';
 import type { Engine, PoolWatcher } from './engine.ts';
 import { BadOption, PoolClosed } from './errors.ts';
+import { Hosts } from './hosts.ts';
 import { Lease } from './lease.ts';
 import { checkTogether } from './options.ts';
 import { downOrRefused, notWarm } from './report.ts';
@@ -40,11 +43,8 @@ export function cut(engine: Engine): void {
   engine.wake();
 }
 
-/** New bounds; both are checked. Too many idle connections close at once, those in use when they come back. */
+/** New bounds, each of them a size. Too many idle connections close at once, those in use when they come back. */
 export function resize(engine: Engine, min: number, max: number): void {
-  for (const [name, value, least] of [['min', min, 0] as const, ['max', max, 1] as const])
-    if (!Number.isInteger(value) || value < least)
-      throw new BadOption(name, `resize: ${name} is ${value}: it must be a whole number, ${least} or more`);
   if (min > max) throw new BadOption('min', `resize: min is ${min}, more than max, which is ${max}`);
   checkTogether({ ...engine.options, min, max });
   engine.clock.refresh();
@@ -71,6 +71,27 @@ export function evictAll(engine: Engine): void {
   engine.core.retireAll('retired');
   engine.core.adder.forgive();
   engine.tick();
+}
+
+export interface Credentials {
+  user?: string | undefined;
+  password?: string | (() => string | Promise<string>) | undefined;
+}
+
+/** For every later dial. `options`: the pool's own. */
+export function changeCredentials({ dialOptions }: Engine, options: PoolOptions, given: Credentials): void {
+  const { connectionString } = options;
+  const user = given.user ?? undefined;
+  const password = given.password ?? undefined;
+  if (connectionString !== undefined) {
+    const text = typeof password === 'string' ? password : undefined;
+    options.connectionString = withCredentials(connectionString, user, text);
+    dialOptions.hosts = new Hosts(options);
+  }
+  if (user !== undefined) options.user = user;
+  if (password === undefined) return;
+  const hidden = { value: password, enumerable: false, configurable: true, writable: true };
+  Object.defineProperty(options, 'password', hidden);
 }
 
 /** Checks all idle connections now; resolves with how many were alive and how many were not. */

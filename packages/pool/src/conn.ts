@@ -3,7 +3,7 @@
  * client; decides nothing about its life, which is the core's.
  */
 import type { Entry } from '@sluice/core';
-import type { AcquireOptions } from './contract.ts';
+import type { Bound } from './bounds.ts';
 import { afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
 import { bare, isSubmittable, textOf } from './query-config.ts';
 import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
@@ -23,24 +23,6 @@ export interface ServerError extends Error {
   code?: string;
   severity?: string;
   routine?: string;
-}
-
-/** What the queries of a hold are bound to: what its `acquire`, `use` or `transaction` was given. */
-export interface Bound {
-  readonly signals: readonly AbortSignal[];
-  /** Epoch milliseconds; Infinity: none. */
-  readonly deadline: number;
-}
-
-/** The bounds that these options put to queries, besides others; null: none. */
-export function boundBy(options: AcquireOptions | undefined, besides: Bound | null): Bound | null {
-  if (options === undefined) return besides;
-  const { signal, deadline } = options;
-  if (!signal && (deadline ?? null) === null) return besides;
-  return {
-    signals: [...(besides?.signals ?? []), ...(signal ? [signal] : [])],
-    deadline: Math.min(besides?.deadline ?? Number.POSITIVE_INFINITY, Number(deadline ?? Number.POSITIVE_INFINITY)),
-  };
 }
 
 /** Whose the connection of a scope was has given it back. */
@@ -96,6 +78,8 @@ export class Conn {
   priority = 0;
   trace: Error | null = null;
   leakReported = false;
+  /** Objects with a life of their own that were given to `query`: cursors, streams. */
+  readonly alive = new WeakSet<object>();
   readonly #setup: Setup[] = [];
   /** The entries of queries that the connect hook has sent, some of which may still be under way. */
   readonly #ofTheHook = new WeakMap<object, Setup>();

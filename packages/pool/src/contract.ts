@@ -78,7 +78,8 @@ export interface PoolOptions extends Omit<pg.PoolConfig, 'Client' | 'onConnect' 
 export interface AcquireOptions {
   /**
    * Gives up waiting, dialling included: AcquireAborted. It holds for the handle's queries too: they are cancelled at the server
-   * (QueryCancelled), and a transaction is rolled back. For the waiting alone there is `timeoutMillis`.
+   * (QueryCancelled), and a transaction is rolled back. What a cancel, or a COMMIT under way, has come to is waited for a tenth of a
+   * second; without an answer by then it is not known, which the error says. For the waiting alone there is `timeoutMillis`.
    */
   signal?: AbortSignal | undefined;
   /** The same as a point in time, after which the connection is of no use: a Date, or epoch milliseconds. */
@@ -93,7 +94,7 @@ export interface AcquireOptions {
 
 /** What a query may carry besides pg's own config. */
 export interface QueryLimits {
-  /** Cancels the query at the server and rejects with QueryCancelled. */
+  /** Cancels the query at the server and rejects with QueryCancelled, which says whether the server has taken the cancel. */
   signal?: AbortSignal | undefined;
   /** Milliseconds; instead of `commandTimeoutMillis`. */
   timeoutMillis?: number | undefined;
@@ -106,3 +107,6 @@ export interface LeakReport {
   holder: Holder;
   reclaimed: boolean;
 }
+
+/** Of a statement on any connection: how to ask for the connection, and how long the statement may take. */
+export type QueryExtras = Omit<AcquireOptions, 'timeoutMillis'> & QueryLimits;

@@ -155,14 +155,16 @@ export class NoSuitableHost extends PoolError {
   }
 }
 
-/** COMMIT was answered with ROLLBACK: an earlier statement failed and its error was swallowed. */
+/**
+ * The function of a transaction was done, and the transaction was rolled back all the same: COMMIT was answered with ROLLBACK, for an earlier
+ * statement had failed and its error was swallowed, or a query was left open.
+ */
 export class TransactionAborted extends PoolError {
-  constructor() {
-    super(
-      'SLUICE_TRANSACTION_ABORTED',
-      'COMMIT was answered with ROLLBACK: a statement had failed and its error was caught inside the transaction; ' +
-        'let the error out, or put the statement into a nested transaction',
-    );
+  constructor(
+    message = 'COMMIT was answered with ROLLBACK: a statement had failed and its error was caught inside the transaction; ' +
+      'let the error out, or put the statement into a nested transaction',
+  ) {
+    super('SLUICE_TRANSACTION_ABORTED', message);
   }
 }
 

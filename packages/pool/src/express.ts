@@ -3,8 +3,10 @@
  * a health check, start and shutdown. Express is not a dependency.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { wrongCall } from './call-options.ts';
 import type { Lease } from './lease.ts';
 import type { Pool } from './pool.ts';
+import { after } from './timers.ts';
 import { health, RequestConnection, type WebOptions } from './web.ts';
 
 type Next = (error?: unknown) => void;
@@ -15,12 +17,14 @@ export interface RequestWithDb {
   db(): Promise<Lease>;
 }
 
-/** Middleware: adds `req.db()`, and answers the health check on its path. */
+/** Middleware: adds `req.db()`, and answers the health check on its path. Throws BadOption. */
 export function sluicePool(pool: Pool, options: WebOptions = {}) {
+  const wrong = wrongCall('express', options);
+  if (wrong !== null) throw wrong;
   const { healthPath = '/health', healthTimeoutMillis } = options;
   return (request: IncomingMessage, response: ServerResponse, next: Next): void => {
     if (healthPath !== null && request.url?.split('?')[0] === healthPath) {
-      health(pool, healthTimeoutMillis).then((report) => {
+      health(pool, healthTimeoutMillis ?? undefined).then((report) => {
         response.statusCode = report.ok ? 200 : 503;
         response.setHeader('content-type', 'application/json');
         response.end(JSON.stringify(report));
@@ -47,12 +51,14 @@ export async function start(
   });
 }
 
-/** Takes no more requests, lets those under way finish, then drains the pool. */
+/** Takes no more requests, lets those under way finish, then drains the pool. Rejects with BadOption, before that. */
 export async function stop(server: Server, pool: Pool, options: WebOptions = {}): Promise<void> {
-  const { drainTimeoutMillis = 10_000 } = options;
+  const wrong = wrongCall('express', options);
+  if (wrong !== null) throw wrong;
+  const drainTimeoutMillis = options.drainTimeoutMillis ?? 10_000;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), drainTimeoutMillis);
+  const timer = after(drainTimeoutMillis, () => server.closeAllConnections());
   await closed;
   clearTimeout(timer);
   await pool.drain({ timeoutMillis: drainTimeoutMillis });

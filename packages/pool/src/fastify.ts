@@ -3,6 +3,7 @@
  * connection that surely comes back, and drains at `close`. Fastify is not a dependency.
  */
 
+import { wrongCall } from './call-options.ts';
 import type { PoolOptions } from './contract.ts';
 import type { Lease } from './lease.ts';
 import { Pool } from './pool.ts';
@@ -29,11 +30,14 @@ export interface FastifyPoolOptions extends WebOptions {
 /** On the request: `await request.db()` gives its own lease, the same each time, given back after the response. */
 export type RequestDb = () => Promise<Lease>;
 
-/** A Fastify plugin: `app.register(sluicePool, { pool })`; then `app.pool` and `request.db()`. */
+/** A Fastify plugin: `app.register(sluicePool, { pool })`; then `app.pool` and `request.db()`. Rejects with BadOption. */
 export async function sluicePool(app: unknown, options: FastifyPoolOptions): Promise<void> {
   const fastify = app as FastifyLike;
+  const wrong = wrongCall('fastify', options);
+  if (wrong !== null) throw wrong;
   const pool = options.pool instanceof Pool ? options.pool : new Pool(options.pool);
-  const { healthPath = '/health', healthTimeoutMillis, drainTimeoutMillis = 10_000 } = options;
+  const { healthPath = '/health', healthTimeoutMillis } = options;
+  const drainTimeoutMillis = options.drainTimeoutMillis ?? 10_000;
   const connections = new WeakMap<object, RequestConnection>();
   fastify.decorate('pool', pool);
   const connectionOf = (request: object) => {
@@ -54,7 +58,7 @@ export async function sluicePool(app: unknown, options: FastifyPoolOptions): Pro
   fastify.addHook('onClose', async () => pool.drain({ timeoutMillis: drainTimeoutMillis }));
   if (healthPath !== null)
     fastify.get(healthPath, async (_request, reply) => {
-      const report = await health(pool, healthTimeoutMillis);
+      const report = await health(pool, healthTimeoutMillis ?? undefined);
       return reply.code(report.ok ? 200 : 503).send(report);
     });
 }

@@ -3,7 +3,8 @@
  * of the hooks; getting a connection is the engine's.
  */
 import type * as pg from 'pg';
-import { boundBy, type Conn } from './conn.ts';
+import { boundBy } from './bounds.ts';
+import type { Conn } from './conn.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { AcquireAborted, PoolExhausted } from './errors.ts';

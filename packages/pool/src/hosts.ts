@@ -129,7 +129,13 @@ function parseHost(spec: HostSpec): Host {
         'hosts',
         "pool option hosts holds an entry without a host: give 'name:port' or { host, port }",
       );
-    return { host: spec.host, port: checkPort(spec.port) };
+    const unknown = Object.keys(spec).find((name) => name !== 'host' && name !== 'port');
+    if (unknown !== undefined)
+      throw new BadOption(
+        'hosts',
+        `pool option hosts holds ${spec.host} with ${unknown}, which is not known: an entry is 'name:port' or { host, port }`,
+      );
+    return { host: spec.host, port: checkPort(spec.port ?? undefined) };
   }
   const match = /^(\[[^\]]+\]|[^:]*)(?::(\d+))?$/.exec(spec.trim());
   if (match === null || match[1] === '')

@@ -11,6 +11,7 @@ export type {
   LeakReport,
   PoolOptions,
   PoolOptions as PoolConfig,
+  QueryExtras,
   QueryLimits,
   RequestInfo,
   SessionAttrs,
@@ -48,6 +49,7 @@ export {
 } from './errors.ts';
 export { BUCKETS_MS, type HistogramSnapshot } from './histogram.ts';
 export { Lease, type QueryMethod } from './lease.ts';
-export { Pool, type PoolEvents, type QueryExtras } from './pool.ts';
+export { Pool, type PoolEvents } from './pool.ts';
+export type { RetryOptions } from './retry.ts';
 export type { PoolStatistics } from './stats.ts';
-export { type RetryOptions, Transaction, type TransactionOptions } from './transaction.ts';
+export { Transaction, type TransactionOptions } from './transaction.ts';

@@ -3,14 +3,19 @@
  * next holder. Owns the check of its generation; what is behind it is the engine's.
  */
 import type * as pg from 'pg';
-import { boundBy, type Conn } from './conn.ts';
+import { boundBy, inTime, LAST_WORD_MS, LATE } from './bounds.ts';
+import { abandonQuery } from './cancel.ts';
+import type { Conn } from './conn.ts';
 import type { AcquireOptions, QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
-import { StaleHandle } from './errors.ts';
+import { StaleHandle, TransactionAborted } from './errors.ts';
 import { clientOf } from './lease-client.ts';
-import { firedOf, pastDeadline, refuseQuery } from './queries.ts';
+import { closeOpen, quietOrOpen } from './open-query.ts';
+import { refuseQuery } from './queries.ts';
+import { textOf } from './query-config.ts';
 import { isBusy, lastSent } from './raw-client.ts';
+import { firedOf, pastDeadline } from './stopped.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
@@ -127,6 +132,60 @@ export class Lease implements AsyncDisposable, Disposable {
     }
   }
 
+  /** COMMIT. Rejects, and leaves open what became of it, when it is not answered within the bounds of the hold. */
+  async commit(): Promise<string> {
+    const bound = this.live ? this.#conn.bound : null;
+    const done = await inTime(this.end('COMMIT'), bound, LAST_WORD_MS);
+    if (done !== LATE) return done;
+    const what = 'COMMIT was not answered in time, and whether the transaction was committed is not known';
+    throw firedOf(bound!.signals, what) ?? pastDeadline(what);
+  }
+
+  /**
+   * ROLLBACK, or that of a savepoint: sent at once, and waited for within the bounds of the hold and those of `options`. Where they are
+   * reached before, what comes next on the connection waits for it, and so does the next holder. What is open in front of it is asked to
+   * end; a connection that does not come to it within resetTimeoutMillis is closed.
+   */
+  async undo(command: string, options?: AcquireOptions): Promise<void> {
+    const conn = this.#conn;
+    const bound = boundBy(options, conn.bound);
+    const sent: Promise<unknown> = command === 'ROLLBACK' ? this.end(command) : this.unbound(command);
+    closeOpen(conn, lastSent(conn.client));
+    const done = new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#giveUp(command);
+        // The client hears of it in a moment, and then what was sent on it has ended.
+        setTimeout(resolve, LAST_WORD_MS);
+      }, this.#engine.settings.resetTimeoutMs);
+      const answered = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      sent.then(answered, answered);
+    });
+    // Behind a cancel that has not landed it would be waited for twice.
+    await inTime(done, bound, conn.cancels > 0 ? 0 : LAST_WORD_MS);
+  }
+
+  /** What was begun on the connection cannot be undone by this. */
+  #giveUp(command: string): void {
+    if (!this.live) return;
+    const { settings, queries } = this.#engine;
+    const { resetTimeoutMs, cancelTimeoutMs } = settings;
+    abandonQuery(this.#conn.client, cancelTimeoutMs);
+    const text = `${command} was not answered within resetTimeoutMillis (${resetTimeoutMs} ms), and the connection was closed`;
+    queries.giveUp(this.#conn, new Error(text));
+  }
+
+  /** What a query comes to that these options are not to stop; rejects when their bounds are reached before. */
+  async withinBounds<T>(query: Promise<T>, options: AcquireOptions): Promise<T> {
+    const bound = boundBy(options, null);
+    const done = await inTime(query, bound, LAST_WORD_MS);
+    if (done !== LATE) return done;
+    const what = 'the nested transaction was not begun or ended in time, and is undone';
+    throw firedOf(bound!.signals, what) ?? pastDeadline(what);
+  }
+
   /** A query that no signal and no deadline of the hold stops. */
   unbound(sql: string): Promise<pg.QueryResult> {
     const conn = this.#conn;
@@ -143,17 +202,23 @@ export class Lease implements AsyncDisposable, Disposable {
 
   /**
    * Resolves when nothing is under way any more; rejects where what was begun is not to be committed: a signal has fired or a deadline
-   * is over, or for that, or a time limit, one of its queries was not sent.
+   * is over, or for that, or a time limit, one of its queries was not sent; or one was left open.
    */
   async settled(): Promise<void> {
     const conn = this.#conn;
-    if (this.live && isBusy(conn.client)) await new Promise<void>((resolve) => conn.whenReady(resolve));
+    const { resetTimeoutMs } = this.#engine.settings;
+    // What the bound stops has ended a moment later; a ROLLBACK is not to stand in line behind it.
+    const open =
+      this.live && isBusy(conn.client)
+        ? await inTime(quietOrOpen(conn, resetTimeoutMs), conn.bound, LAST_WORD_MS)
+        : null;
     if (!this.live) return;
     const { bound, doom } = conn;
-    const late =
-      bound !== null && bound.deadline <= Date.now() ? pastDeadline('the transaction was rolled back') : null;
-    const unwanted = doom ?? late ?? firedOf(bound?.signals ?? []);
-    if (unwanted !== null) throw unwanted;
+    const what = 'the transaction was rolled back';
+    const aborted = doom ?? firedOf(bound?.signals ?? [], what);
+    if (aborted !== null) throw aborted;
+    if (open === LATE || (bound !== null && bound.deadline <= Date.now())) throw pastDeadline(what);
+    if (open !== null) throw leftOpen(open, resetTimeoutMs);
   }
 
   /** Puts its queries under the bounds of these options too. Returns what takes them off, with what has befallen it meanwhile. */
@@ -192,4 +257,11 @@ export class Lease implements AsyncDisposable, Disposable {
     this.#engine.tally.staleHandles++;
     return new StaleHandle(`${what} on a lease that was released or reclaimed`);
   }
+}
+
+function leftOpen(query: object, silentMs: number): TransactionAborted {
+  const sql = textOf(query) || `a ${query.constructor?.name}`;
+  return new TransactionAborted(
+    `the function of the transaction left a query open, on which nothing has moved for ${silentMs} ms (resetTimeoutMillis), so it was rolled back: inside of the function, read it to its end or close it (cursor.close(), stream.destroy()), and await that: ${sql.length > 200 ? `${sql.slice(0, 200)}…` : sql}`,
+  );
 }

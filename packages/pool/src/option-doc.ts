@@ -42,6 +42,7 @@ function allowed({ kind, min, max, infinite, choices }: OptionRow): string {
     );
   if (kind === 'boolean') return '`true`, `false`';
   if (kind === 'text') return 'a string';
+  if (kind === 'class' || kind === 'promises') return 'class';
   if (kind === 'function' || kind === 'object' || kind === 'array') return kind;
   const range = `${min} ${max === undefined ? 'and up' : `to ${max}`}${infinite === true ? ', `Infinity`' : ''}`;
   return kind === 'count' ? range : kind === 'share' ? `share, ${range}` : `${kind}, ${range}`;

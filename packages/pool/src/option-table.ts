@@ -12,7 +12,11 @@ export type OptionKind =
   | 'share'
   | 'boolean'
   | 'text'
+  | 'texts'
+  | 'secret'
   | 'function'
+  | 'class'
+  | 'promises'
   | 'object'
   | 'array';
 
@@ -24,6 +28,8 @@ export interface OptionRow {
   /** Infinity is a value too. */
   infinite?: boolean;
   choices?: readonly string[];
+  /** How a text has to begin. */
+  begins?: string;
   /** Other types that are let through for the drop-in's sake. */
   nullable?: boolean;
   doc: string;
@@ -56,8 +62,8 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
   maxLifetimeSeconds: { kind: 'seconds', min: 0, doc: 'age at which a connection is replaced; 0: never (0)' },
   allowExitOnIdle: bool('idle connections and timers do not keep the process alive (false)'),
   log: call('called with a line for each thing the pool does'),
-  Client: call("class of the clients (pg's Client)"),
-  Promise: call('class of the promises returned'),
+  Client: { kind: 'class', doc: "class of the clients (pg's Client)" },
+  Promise: { kind: 'promises', doc: 'class of the promises returned' },
   verify: call('(client, callback): tests a new connection'),
   onConnect: call('(client): prepares a new connection, once; afterConnect by another name'),
 
@@ -91,7 +97,10 @@ export const POOL_OPTIONS: Readonly<Record<string, OptionRow>> = {
     "what is undone on return: 'lazy' what was dirtied, as statements and their command tags tell (all of it after DO and CALL; what functions, views and triggers do to the session inside is not seen), 'full' everything, 'none' nothing ('lazy')",
     ['lazy', 'full', 'none'],
   ),
-  resetTimeoutMillis: ms(1, 'a reset that takes longer costs the connection (5000)'),
+  resetTimeoutMillis: ms(
+    1,
+    'a reset, or the ROLLBACK of a transaction, that takes longer costs the connection; so long a transaction waits for a cursor or stream that it has left open and on which nothing moves (5000)',
+  ),
   maxWaiting: count(
     0,
     'requests that may wait, those for whom a connection is being opened among them; one more is refused at once; 0: no bound (0)',

@@ -1,6 +1,8 @@
 /** Bad options are refused when the pool is made, by name, with what is allowed: every row of the table, and what contradicts. */
 import { describe, expect, test } from 'vitest';
 import { BadOption } from './errors.ts';
+import * as express from './express.ts';
+import * as fastify from './fastify.ts';
 import { type OptionRow, POOL_OPTIONS } from './option-table.ts';
 import { Pool } from './pool.ts';
 
@@ -32,7 +34,13 @@ function badValues(row: OptionRow): { value: unknown; allowed: string }[] {
 function wordsOf({ kind, choices }: OptionRow): string {
   if (kind === 'boolean') return 'true or false';
   if (kind === 'text') return choices === undefined ? 'a string' : 'it must be';
-  return { function: 'a function', object: 'an object', array: 'an array' }[kind as string]!;
+  return {
+    function: 'a function',
+    class: 'a class',
+    promises: 'a class of promises',
+    object: 'an object',
+    array: 'an array',
+  }[kind as string]!;
 }
 
 function othersThan({ kind, choices }: OptionRow): unknown[] {
@@ -55,7 +63,15 @@ function goodValues(name: string, row: OptionRow): unknown[] {
   }
   if (row.kind === 'boolean') return [true, false, ...(row.choices ?? [])];
   if (row.kind === 'text') return row.choices === undefined ? ['text'] : [...row.choices];
-  return [{ function: class {}, object: { gold: 4 }, array: ['a:5432', { host: 'b' }] }[row.kind as string]];
+  return [
+    {
+      function: () => {},
+      class: class {},
+      promises: class extends Promise<unknown> {},
+      object: { gold: 4 },
+      array: ['a:5432', { host: 'b' }],
+    }[row.kind as string],
+  ];
 }
 
 function refusal(options: object): BadOption {
@@ -125,6 +141,8 @@ test.each([
   [{ hosts: ['a:b:c'] }, 'hosts', "'name:port'"],
   [{ hosts: [{ port: 5432 }] }, 'hosts', '{ host, port }'],
   [{ hosts: [null] }, 'hosts', '{ host, port }'],
+  [{ hosts: [{ host: 'a', prot: 5432 }] }, 'hosts', 'with prot, which is not known'],
+  [{ Promise: class {} }, 'Promise', 'a class of promises'],
   [{ hosts: ['a:0'] }, 'hosts', '1 to 65535'],
   [{ hosts: ['a:65536'] }, 'hosts', '1 to 65535'],
   [{ hosts: [{ host: 'a', port: Number.NaN }] }, 'hosts', '1 to 65535'],
@@ -212,6 +230,70 @@ describe("with compat: 'pg-pool'", () => {
   });
 });
 
+test.each([5, 'postgres://localhost', ['a'], true, () => {}])('%o is not taken for options of a pool', (options) => {
+  expect(refusal(options as object)).toMatchObject({
+    option: 'options',
+    message: expect.stringContaining("{ connectionString: 'postgres://…' }"),
+  });
+});
+
+const refused = async (call: () => unknown): Promise<BadOption> => {
+  try {
+    await call();
+  } catch (error) {
+    expect(error).toBeInstanceOf(BadOption);
+    return error as BadOption;
+  }
+  throw new Error('it was taken');
+};
+
+test.each([
+  [{ timeoutMillis: -1 }, 'wait', 'timeoutMillis', '0 or more, or Infinity'],
+  [{ timeoutMillis: Number.NaN }, 'wait', 'timeoutMillis', 'a number of milliseconds'],
+  [{ timeoutMillis: 'abc' }, 'wait', 'timeoutMillis', 'is "abc"'],
+  [{ timeout: 5 }, 'wait', 'timeout', 'there are timeoutMillis'],
+  [5, 'wait', 'options', '{ timeoutMillis: 5000 }'],
+  [{ timeoutMillis: -1 }, 'drain', 'timeoutMillis', '0 or more, or Infinity'],
+  [{ timeoutMillis: Number.NaN }, 'drain', 'timeoutMillis', 'a number of milliseconds'],
+  [{ timeoutMillis: 'x' }, 'drain', 'timeoutMillis', 'is "x"'],
+  [{ timeoutMilis: 5 }, 'drain', 'timeoutMilis', 'did you mean timeoutMillis?'],
+  [5000, 'drain', 'options', '{ timeoutMillis: 5000 }'],
+  [{ mx: 3 }, 'resize', 'mx', 'did you mean max?'],
+  [{ max: '4' }, 'resize', 'max', 'max is "4": it must be a whole number, 1 or more'],
+  [3, 'resize', 'options', '{ max: 20 }'],
+  [{ closeIdle: 'yes' }, 'suspend', 'closeIdle', 'true or false'],
+  [{ closeidle: true }, 'suspend', 'closeidle', 'did you mean closeIdle?'],
+  [{ usr: 'x' }, 'setCredentials', 'usr', 'did you mean user?'],
+  [{ user: 5 }, 'setCredentials', 'user', 'it must be a string'],
+  [{ password: 271828 }, 'setCredentials', 'password', 'password is a number: it must be a string, or a function'],
+  ['secret', 'setCredentials', 'options', '{ password }'],
+])('%o is refused by the pool when it is told to %s: %s', async (options, method, name, message) => {
+  const pool = new Pool() as any;
+  const error = await refused(() => pool[method](options));
+  expect([error.option, error.message]).toEqual([name, expect.stringContaining(message)]);
+  expect(error.message).not.toMatch(/secret|271828/);
+  expect([pool.ending, pool.options.max]).toEqual([false, 10]);
+});
+
+test.each([
+  [{ healthPth: '/x' }, 'healthPth', 'did you mean healthPath?'],
+  [{ healthPath: 'health' }, 'healthPath', 'begins with "/"'],
+  [{ healthTimeoutMillis: 0 }, 'healthTimeoutMillis', '1 to 2147483647'],
+  [{ drainTimeoutMillis: -1 }, 'drainTimeoutMillis', '0 or more'],
+  [{ drainTimeoutMillis: '5s' }, 'drainTimeoutMillis', 'is "5s"'],
+])('%o is refused by the helpers of Express and Fastify: %s', async (options, name, message) => {
+  const pool = new Pool();
+  const calls = [
+    () => express.sluicePool(pool, options as object),
+    () => express.stop(null as never, pool, options as object),
+    () => fastify.sluicePool({}, { pool, ...(options as object) }),
+  ];
+  for (const call of calls) {
+    const error = await refused(call);
+    expect([error.option, error.message]).toEqual([name, expect.stringContaining(message)]);
+  }
+});
+
 test('new sizes are checked as the first ones were, and a refused one changes nothing', () => {
   const pool = new Pool({ max: 3 });
   for (const bounds of [{ min: 4 }, { max: 0 }, { max: Number.NaN }, { min: -1 }, { max: 2.5 }, { min: 3, max: 2 }])
@@ -232,10 +314,35 @@ test.each([
   [['a'], 'use', 'options', 'such as { signal }'],
   [{ readonly: true }, 'transaction', 'readonly', 'did you mean readOnly?'],
   [{ isolationLevel: 'serializable' }, 'transaction', 'isolationLevel', 'there are'],
+  [{ timeoutMillis: '5' }, 'acquire', 'timeoutMillis', '0 (no bound) or more'],
+  [5, 'transaction', 'options', 'such as { signal }'],
+  [{ readOnly: 'yes' }, 'transaction', 'readOnly', 'readOnly is "yes": it must be true or false'],
+  [{ deferrable: 1 }, 'transaction', 'deferrable', 'deferrable is 1: it must be true or false'],
+  [{ isolation: 'bogus' }, 'transaction', 'isolation', "'read committed', 'repeatable read', 'serializable'"],
+  [{ propagation: 'required' }, 'transaction', 'propagation', "'nested', 'new'"],
+  [{ deadline: 'soon' }, 'transaction', 'deadline', 'no point in time'],
+  [{ retry: 'yes' }, 'transaction', 'retry', 'retry is "yes": it must be true, false, or an object'],
+  [{ retry: 3 }, 'transaction', 'retry', 'such as { attempts: 3 }'],
+  [{ retry: [3] }, 'transaction', 'retry', 'such as { attempts: 3 }'],
+  [{ retry: { attempt: 2 } }, 'transaction', 'attempt', 'did you mean attempts?'],
+  [{ retry: { attempts: 0 } }, 'transaction', 'attempts', 'a whole number, 1 or more'],
+  [{ retry: { attempts: 2.5 } }, 'transaction', 'attempts', 'a whole number, 1 or more'],
+  [{ retry: { minDelayMillis: Number.NaN } }, 'transaction', 'minDelayMillis', 'minDelayMillis is NaN'],
+  [{ retry: { minDelayMillis: -5 } }, 'transaction', 'minDelayMillis', 'a number of milliseconds, 0 or more'],
+  [{ retry: { maxDelayMillis: '9' } }, 'transaction', 'maxDelayMillis', '0 or more, or Infinity'],
+  [
+    { retry: { minDelayMillis: 9, maxDelayMillis: 5 } },
+    'transaction',
+    'minDelayMillis',
+    'at most maxDelayMillis, which is 5',
+  ],
+  [{ retry: { codes: '40001' } }, 'transaction', 'codes', 'an array of strings'],
+  [{ retry: { codes: [40001] } }, 'transaction', 'codes', 'an array of strings'],
 ])('%o is refused by %s as %s: %s', async (options, method, name, message) => {
   const pool = new Pool() as any;
   const asked = method === 'acquire' ? pool.acquire(options) : pool[method](async () => {}, options);
   const error = await asked.catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(BadOption);
   expect([error.option, error.message]).toEqual([name, expect.stringContaining(message)]);
+  expect(pool.totalCount + pool.waitingCount).toBe(0);
 });

@@ -5,6 +5,7 @@
 import { DEFAULT_POLICY, type PoolPolicy } from '@sluice/core';
 import type { AcquireOptions, PoolOptions } from './contract.ts';
 import { AcquireAborted, BadOption } from './errors.ts';
+import { nearest, show, wrongWith } from './option-check.ts';
 import { CLIENT_OPTIONS, type OptionRow, POOL_OPTIONS } from './option-table.ts';
 import { LONGEST_MS } from './timers.ts';
 
@@ -41,6 +42,11 @@ let poolNumber = 0;
 /** Throws BadOption for anything that is not allowed. */
 export function checkOptions(options: PoolOptions | undefined): PoolOptions {
   const given = (options ?? {}) as Record<string, unknown>;
+  if (typeof given !== 'object' || Array.isArray(given))
+    throw new BadOption(
+      'options',
+      `options of a pool are an object, such as { connectionString: 'postgres://…' }, and not ${show(given)}`,
+    );
   if (typeof given.connect === 'function' && typeof given.query === 'function')
     throw new BadOption('options', 'a pool or a client was given where the options of a new pool are expected');
   const compat = given.compat === 'pg-pool';
@@ -99,29 +105,12 @@ export function checkRequest(options: AcquireOptions | undefined): BadOption | A
   return wrongIn(options) ?? (signal?.aborted === true ? new AcquireAborted(signal.reason) : null);
 }
 
-const REQUEST_NAMES = ['signal', 'deadline', 'timeoutMillis', 'priority', 'tenant'];
-const TRANSACTION_NAMES = [...REQUEST_NAMES, 'isolation', 'readOnly', 'deferrable', 'retry', 'propagation'];
-
-/** A name among these that is none of a request's, or a transaction's, options. Null: all are known. */
-export function unknownIn(options: object | null | undefined, of: 'request' | 'transaction'): BadOption | null {
-  if (options === undefined || options === null) return null;
-  const names = of === 'request' ? REQUEST_NAMES : TRANSACTION_NAMES;
-  const given = options as Record<string, unknown>;
-  if (typeof given !== 'object' || Array.isArray(given) || 'addEventListener' in given)
-    return new BadOption('options', `options of a ${of} are an object, such as { signal }`);
-  const unknown = Object.keys(given).find((name) => given[name] !== undefined && !names.includes(name));
-  if (unknown === undefined) return null;
-  const near = nearest(unknown, names);
-  const hint = near === null ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
-  return new BadOption(unknown, `option ${unknown} of a ${of} is not known: ${hint}`);
-}
-
 /** What of this makes no sense, or null. Null stands for undefined, as with `fetch`. */
 export function wrongIn({ timeoutMillis, deadline, priority, signal, tenant }: AcquireOptions): BadOption | null {
-  if (!(Number(timeoutMillis ?? 0) >= 0))
+  if (typeof (timeoutMillis ?? 0) !== 'number' || !((timeoutMillis ?? 0) >= 0))
     return new BadOption(
       'timeoutMillis',
-      `timeoutMillis is ${timeoutMillis}: it must be milliseconds, 0 (no bound) or more`,
+      `timeoutMillis is ${show(timeoutMillis)}: it must be milliseconds, 0 (no bound) or more`,
     );
   const isTime = typeof deadline === 'number' || deadline instanceof Date;
   if ((deadline ?? null) !== null && (!isTime || Number.isNaN(Number(deadline))))
@@ -139,35 +128,6 @@ function checkValue(name: string, value: unknown, row: OptionRow, compat: boolea
   if (value === null && row.nullable === true) return;
   const problem = wrongWith(value, row);
   if (problem !== null) throw new BadOption(name, `pool option ${name} is ${show(value)}: ${problem} (${row.doc})`);
-}
-
-function wrongWith(value: unknown, row: OptionRow): string | null {
-  switch (row.kind) {
-    case 'boolean':
-      return typeof value === 'boolean' || row.choices?.includes(value as string) ? null : 'it must be true or false';
-    case 'text':
-      if (typeof value !== 'string') return 'it must be a string';
-      return row.choices === undefined || row.choices.includes(value) ? null : `it must be one of ${list(row.choices)}`;
-    case 'function':
-      return typeof value === 'function' ? null : 'it must be a function';
-    case 'object':
-      return typeof value === 'object' && value !== null && !Array.isArray(value) ? null : 'it must be an object';
-    case 'array':
-      return Array.isArray(value) && value.length > 0 ? null : 'it must be an array with at least one element';
-    default:
-      return wrongNumber(value, row);
-  }
-}
-
-function wrongNumber(value: unknown, row: OptionRow): string | null {
-  const { min = 0, max, kind } = row;
-  const unit = kind === 'milliseconds' || kind === 'seconds' ? `a number of ${kind}` : 'a number';
-  const range = `${min} ${max === undefined ? 'or more' : `to ${max}`}${row.infinite === true ? ', or Infinity' : ''}`;
-  const allowed = `it must be ${kind === 'count' ? 'a whole number' : unit}, ${range}`;
-  if (typeof value !== 'number' || Number.isNaN(value)) return allowed;
-  if (value === Number.POSITIVE_INFINITY) return row.infinite === true ? null : allowed;
-  if (value < min || (max !== undefined && value > max)) return allowed;
-  return kind === 'count' && !Number.isInteger(value) ? allowed : null;
 }
 
 function refuseUnknown(name: string, customClient: boolean): void {
@@ -291,37 +251,4 @@ export function readPolicy(options: PoolOptions): PoolPolicy {
     retryMinMs: compat ? 0 : (options.retryMinMillis ?? 100),
     retryMaxMs: compat ? 0 : (options.retryMaxMillis ?? 1_000),
   };
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return `"${value}"`;
-  return typeof value === 'function' ? 'a function' : String(value);
-}
-
-function list(choices: readonly string[]): string {
-  return choices.map((choice) => `'${choice}'`).join(', ');
-}
-
-/** A known name within two edits, or one where it is short; or null. */
-function nearest(name: string, known: readonly string[]): string | null {
-  const lower = name.toLowerCase();
-  let best: string | null = null;
-  let bestDistance = name.length > 3 ? 3 : 2;
-  for (const candidate of known) {
-    const distance = editDistance(lower, candidate.toLowerCase(), bestDistance);
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string, give: number): number {
-  if (Math.abs(a.length - b.length) >= give) return give;
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
 }

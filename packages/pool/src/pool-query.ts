@@ -1,6 +1,6 @@
 /** `pool.query`: one statement on any connection. Owns getting and giving back around it; the statement is pg's. */
 import type * as pg from 'pg';
-import { boundBy } from './conn.ts';
+import { boundBy } from './bounds.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { QueryCancelled } from './errors.ts';

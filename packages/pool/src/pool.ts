@@ -6,16 +6,25 @@ import type { EventEmitter } from 'node:events';
 import { EntryState } from '@sluice/core';
 import type * as pg from 'pg';
 import driver from 'pg';
-import { checkIdle, cut, drain, evictAll, resize, takeIdle, warmUp } from './admin.ts';
-import { withCredentials } from './connection-string.ts';
-import type { AcquireOptions, LeakReport, PoolOptions, QueryLimits } from './contract.ts';
+import {
+  type Credentials,
+  changeCredentials,
+  checkIdle,
+  cut,
+  drain,
+  evictAll,
+  resize,
+  takeIdle,
+  warmUp,
+} from './admin.ts';
+import { wrongCall } from './call-options.ts';
+import type { AcquireOptions, LeakReport, PoolOptions, QueryExtras } from './contract.ts';
 import { Engine } from './engine.ts';
 import { type Holder, PoolClosed } from './errors.ts';
 import { asClient, leaseFor, obtain, obtainAsync, obtainPlainly } from './handout.ts';
-import { Hosts } from './hosts.ts';
 import { newClient, type PendingItem, tellEnd } from './instrumented.ts';
 import type { Lease } from './lease.ts';
-import { checkOptions, checkRequest, unknownIn } from './options.ts';
+import { checkOptions, checkRequest } from './options.ts';
 import { poolQuery, queryByConnect } from './pool-query.ts';
 import type { RawClient, RawClientClass } from './raw-client.ts';
 import { holdersOf, numbersOf } from './report.ts';
@@ -259,8 +268,8 @@ export class Pool extends Base implements AsyncDisposable {
    * `connect` does, and with AcquireAborted when the signal fires first.
    */
   acquire(options?: AcquireOptions | null): Promise<Lease> {
-    const unknown = unknownIn(options, 'request');
-    if (unknown !== null) return this.Promise.reject(unknown);
+    const wrong = wrongCall('request', options);
+    if (wrong !== null) return this.Promise.reject(wrong);
     if (this.#engine.settings.deadlocks === 'all') enterImplied(this.#engine);
     return this.#lease(options ?? undefined);
   }
@@ -274,8 +283,8 @@ export class Pool extends Base implements AsyncDisposable {
   /** Runs `fn` with a lease, in a scope of its own: what it acquires inside counts for deadlock detection. */
   use<R>(fn: (lease: Lease) => Promise<R> | R, options?: AcquireOptions | null): Promise<R> {
     return runIn(newScope(this.#engine, 'own'), async () => {
-      const unknown = unknownIn(options, 'request');
-      if (unknown !== null) throw unknown;
+      const wrong = wrongCall('request', options);
+      if (wrong !== null) throw wrong;
       const lease = await this.#lease(options ?? undefined);
       try {
         return await fn(lease);
@@ -290,7 +299,11 @@ export class Pool extends Base implements AsyncDisposable {
     return runIn(newScope(this.#engine, 'shared'), fn);
   }
 
-  /** BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. */
+  /**
+   * BEGIN, `fn`, COMMIT; ROLLBACK when it fails. Inside another one of this pool: a savepoint. Queries that `fn` did not await are waited for;
+   * a cursor, stream or COPY that it has left open is not committed around. When `fn` has failed it is closed, and the error is passed on;
+   * otherwise the transaction is rolled back with TransactionAborted once nothing has moved on it for resetTimeoutMillis.
+   */
   transaction<R>(fn: (tx: Transaction) => Promise<R>, options?: TransactionOptions | null): Promise<R> {
     return transact(this.#engine, (asked) => this.#lease(asked), fn, options ?? {});
   }
@@ -300,9 +313,11 @@ export class Pool extends Base implements AsyncDisposable {
     return takeIdle(this.#engine);
   }
 
-  /** Resolves when `min` connections (at least one) stand. Default limit: initializationFailTimeoutMillis. */
-  wait(options: { timeoutMillis?: number } = {}): Promise<void> {
-    return warmUp(this.#engine, options.timeoutMillis ?? this.#engine.settings.initTimeoutMs);
+  /** Resolves when `min` connections (at least one) stand. 0: no limit; default initializationFailTimeoutMillis. Rejects with BadOption. */
+  wait(options?: { timeoutMillis?: number | undefined } | null): Promise<void> {
+    const wrong = wrongCall('wait', options);
+    if (wrong !== null) return this.Promise.reject(wrong);
+    return warmUp(this.#engine, options?.timeoutMillis ?? this.#engine.settings.initTimeoutMs);
   }
 
   /** Checks every idle connection now; dead ones are closed. */
@@ -311,9 +326,11 @@ export class Pool extends Base implements AsyncDisposable {
   }
 
   /** Changes `min` and `max` while running. Throws BadOption. */
-  resize(bounds: { min?: number; max?: number }): void {
+  resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     const engine = this.#engine;
-    resize(engine, bounds.min ?? engine.minAsked, bounds.max ?? engine.core.policy.maxSize);
+    const wrong = wrongCall('resize', bounds);
+    if (wrong !== null) throw wrong;
+    resize(engine, bounds?.min ?? engine.minAsked, bounds?.max ?? engine.core.policy.maxSize);
     this.options.max = engine.core.policy.maxSize;
     this.options.min = engine.minAsked;
   }
@@ -323,10 +340,12 @@ export class Pool extends Base implements AsyncDisposable {
     evictAll(this.#engine);
   }
 
-  /** Hands nothing out until `resume`; requests wait. With `closeIdle` free connections are closed too. */
-  suspend(options: { closeIdle?: boolean } = {}): void {
+  /** Hands nothing out until `resume`; requests wait. With `closeIdle` free connections are closed too. Throws BadOption. */
+  suspend(options?: { closeIdle?: boolean | undefined } | null): void {
+    const wrong = wrongCall('suspend', options);
+    if (wrong !== null) throw wrong;
     this.#engine.clock.refresh();
-    this.#engine.core.pause(options.closeIdle ?? false);
+    this.#engine.core.pause(options?.closeIdle ?? false);
   }
 
   resume(): void {
@@ -335,31 +354,21 @@ export class Pool extends Base implements AsyncDisposable {
     this.#engine.wake();
   }
 
-  /** New credentials for every later dial; present connections are replaced as by `evict`. */
-  setCredentials(credentials: { user?: string; password?: string | (() => string | Promise<string>) }): void {
-    const { user, password } = credentials;
-    const { connectionString } = this.options;
-    if (connectionString !== undefined) {
-      const text = typeof password === 'string' ? password : undefined;
-      this.options.connectionString = withCredentials(connectionString, user, text);
-      this.#engine.dialOptions.hosts = new Hosts(this.options);
-    }
-    if (user !== undefined) this.options.user = user;
-    if (password !== undefined)
-      Object.defineProperty(this.options, 'password', {
-        value: password,
-        enumerable: false,
-        configurable: true,
-        writable: true,
-      });
+  /** New credentials for every later dial; present connections are replaced as by `evict`. Throws BadOption. */
+  setCredentials(credentials: Credentials): void {
+    const wrong = wrongCall('setCredentials', credentials);
+    if (wrong !== null) throw wrong;
+    changeCredentials(this.#engine, this.options, credentials ?? {});
     this.evict();
   }
 
-  /** As `end`, and after `timeoutMillis` what is left is cut off. Resolves when all connections are gone. */
-  async drain(options: { timeoutMillis?: number } = {}): Promise<void> {
-    const { timeoutMillis } = options;
+  /** As `end`, and after `timeoutMillis` what is left is cut off. Resolves when all connections are gone. Rejects with BadOption. */
+  async drain(options?: { timeoutMillis?: number | undefined } | null): Promise<void> {
+    const wrong = wrongCall('drain', options);
+    if (wrong !== null) throw wrong;
+    const timeoutMillis = options?.timeoutMillis ?? null;
     const gone = this.#ending ?? this.#end();
-    const timer = timeoutMillis === undefined ? undefined : after(timeoutMillis, () => cut(this.#engine));
+    const timer = timeoutMillis === null ? undefined : after(timeoutMillis, () => cut(this.#engine));
     await gone;
     clearTimeout(timer);
   }
@@ -389,6 +398,3 @@ Object.defineProperty(Pool, Symbol.hasInstance, {
     return this === Pool && typeof value === 'object' && value !== null && MARK in value;
   },
 });
-
-/** How to ask for the connection, and how long the statement may take. */
-export type QueryExtras = Omit<AcquireOptions, 'timeoutMillis'> & QueryLimits;

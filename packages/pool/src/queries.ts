@@ -3,16 +3,18 @@
  * limited in time. Owns the wrapper and the safe cancel; what a query says is the caller's.
  */
 
+import { LAST_WORD_MS, later } from './bounds.ts';
 import { canCancel, sendCancel } from './cancel.ts';
 import type { Conn } from './conn.ts';
 import type { QueryLimits } from './contract.ts';
 import type { Engine } from './engine.ts';
-import { messageOf, QueryCancelled, StaleHandle } from './errors.ts';
+import { messageOf, StaleHandle } from './errors.ts';
 import { wrongIn } from './options.ts';
 import { bare, isSubmittable } from './query-config.ts';
 import { dequeue, destroy, holdQueue, isUnderWay, lastSent, type RawClient, releaseQueue } from './raw-client.ts';
 import { bound, isInScope } from './scope.ts';
 import { onAbort } from './signals.ts';
+import { bySignal, byTime, firedOf, pastDeadline, type Stop } from './stopped.ts';
 import { after } from './timers.ts';
 
 /** Between one cancel request and the next for the same query, doubled each time. */
@@ -56,11 +58,13 @@ export class Queries {
       conn.note(args[0], engine.clock.refresh());
       const timeoutMs = limits?.timeoutMillis ?? engine.settings.commandTimeoutMs;
       const { bound } = conn;
-      if ((limits === null && timeoutMs === 0 && bound === null) || isSubmittable(args[0]))
-        return query.apply(client, args);
+      const isAlive = isSubmittable(args[0]);
+      if (isAlive) conn.alive.add(args[0] as object);
+      if ((limits === null && timeoutMs === 0 && bound === null) || isAlive) return query.apply(client, args);
       const signals = [...(limits?.signal ? [limits.signal] : []), ...(bound?.signals ?? [])];
       const leftMs = bound === null ? Number.POSITIVE_INFINITY : bound.deadline - Date.now();
-      const unwanted = leftMs <= 0 ? pastDeadline('the query was not sent') : firedOf(signals);
+      const unwanted =
+        leftMs <= 0 ? pastDeadline('the query was not sent') : firedOf(signals, 'the query was not sent');
       if (unwanted !== null) {
         conn.doom ??= unwanted;
         return refuseQuery(args, unwanted);
@@ -82,7 +86,10 @@ export class Queries {
     return undefined;
   }
 
-  /** Settles when the query has: a cancelled one after its ReadyForQuery and with no cancel request on its way. */
+  /**
+   * Settles when the query has: a cancelled one after its ReadyForQuery and with no cancel request on its way. Where that takes too long (a
+   * dead network) it is rejected without: what comes next on the connection waits, and so does the next holder.
+   */
   #race(
     conn: Conn,
     query: Method,
@@ -93,31 +100,47 @@ export class Queries {
   ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const { client, generation } = conn;
+      const sql = conn.lastSql;
       const flight: Flight = { query: undefined, over: false };
-      let cause: QueryCancelled | null = null;
+      let stopped: Stop | null = null;
       let landing: Promise<void> | null = null;
-      const stop = (why: QueryCancelled) => {
-        if (flight.over || cause !== null) return;
-        cause = why;
+      let lastWord: NodeJS.Timeout | undefined;
+      /** Its holder hears that it was stopped, and it may have taken effect, or do so yet. */
+      const doom = (error: Error) => {
+        if (conn.generation === generation) conn.doom ??= error;
+        reject(error);
+      };
+      let settle = () => doom(stopped!.error('unanswered'));
+      const stop = (why: Stop) => {
+        if (flight.over || stopped !== null) return;
+        stopped = why;
+        const wasQueued = dequeue(client, flight.query);
+        if (!wasQueued && isUnderWay(client, flight.query)) {
+          lastWord = later(LAST_WORD_MS, () => settle());
+          landing = this.cancel(conn);
+          return;
+        }
         // What does not run is left alone: a cancel would reach another's.
-        if (dequeue(client, flight.query) || !isUnderWay(client, flight.query)) {
-          if (conn.generation === generation) conn.doom ??= why;
-          end(why, undefined);
-          conn.queueChanged();
-        } else landing = this.cancel(conn);
+        doom(why.error(wasQueued ? 'unsent' : 'pipelined'));
+        end(null);
+        conn.queueChanged();
       };
       const end: Callback = (error, value) => {
         if (flight.over) return;
         flight.over = true;
         clearTimeout(timer);
         for (const unhook of unhooks) unhook();
-        const settle = () => (error ? reject(cause ?? error) : resolve(value));
+        settle = () => {
+          clearTimeout(lastWord);
+          if (error) reject(stopped?.errorFor(error) ?? error);
+          else resolve(value);
+        };
         if (landing === null) settle();
         else landing.then(settle, settle);
       };
       const isLimited = timeoutMs > 0 && timeoutMs !== Number.POSITIVE_INFINITY;
-      const timer = isLimited ? after(timeoutMs, () => stop(timedOut(timeoutMs, conn.lastSql))) : undefined;
-      const unhooks = signals.map((signal) => onAbort(signal, () => stop(abortedBy(signal))));
+      const timer = isLimited ? after(timeoutMs, () => stop(byTime(timeoutMs, sql))) : undefined;
+      const unhooks = signals.map((signal) => onAbort(signal, () => stop(bySignal(signal))));
       try {
         query.call(client, config, values, end);
         flight.query = lastSent(client);
@@ -136,7 +159,7 @@ export class Queries {
     const { cancelTimeoutMs } = engine.settings;
     engine.tally.cancels++;
     if (!canCancel(conn.client)) {
-      this.#giveUp(conn, new Error('the client can not be cancelled; its connection was closed'));
+      this.giveUp(conn, new Error('the client can not be cancelled; its connection was closed'));
       return Promise.resolve();
     }
     conn.cancels++;
@@ -148,7 +171,7 @@ export class Queries {
         over = true;
         clearTimeout(timer);
         engine.clock.refresh();
-        if (error) this.#giveUp(conn, new Error(`cancel failed: ${messageOf(error)}`, { cause: error }));
+        if (error) this.giveUp(conn, new Error(`cancel failed: ${messageOf(error)}`, { cause: error }));
         conn.cancels--;
         resolve();
         if (conn.cancels > 0) return;
@@ -170,7 +193,8 @@ export class Queries {
     }
   }
 
-  #giveUp(conn: Conn, error: Error): void {
+  /** The connection cannot be brought to rest: it is closed under its holder. */
+  giveUp(conn: Conn, error: Error): void {
     conn.broken ??= error;
     destroy(conn.client);
   }
@@ -214,33 +238,4 @@ export function refuseQuery(args: readonly unknown[], error: Error): unknown {
   }
   if (isSubmittable(args[0])) throw error;
   return Promise.reject(error);
-}
-
-/** Why nothing more is to be asked, by the first of these signals that has fired; null: none has. */
-export function firedOf(signals: readonly AbortSignal[]): QueryCancelled | null {
-  const fired = signals.find(({ aborted }) => aborted);
-  return fired === undefined ? null : abortedBy(fired);
-}
-
-function abortedBy(signal: AbortSignal): QueryCancelled {
-  return new QueryCancelled(
-    'signal',
-    'the query was cancelled at the server because its signal was aborted',
-    signal.reason,
-  );
-}
-
-export function pastDeadline(what: string): QueryCancelled {
-  return new QueryCancelled(
-    'timeout',
-    `${what}, for the deadline of its acquire, use or transaction was over: give it a later one, or make what comes before faster`,
-  );
-}
-
-function timedOut(timeoutMs: number, sql: string): QueryCancelled {
-  const shown = sql.length > 200 ? `${sql.slice(0, 200)}…` : sql;
-  return new QueryCancelled(
-    'timeout',
-    `the query did not end within ${Math.round(timeoutMs)} ms and was cancelled at the server; raise commandTimeoutMillis, timeoutMillis or the deadline, or make it faster: ${shown}`,
-  );
 }

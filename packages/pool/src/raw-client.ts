@@ -7,6 +7,8 @@ import type { EventEmitter } from 'node:events';
 export interface RawStream {
   destroy(error?: Error): void;
   destroyed?: boolean;
+  bytesRead?: number;
+  bytesWritten?: number;
 }
 
 export interface RawConnection extends EventEmitter {
@@ -122,6 +124,12 @@ export function releaseQueue(client: RawClient): void {
 export function forgetStatements(client: RawClient, names: 'all' | readonly string[]): void {
   const known = client.connection?.parsedStatements;
   if (known !== undefined) for (const name of names === 'all' ? Object.keys(known) : names) delete known[name];
+}
+
+/** Bytes that went over its connection, both ways. */
+export function trafficOf(client: RawClient): number {
+  const { bytesRead = 0, bytesWritten = 0 } = client.connection?.stream ?? {};
+  return bytesRead + bytesWritten;
 }
 
 /** Has it been ended, or lost its connection? */

@@ -1,34 +1,30 @@
 /**
  * Transactions: BEGIN to COMMIT or ROLLBACK on one connection, savepoints inside, a new try when the server asks for one.
- * Owns the SQL and the rules of retrying; knows connections as leases only.
+ * Owns the SQL; knows connections as leases only.
  */
 import type * as pg from 'pg';
+import { wrongCall } from './call-options.ts';
 import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
-import { StaleHandle, TransactionAborted } from './errors.ts';
+import { BadOption, StaleHandle, TransactionAborted } from './errors.ts';
 import type { Lease, QueryMethod } from './lease.ts';
-import { unknownIn } from './options.ts';
+import { wrongIn } from './options.ts';
 import { refuseQuery } from './queries.ts';
+import { Retries, type RetryOptions, wrongRetry } from './retry.ts';
 import { currentTransaction, newScope, runIn } from './scope.ts';
 import { onAbort } from './signals.ts';
-
-export interface RetryOptions {
-  /** Tries in all, the first included. 1 and up; default 3. */
-  attempts?: number;
-  /** First pause in milliseconds; doubles at each try, each shortened at random by up to a half. Default 20. */
-  minDelayMillis?: number;
-  /** Longest pause. Default 1000. */
-  maxDelayMillis?: number;
-  /** SQLSTATEs that are worth another try. Default 40001 (serialization failure) and 40P01 (deadlock). */
-  codes?: readonly string[];
-}
+import { after } from './timers.ts';
 
 export interface TransactionOptions extends AcquireOptions {
   isolation?: 'read committed' | 'repeatable read' | 'serializable' | undefined;
   readOnly?: boolean | undefined;
   /** With serializable and readOnly: waits for a safe snapshot, then can't fail. */
   deferrable?: boolean | undefined;
-  /** false (default): none; true: with defaults. The whole function runs again, so it must have no other effects. */
+  /**
+   * false (default): none; true: with defaults. The whole function runs again, so it must have no other effects. A pause that would end
+   * past the deadline is not made: the error that there was is thrown at once. Only the outermost transaction can be tried again: a
+   * nested one that asks for it is a BadOption.
+   */
   retry?: boolean | RetryOptions | undefined;
   /**
    * Inside another transaction of this pool: 'nested' (default) makes a savepoint in it, 'new' takes a connection of its
@@ -87,7 +83,7 @@ export class Transaction {
 
   /**
    * A savepoint: undone alone when `fn` fails, kept until the outer transaction commits when it does not. `readOnly` holds inside
-   * of it; an isolation level other than the transaction's own is a TypeError.
+   * of it. BadOption: an isolation level other than the transaction's own, `deferrable`, `retry`, `propagation: 'new'`.
    */
   transaction<R>(fn: (tx: Transaction) => Promise<R>, options?: TransactionOptions | null): Promise<R> {
     // Asked for from inside of one that is nested in it, it would wait for that, which waits for it.
@@ -99,10 +95,10 @@ export class Transaction {
   }
 
   async #nested<R>(fn: (tx: Transaction) => Promise<R>, options: TransactionOptions): Promise<R> {
-    const unknown = unknownIn(options, 'transaction');
-    if (unknown !== null) throw unknown;
+    const wrong = wrongInTransaction(options) ?? this.#wrongInside(options);
+    if (wrong !== null) throw wrong;
     this.#assertOpen();
-    const begin = this.#savepointText(options);
+    const begin = savepointText(options);
     const name = `sluice_${this.#depth + 1}`;
     const lease = this.#lease;
     const inner = new Transaction(lease, this.#engine, this, this.#isolation);
@@ -111,21 +107,21 @@ export class Transaction {
     let widen = () => {};
     try {
       // What it asks for may be refused: that is undone, too.
-      await lease.query(begin.replace('?', name));
+      await lease.withinBounds(lease.query(begin.replace('?', name)), options);
       widen = lease.narrow(options);
       const result = await runIn(scope, () => fn(inner));
       await inner.#last;
       this.#assertOpen();
       await lease.settled();
       widen();
-      await lease.query(`RELEASE SAVEPOINT ${name}`);
+      await lease.withinBounds(lease.query(`RELEASE SAVEPOINT ${name}`), options);
       return result;
     } catch (error) {
       // Before anything else: what its function still has under way is not to reach the transaction around it.
       inner.end();
       widen();
       if (lease.live && !this.isOver)
-        await lease.unbound(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`).catch(() => {});
+        await lease.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`, options);
       throw error;
     } finally {
       inner.end();
@@ -133,14 +129,24 @@ export class Transaction {
     }
   }
 
-  /** `?` stands for the savepoint's name. */
-  #savepointText({ isolation, readOnly, deferrable }: TransactionOptions): string {
-    if ((isolation !== undefined && isolation !== this.#isolation) || deferrable === true)
-      throw new TypeError(
-        `a nested transaction has the isolation level of the one around it (${this.#isolation ?? "the server's default"}), and cannot be ${deferrable ? 'deferrable' : isolation}: ask for it outside, or with propagation: 'new'`,
+  /** What of this cannot be had inside of a transaction, or null. */
+  #wrongInside({ isolation, deferrable, retry, propagation }: TransactionOptions): BadOption | null {
+    const own = this.#isolation;
+    if ((isolation ?? own) !== own || deferrable === true)
+      return new BadOption(
+        deferrable === true ? 'deferrable' : 'isolation',
+        `a nested transaction has the isolation level of the one around it (${own ?? "the server's default"}), and cannot be ${deferrable === true ? 'deferrable' : isolation}: ask for it outside, or with propagation: 'new'`,
       );
-    if (readOnly === undefined) return 'SAVEPOINT ?';
-    return `SAVEPOINT ?; SET TRANSACTION READ ${readOnly ? 'ONLY' : 'WRITE'}`;
+    if (retry)
+      return new BadOption(
+        'retry',
+        "transaction: retry is given to a nested one: only the outermost can be tried again, for the server undoes all of it; give retry there, or propagation: 'new' beside it",
+      );
+    if (propagation !== 'new') return null;
+    return new BadOption(
+      'propagation',
+      "transaction: propagation is 'new' in the transaction of a transaction, which is always nested: ask the pool for it",
+    );
   }
 
   #isIn(outer: Transaction): boolean {
@@ -168,35 +174,40 @@ export async function transact<R>(
   fn: (tx: Transaction) => Promise<R>,
   options: TransactionOptions,
 ): Promise<R> {
-  const unknown = unknownIn(options, 'transaction');
-  if (unknown !== null) throw unknown;
+  const wrong = wrongInTransaction(options);
+  if (wrong !== null) throw wrong;
   const outer = currentTransaction(engine) as Transaction | null;
   if (outer && options.propagation !== 'new') return outer.transaction(fn, options);
-  const { attempts, minMs, maxMs, codes } = readRetry(options.retry);
+  const retries = new Retries(options.retry);
   const isAborted = () => options.signal?.aborted === true;
   for (let attempt = 1; ; attempt++) {
     try {
       return await once(engine, acquire, fn, options);
     } catch (error) {
-      const code = (error as { code?: string } | null)?.code ?? '';
-      if (attempt >= attempts || !codes.includes(code) || isAborted()) throw error;
+      const pause = retries.pauseAfter(error, attempt, engine.settings.random);
+      if (pause === null || isAborted()) throw error;
+      // Nothing could be done any more after it, and what comes of trying says less than this error does.
+      if (Date.now() + pause >= Number(options.deadline ?? Number.POSITIVE_INFINITY)) throw error;
       engine.tally.retries++;
-      const pause = Math.min(maxMs, minMs * 2 ** (attempt - 1)) * (1 - 0.5 * engine.settings.random());
       await pausedFor(pause, options.signal);
       if (isAborted()) throw error;
     }
   }
 }
 
+function wrongInTransaction(options: TransactionOptions): BadOption | null {
+  return wrongCall('transaction', options) ?? wrongIn(options) ?? wrongRetry(options.retry);
+}
+
 /** Ends early when the signal fires. */
-function pausedFor(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pausedFor(ms: number, signal: AbortSignal | null | undefined): Promise<void> {
   return new Promise((resolve) => {
     const over = () => {
       clearTimeout(timer);
       unhook?.();
       resolve();
     };
-    const timer = setTimeout(over, ms);
+    const timer = after(ms, over);
     const unhook = signal ? onAbort(signal, over) : null;
   });
 }
@@ -209,7 +220,7 @@ async function once<R>(
 ): Promise<R> {
   const scope = newScope(engine, 'own');
   const lease = await runIn(scope, () => acquire(options));
-  const tx = new Transaction(lease, engine, null, options.isolation);
+  const tx = new Transaction(lease, engine, null, options.isolation ?? undefined);
   scope.transaction = tx;
   try {
     await lease.query(beginText(options));
@@ -217,11 +228,11 @@ async function once<R>(
     await tx.settled();
     tx.end();
     await lease.settled();
-    if ((await lease.end('COMMIT')) === 'ROLLBACK') throw new TransactionAborted();
+    if ((await lease.commit()) === 'ROLLBACK') throw new TransactionAborted();
     return result;
   } catch (error) {
     tx.end();
-    if (lease.live) await lease.end('ROLLBACK').catch(() => {});
+    if (lease.live) await lease.undo('ROLLBACK');
     throw error;
   } finally {
     scope.transaction = null;
@@ -229,31 +240,17 @@ async function once<R>(
   }
 }
 
-export function beginText(options: TransactionOptions): string {
+function beginText({ isolation, readOnly, deferrable }: TransactionOptions): string {
   const parts = ['BEGIN'];
-  if (options.isolation !== undefined) parts.push(`ISOLATION LEVEL ${isolationOf(options.isolation)}`);
-  if (options.readOnly === true) parts.push('READ ONLY');
-  if (options.readOnly === false) parts.push('READ WRITE');
-  if (options.deferrable === true) parts.push('DEFERRABLE');
+  if (isolation) parts.push(`ISOLATION LEVEL ${isolation.toUpperCase()}`);
+  if (readOnly === true) parts.push('READ ONLY');
+  if (readOnly === false) parts.push('READ WRITE');
+  if (deferrable === true) parts.push('DEFERRABLE');
   return parts.join(' ');
 }
 
-function isolationOf(level: NonNullable<TransactionOptions['isolation']>): string {
-  const levels = {
-    'read committed': 'READ COMMITTED',
-    'repeatable read': 'REPEATABLE READ',
-    serializable: 'SERIALIZABLE',
-  };
-  const text = levels[level];
-  if (text === undefined)
-    throw new TypeError(`isolation is "${level}": it must be one of ${Object.keys(levels).join(', ')}`);
-  return text;
-}
-
-function readRetry(retry: TransactionOptions['retry']) {
-  const given: RetryOptions = retry === true ? {} : retry || { attempts: 1 };
-  const { attempts = 3, minDelayMillis = 20, maxDelayMillis = 1_000, codes = ['40001', '40P01'] } = given;
-  if (!Number.isInteger(attempts) || attempts < 1)
-    throw new TypeError(`retry.attempts is ${attempts}: it must be a whole number, 1 or more`);
-  return { attempts, minMs: minDelayMillis, maxMs: maxDelayMillis, codes };
+/** `?` stands for the savepoint's name. */
+function savepointText({ readOnly }: TransactionOptions): string {
+  if (typeof readOnly !== 'boolean') return 'SAVEPOINT ?';
+  return `SAVEPOINT ?; SET TRANSACTION READ ${readOnly ? 'ONLY' : 'WRITE'}`;
 }

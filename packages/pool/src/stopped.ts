@@ -1,0 +1,69 @@
+/**
+ * Why a query was stopped, or never sent, and the error that tells it. Owns the texts: they say what is known of the query's fate, and
+ * no more.
+ */
+import { QueryCancelled } from './errors.ts';
+
+/** What is known of a query that was stopped. */
+export type Fate = keyof typeof FATES;
+
+const FATES = {
+  unsent: 'was not sent',
+  cancelled: 'was cancelled at the server',
+  failed: 'failed as it was about to be cancelled',
+  unanswered: 'was given up, and whether it took effect is not known, for its cancel was not answered in time',
+  pipelined:
+    'was given up, and whether it took effect is not known, for it could not be cancelled alone among those in its pipeline',
+  lost: 'was given up, and whether it took effect is not known, for its connection was lost as it was about to be cancelled',
+} as const;
+
+export class Stop {
+  readonly reason: 'signal' | 'timeout';
+  readonly #because: string;
+  readonly #cause: unknown;
+
+  constructor(reason: Stop['reason'], because: string, cause?: unknown) {
+    this.reason = reason;
+    this.#because = because;
+    this.#cause = cause;
+  }
+
+  /** `failure`: what the query ended with, where it did. */
+  error(fate: Fate, failure?: unknown): QueryCancelled {
+    return new QueryCancelled(this.reason, `the query ${FATES[fate]}: ${this.#because}`, this.#cause ?? failure);
+  }
+
+  /** By what a query has ended with after its cancel was sent. */
+  errorFor(failure: unknown): QueryCancelled {
+    // Somebody else has stopped it too, and said so.
+    if (failure instanceof QueryCancelled) return failure;
+    const { code, severity } = (failure ?? {}) as { code?: unknown; severity?: unknown };
+    if (code === '57014') return this.error('cancelled');
+    return this.error(severity === undefined ? 'lost' : 'failed', failure);
+  }
+}
+
+export function bySignal(signal: AbortSignal): Stop {
+  return new Stop('signal', 'its signal was aborted', signal.reason);
+}
+
+export function byTime(timeoutMs: number, sql: string): Stop {
+  const shown = sql.length > 200 ? `${sql.slice(0, 200)}…` : sql;
+  return new Stop(
+    'timeout',
+    `it did not end within ${Math.round(timeoutMs)} ms; raise commandTimeoutMillis, timeoutMillis or the deadline, or make it faster: ${shown}`,
+  );
+}
+
+/** Why nothing more is to be asked, by the first of these signals that has fired; null: none has. */
+export function firedOf(signals: readonly AbortSignal[], what: string): QueryCancelled | null {
+  const fired = signals.find(({ aborted }) => aborted);
+  return fired === undefined ? null : new QueryCancelled('signal', `${what}, for its signal was aborted`, fired.reason);
+}
+
+export function pastDeadline(what: string): QueryCancelled {
+  return new QueryCancelled(
+    'timeout',
+    `${what}, for the deadline of its acquire, use or transaction was over: give it a later one, or make what comes before faster`,
+  );
+}
