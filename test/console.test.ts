@@ -103,6 +103,37 @@ describe('what it shows', () => {
     expect(users).toEqual(expect.arrayContaining(['watcher', 'pgbouncer']));
   });
 
+  test('users that databases name are there from the start, in auth_file or not', async () => {
+    const at = `host=${server.host} port=${server.port}`;
+    await begin({ databases: `a = ${at} user=forced_one\nb = ${at} auth_user=asking_one` });
+    const names = (await rows(await open(), 'SHOW USERS')).map(({ name }) => name);
+    expect(names).toEqual(expect.arrayContaining(['asking_one', 'boss', 'forced_one', 'pgbouncer']));
+    expect(names).toEqual([...names].sort());
+  });
+
+  test('consoles have their address behind their name, too, with application_name_add_host', async () => {
+    await begin({ settings: 'application_name_add_host = 1' });
+    const [row] = await rows(
+      await clients.pg({ user: 'boss', password: 'secret', database: 'pgbouncer' }),
+      'SHOW CLIENTS',
+    );
+    expect(row!.application_name).toBe(`app - 127.0.0.1:${row!.port}`);
+  });
+
+  test('a login that waits for its first server counts as waiting, too', async () => {
+    await begin();
+    const admin = await open();
+    await admin.query('PAUSE');
+    const login = clients.pg();
+    await expect
+      .poll(async () => (await rows(admin, 'SHOW POOLS')).find(({ database }) => database === 'postgres')?.cl_waiting)
+      .toBe(1);
+    await admin.query('RESUME');
+    await login;
+    const [stats] = (await rows(admin, 'SHOW STATS_TOTALS')).filter(({ database }) => database === 'postgres');
+    expect(Number(stats!.wait_time)).toBeGreaterThan(0);
+  });
+
   test('counts what passes', async () => {
     await begin();
     const client = await clients.pg();
@@ -164,6 +195,24 @@ describe('PAUSE and RESUME', () => {
     await second.query('RESUME');
     expect((await held).rows).toEqual([{ n: 5 }]);
     await expect(second.query('RESUME')).rejects.toThrow('pooler is not paused/suspended');
+  });
+
+  test('who waits too long for a paused pool hears what to type', async () => {
+    await begin({ settings: 'query_wait_timeout = 0.5' });
+    const client = await clients.pg();
+    client.on('error', () => {});
+    const admin = await open();
+    await admin.query('PAUSE');
+    await expect(client.query('select 1')).rejects.toMatchObject({
+      message: 'query_wait_timeout',
+      detail: expect.stringContaining(`Pool "postgres/${server.user}" is paused`),
+      hint: 'Type RESUME in the console, or RESUME postgres where only that database is paused.',
+    });
+    // So does who waits for its first server.
+    await admin.query('RECONNECT');
+    await expect(clients.pg({ database: 'template1' })).rejects.toMatchObject({
+      hint: expect.stringContaining('RESUME template1'),
+    });
   });
 
   test('of one database, the others go on', async () => {
@@ -251,7 +300,10 @@ describe('taking hold of databases and clients', () => {
     await admin.query('ENABLE postgres');
     await clients.pg();
     await expect(admin.query('DISABLE')).rejects.toThrow('a database is required');
-    await expect(admin.query('DISABLE pgbouncer')).rejects.toThrow('cannot disable admin db: pgbouncer');
+    const verbs = { DISABLE: 'disable', ENABLE: 'enable', PAUSE: 'pause', KILL: 'kill', WAIT_CLOSE: 'wait in' };
+    for (const [command, verb] of Object.entries(verbs))
+      await expect(admin.query(`${command} pgbouncer`)).rejects.toThrow(`cannot ${verb} admin db: pgbouncer`);
+    await expect(admin.query('RESUME pgbouncer')).rejects.toThrow('database pgbouncer is not paused');
   });
 
   test('RECONNECT replaces servers as they come free, and WAIT_CLOSE waits for that', async () => {

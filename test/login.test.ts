@@ -7,7 +7,6 @@ import {
   passwordMessage,
   saslInitialResponse,
   scramSecret,
-  sslRequest,
   startupMessage,
 } from '@sluice/wire';
 import pg from 'pg';
@@ -165,35 +164,6 @@ describe('other combinations', () => {
     );
     await sluice.stop();
   });
-});
-
-test('who leaves before a login, as health checks do, is no error', async () => {
-  const sluice = await startSluice(server, { settings: 'tcp_defer_accept = 0' });
-  for (const first of ['', 'SSLRequest']) {
-    const raw = await RawClient.connect(sluice.host, sluice.port);
-    if (first !== '') {
-      raw.send(sslRequest());
-      await raw.byte();
-    }
-    raw.end();
-  }
-  await sluice.waitFor(
-    /(?:C-0x[0-9a-f]+: \(nodb\)\/\(nouser\)@127.0.0.1:\d+ closing because: client unexpected eof[\s\S]*){2}/,
-  );
-  expect(sluice.output()).not.toContain('pooler error');
-  await sluice.stop();
-});
-
-test('who connects and leaves without a word is no line at all with tcp_defer_accept', async () => {
-  const sluice = await startSluice(server);
-  (await RawClient.connect(sluice.host, sluice.port)).end();
-  const raw = await RawClient.connect(sluice.host, sluice.port);
-  raw.send(sslRequest());
-  await raw.byte();
-  raw.end();
-  await sluice.waitFor(/closing because: client unexpected eof/);
-  expect(sluice.output().match(/closing because/g)).toHaveLength(1);
-  await sluice.stop();
 });
 
 test('who says goodbye before anything else is let go without a word, as by PostgreSQL', async () => {

@@ -1,5 +1,6 @@
 /** The process in PgBouncer's place: its command line, signals, files, and how it ends. */
 import { spawn } from 'node:child_process';
+import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -250,6 +251,18 @@ describe('signals', () => {
       expect(await run(...AS_USER, ini)).toMatchObject({ code: 1, text: expect.stringMatching(why) });
       rmSync(dir, { recursive: true });
     }
+  });
+
+  test('the log has the addresses that it listens on: of a name, and of all', async () => {
+    const named = await start('listen_addr = localhost\n');
+    const own = (await lookup('localhost', { all: true })).map(({ address, family }) =>
+      family === 6 ? `[${address}]` : address,
+    );
+    for (const address of own) expect(named.log()).toContain(` on ${address}:${named.port}`);
+    expect(named.log()).toContain(`listening on 127.0.0.1:${named.port}\n`);
+    const all = await start('listen_addr = *\n');
+    expect(all.log()).toContain(`listening on 0.0.0.0:${all.port}\n`);
+    expect(all.log()).not.toContain('*');
   });
 
   test('USR1 pauses, USR2 resumes', async () => {

@@ -141,6 +141,7 @@ export function makeSession(keeping: Keeping = Keeping.Follow): {
     refuseWork: () => null,
     sessionWaits() {},
     warn() {},
+    fault() {},
     sessionEnds() {},
     sessionClosed() {},
     serverLostByClient() {},

@@ -23,7 +23,8 @@ import { nameResolver } from './host/name-resolver.ts';
 import { Succession } from './host/succession.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
 import { shownPath } from './net/abstract-socket.ts';
-import { type Listener, type ListenTarget, listen } from './net/listen.ts';
+import { type Listener, type ListenTarget, listen, resolved } from './net/listen.ts';
+import { notePeer } from './net/peer-cred.ts';
 import { setListenerOptions, setSocketOptions } from './net/socket-options.ts';
 import { loadTls, type TlsContexts, TlsSetupError } from './net/tls-context.ts';
 import { carryCancel } from './pooling/cancels.ts';
@@ -65,6 +66,9 @@ interface Loaded {
   readonly access: Access;
   readonly secrets: ReadonlyMap<string, Secret> | null;
 }
+
+/** PgBouncer's line. */
+const TLS_KEPT = 'TLS configuration could not be reloaded, keeping old configuration';
 
 export class Daemon implements ConsoleHost {
   readonly pooler: Pooler;
@@ -108,7 +112,7 @@ export class Daemon implements ConsoleHost {
     for (const { fd } of passed) log.info(`socket passed from service manager (fd ${fd})`);
     if (passed.length > 0 && global.listenAddr.length > 0)
       log.warn('sockets passed from service manager, listen_addr ignored');
-    const targets = passed.length > 0 ? [] : listenTargets(this.pooler.config);
+    const targets = passed.length > 0 ? [] : await resolved(listenTargets(this.pooler.config));
     await this.#listenOn(inheritTargets(targets, inherited));
     this.#serve();
   }
@@ -158,6 +162,8 @@ export class Daemon implements ConsoleHost {
       this.log('RELOAD: the configuration and the files that it names were read again');
     } catch (error) {
       this.log(`${(error as Error).message}; RELOAD failed, nothing was changed`, 'ERROR');
+      if (error instanceof TlsSetupError) this.log(TLS_KEPT, 'ERROR');
+      else this.#options.log.warn('config file loading failed');
       throw new ReloadError('RELOAD failed, see logs for additional details');
     }
   }
@@ -320,6 +326,7 @@ export class Daemon implements ConsoleHost {
     const listener = await listen(target, (conn) => {
       const { visitors, clock, config } = this.pooler;
       setSocketOptions(conn, config.global, true);
+      if (target.unix && (config.global.logConnections || config.global.logDisconnections)) notePeer(conn);
       const visit = new Visit(clock.update());
       visitors.push(visit);
       void receive(conn, this.#desk, visit).finally(() => visitors.remove(visit));
@@ -328,9 +335,8 @@ export class Daemon implements ConsoleHost {
     });
     this.listeners.push(listener);
     this.#tune(listener);
-    this.log(
-      `listening on ${target.unix ? `unix:${shownPath(target.host)}` : `${shownHost(target.host)}:${listener.port}`}`,
-    );
+    if (target.unix) this.log(`listening on unix:${shownPath(target.host)}`);
+    for (const address of listener.addresses) this.log(`listening on ${shownHost(address)}:${listener.port}`);
   }
 }
 

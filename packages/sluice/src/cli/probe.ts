@@ -15,7 +15,7 @@ const LOGIN_ERRORS = [LoginImpossible, ScramError];
 /** Rejects with a CliError that says what to mend. */
 export async function probe(url: DatabaseUrl): Promise<void> {
   const where = `${url.host}:${url.port}`;
-  const target = { host: url.host, port: url.port, timeoutMs: PROBE_MS, ...tlsContext(url) };
+  const target = { id: 0, host: url.host, port: url.port, timeoutMs: PROBE_MS, ...tlsContext(url) };
   const opening = new ServerOpening(target, () => ({
     credentials: { user: url.user, secret: url.password === '' ? null : parseSecret(url.password), scramKeys: null },
     database: url.database,

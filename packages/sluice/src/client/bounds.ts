@@ -1,6 +1,6 @@
 /** How long a client's messages may be, how much of what it sends may be under way, and what it is told of what is too much. */
-import { Front, HEADER_BYTES } from '@sluice/wire';
-import type { RefusedText } from './side.ts';
+import { FRONT, Front, HEADER_BYTES } from '@sluice/wire';
+import type { RefusedText, Session } from './side.ts';
 
 /** What may pile up from a client that waits for a server before it is no longer read. */
 export const BACKLOG_BYTES = 65_536;
@@ -25,6 +25,17 @@ export function isWrong(what: number, size: number, most: number): boolean {
   if (size < HEADER_BYTES || size > most) return true;
   if (size <= SMALL_BYTES + 1 || LARGE.includes(what)) return false;
   return !NAMING.includes(what) || size > 2 * NAME_BYTES;
+}
+
+/** Ends a session that has sent what nobody may send. The log has PgBouncer's words for a type that it does not know, the client PostgreSQL's. */
+export function refuseMessage(session: Session, type: number, size: number): void {
+  const hex = `0x${type.toString(16)}`;
+  if (isWrong(FRONT[type]!, size, session.registry.maxPacketSize)) {
+    session.disconnect(`invalid message length ${size - 1} in a message of type ${hex}`);
+    return;
+  }
+  session.registry.fault(session, `unknown pkt from client: ${type}/${hex}`);
+  session.disconnect('unknown pkt', '08P01', { message: `invalid frontend message type ${type}` });
 }
 
 export const LONG_NAME: RefusedText = {

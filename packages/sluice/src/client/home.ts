@@ -62,6 +62,8 @@ export interface ClientRegistry {
   refuseWork(session: Session): ClientError | null;
   /** Something that the client does wrong, for the log. */
   warn(session: Session, message: string): void;
+  /** Something that the client may not do, for which it is about to be sent away. */
+  fault(session: Session, message: string): void;
   /** For the log of who looks closely (verbose = 2). */
   debug(session: Session, message: string): void;
   /** The session is queued for a server. */

@@ -8,7 +8,7 @@ import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { sendPrepared } from './auto-prepared.ts';
 import { Backlog, isRoom, leave } from './backlog.ts';
-import { isWrong, PIPELINE_REPLIES } from './bounds.ts';
+import { isWrong, PIPELINE_REPLIES, refuseMessage } from './bounds.ts';
 import { DiscardWatch, OWED } from './glance.ts';
 import { Keeping } from './home.ts';
 import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
@@ -213,7 +213,7 @@ export class Intake {
       const size = lengthAt(buffer, at) + 1;
       if (what === Front.Bad || isWrong(what, size, this.#session.registry.maxPacketSize)) {
         this.#send(buffer, from, at);
-        this.#refuseMessage(buffer[at]!, size);
+        refuseMessage(this.#session, buffer[at]!, size);
         return;
       }
       if (what === Front.Query && this.#session.registry.refusesSimple) {
@@ -367,12 +367,6 @@ export class Intake {
     if (this.#session.obtainServer()) return true;
     if (!this.#session.isOver) this.#waitWith(buffer, at, end);
     return false;
-  }
-
-  #refuseMessage(type: number, size: number): void {
-    const isLength = isWrong(FRONT[type]!, size, this.#session.registry.maxPacketSize);
-    const length = `length ${size - 1} in a message of type 0x${type.toString(16)}`;
-    this.#session.disconnect(isLength ? `invalid message ${length}` : `invalid frontend message type ${type}`, '08P01');
   }
 
   /** The client has its server: what waited goes on. */

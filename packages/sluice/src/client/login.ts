@@ -76,10 +76,10 @@ export interface LoginDesk {
   enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
   cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void;
-  /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log; null: the client left. */
-  failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void;
-  /** Somebody came and left without a word, as health checks do. */
-  passedBy(conn: Conn, ageMs: number): void;
+  /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log. */
+  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void;
+  /** The client left. `unread`: something that it had sent was not answered yet. */
+  left(conn: Conn, request: StartupRequest | null, unread: boolean, ageMs: number): void;
 }
 
 /** What its host keeps of a login. */
@@ -102,15 +102,13 @@ export class LoginRefused extends Error {
 interface Line {
   conn: Conn;
   reader: PacketReader;
-  /** Something has come from it. */
-  hasSpoken: boolean;
 }
 
 /** Serves a fresh connection until it is a session or closed. Never rejects. */
 export async function receive(accepted: Conn, desk: LoginDesk, visit: LoginVisit): Promise<void> {
   // The address is not to be had any more when the connection is closed; the log names it then.
   void accepted.remote;
-  const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES), hasSpoken: false };
+  const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES) };
   const began = performance.now();
   let request: StartupRequest | null = null;
   let isLate = false;
@@ -135,8 +133,9 @@ export async function receive(accepted: Conn, desk: LoginDesk, visit: LoginVisit
     // The log first: who reads it when the client has its error finds the reason there.
     const reason = error instanceof ConnectionEnded ? null : reasonOf(error as Error);
     const ageMs = performance.now() - began;
-    if (reason === null && !isLate && !line.hasSpoken) desk.passedBy(line.conn, ageMs);
-    else desk.failed(line.conn, request, isLate ? 'client_login_timeout' : reason, ageMs);
+    if (isLate) desk.failed(line.conn, request, 'client_login_timeout', ageMs);
+    else if (reason !== null) desk.failed(line.conn, request, reason, ageMs);
+    else desk.left(line.conn, request, line.reader.buffered > 0, ageMs);
     settle(line, error as Error);
   } finally {
     visit.late = null;
@@ -148,7 +147,6 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
   // Asked each time: a reload may come between two messages, and what it requires holds for this login too.
   const offered = () => desk.clientTls.context !== null && !line.conn.remote.unix;
   const first = await line.reader.byte(false);
-  line.hasSpoken = true;
   // Somebody changed their mind: PostgreSQL says nothing to that either.
   if (first === TERMINATE) throw new ConnectionEnded(null);
   if (first === TLS_HANDSHAKE) {

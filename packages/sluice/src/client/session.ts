@@ -16,7 +16,7 @@ import { Follow, type Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
 import { Intake, TERMINATED } from './intake.ts';
 import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
-import { NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
+import { type LastWords, NO_PINS, type RefusedText, type Session, type SessionIdentity, SessionState } from './side.ts';
 import { inClientsWords } from './statement-effects.ts';
 import { StatementNames } from './statement-names.ts';
 import { Refusals } from './watch.ts';
@@ -113,7 +113,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.registry.sessionClosed(this);
   }
 
-  disconnect(reason: string, sqlState = '08P01', extra: { detail?: string; hint?: string } = {}): void {
+  disconnect(reason: string, sqlState = '08P01', extra: LastWords = {}): void {
     this.#leave(reason, errorResponse({ severity: 'FATAL', code: sqlState, message: reason, ...extra }));
   }
 

@@ -41,6 +41,13 @@ export interface RefusedText {
   readonly hint: string;
 }
 
+/** What a client is told at its end beyond the reason. `message`: in its place, where the log's words are others. */
+export interface LastWords {
+  readonly message?: string;
+  readonly detail?: string;
+  readonly hint?: string;
+}
+
 export interface Session {
   readonly conn: Conn;
   readonly identity: SessionIdentity;
@@ -79,7 +86,7 @@ export interface Session {
   /** A message goes to the server; the first one begins an exchange. */
   exchangeBegins(server: Server): void;
   /** Ends the session with an error that the client is told, after PostgreSQL's fashion, before the close. */
-  disconnect(reason: string, sqlState?: string, extra?: { detail?: string; hint?: string }): void;
+  disconnect(reason: string, sqlState?: string, extra?: LastWords): void;
   /** Ends the session without a word. */
   drop(reason: string): void;
   /** Sends this notice, once a wait (query_wait_notify). */

@@ -24,7 +24,7 @@ export const LISTEN_ROWS = {
     ...GENERAL,
     kind: 'string',
     default: 'pgbouncer',
-    doc: 'Name of the service; only SHOW CONFIG uses it. `service_name` is another name for it.',
+    doc: 'Name of the service; only SHOW CONFIG uses it.',
   },
   user: {
     ...GENERAL,

@@ -102,9 +102,8 @@ export type SslMode = GlobalSettings['clientTlsSslmode'];
 export type SessionState = GlobalSettings['sessionState'];
 export type LoadBalanceHosts = DatabaseConfig['loadBalanceHosts'];
 
-/** Other names of settings, by section: kept from older releases or other platforms. */
+/** Other names of settings, by section: kept from older releases. */
 export const ALIASES: Readonly<Partial<Record<Scope, Readonly<Record<string, string>>>>> = {
-  global: { service_name: 'job_name' },
   database: { reserve_pool: 'reserve_pool_size' },
 };
 

@@ -36,7 +36,7 @@ describe('SHOW CONFIG', () => {
     ['verbose', '0'],
     ['track_extra_parameters', 'IntervalStyle'],
     ['server_check_query', '<empty>'],
-    ['service_name', 'pgbouncer'],
+    ['service_name', undefined],
     ['session_state', 'pgbouncer'],
     ['no_such', undefined],
     ['pool_size', undefined],
@@ -44,10 +44,12 @@ describe('SHOW CONFIG', () => {
     expect(configValueText(name, config)).toBe(text);
   });
 
-  it('has a row a setting, sorted by name', () => {
+  it('has a row a setting, sorted by name but for pool_mode, as PgBouncer has it', () => {
     const rows = showConfig(config);
     const keys = rows.map(({ key }) => key);
-    expect(keys).toEqual([...keys].sort());
+    const at = keys.indexOf('pool_mode');
+    expect(keys[at + 1]).toBe('pool_idle_timeout');
+    expect(keys.toSpliced(at, 1)).toEqual([...keys].sort().filter((key) => key !== 'pool_mode'));
     expect(new Set(keys).size).toBe(keys.length);
     expect(rows.find(({ key }) => key === 'listen_port')).toEqual({
       key: 'listen_port',
@@ -101,7 +103,13 @@ describe('SET', () => {
     ['pool_mod', 'session', 'unknown parameter: pgbouncer/pool_mod; did you mean pool_mode?'],
     ['pool_size', '1', 'unknown parameter: pgbouncer/pool_size; it stands in [databases], [users], [peers]'],
     ['listen_port', '1', 'listen_port cannot be changed while running: set it in the configuration file and restart'],
-    ['service_name', 'x', 'job_name cannot be changed while running: set it in the configuration file and restart'],
+    ['job_name', 'x', 'job_name cannot be changed while running: set it in the configuration file and restart'],
+    ['service_name', 'x', 'unknown parameter: pgbouncer/service_name; see docs/settings.md for the names there are'],
+    [
+      'auth_type',
+      'x',
+      'invalid value "x" for parameter auth_type: it must be one of any, trust, plain, md5, cert, hba, ldap, scram-sha-256',
+    ],
     [
       'auth_type',
       'pam',

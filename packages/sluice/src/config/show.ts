@@ -18,7 +18,7 @@ export interface ConfigRow {
   readonly changeable: 'yes' | 'no';
 }
 
-/** The rows of SHOW CONFIG, sorted by name. */
+/** The rows of SHOW CONFIG, in PgBouncer's order. */
 export function showConfig(config: Config): ConfigRow[] {
   return rowsIn('global')
     .map(({ key, row }) => ({
@@ -27,7 +27,12 @@ export function showConfig(config: Config): ConfigRow[] {
       default: row.default,
       changeable: row.reload ? ('yes' as const) : ('no' as const),
     }))
-    .sort((a, b) => (a.key < b.key ? -1 : 1));
+    .sort((a, b) => (place(a.key) < place(b.key) ? -1 : 1));
+}
+
+/** PgBouncer's one exception to the order of names: pool_mode stands before pool_idle_timeout. */
+function place(key: string): string {
+  return key === 'pool_mode' ? 'pool_' : key;
 }
 
 /**

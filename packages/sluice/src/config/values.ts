@@ -36,7 +36,7 @@ export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax):
     case 'bool':
       return parseBool(text, syntax);
     case 'enum':
-      return parseEnum(row.values ?? [], text);
+      return parseEnum(row, text);
     case 'list':
       return { ok: true, value: splitList(text, /,/) };
     case 'words':
@@ -71,11 +71,12 @@ function splitList(text: string, separator: RegExp): readonly string[] {
     .filter((word) => word !== '');
 }
 
-function parseEnum(values: readonly string[], text: string): Parsed {
+/** Words that are refused later, with the reason, are not offered. */
+function parseEnum({ values = [], refused = {} }: SettingRow, text: string): Parsed {
   const lower = text.toLowerCase();
   const value = values.find((one) => one === lower);
-  if (value === undefined) return { ok: false, expected: `one of ${values.join(', ')}` };
-  return { ok: true, value };
+  if (value !== undefined) return { ok: true, value };
+  return { ok: false, expected: `one of ${values.filter((one) => !Object.hasOwn(refused, one)).join(', ')}` };
 }
 
 /** PgBouncer takes any whole number and counts all but 0 as on; older releases had seconds in tcp_defer_accept. */

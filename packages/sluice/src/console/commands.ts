@@ -40,9 +40,13 @@ export interface CommandContext {
   readonly host: ConsoleHost;
   /** The client is the daemon's own user, at the Unix socket. */
   readonly own: boolean;
+  /** Ends the console of this number. False: there is none. */
+  killConsole(id: number): boolean;
 }
 
 export interface Command {
+  /** Its argument is a word of its own, which the log has without quotes. */
+  readonly keyword?: true;
   /** Whether it takes the name of a database or the like. */
   readonly argument: 'none' | 'optional' | 'required';
   /** Not worth a line in the log each time. */
@@ -99,9 +103,11 @@ function shutDown({ host, operator }: CommandContext, arg: string): 'silent' | u
   }
 }
 
-function killClient({ operator }: CommandContext, arg: string): void {
-  if (!/^[0-9]{1,15}$/.test(arg)) throw new OperatorError('invalid client pointer supplied');
-  if (!operator.killClient(Number(arg))) throw new OperatorError('client not found');
+/** By `id`, or by `ptr`, which is the same number in hexadecimal. */
+function killClient({ operator, killConsole }: CommandContext, arg: string): void {
+  if (!/^(?:\d{1,15}|0x[0-9a-f]{1,12})$/i.test(arg)) throw new OperatorError('invalid client pointer supplied');
+  const id = Number(arg);
+  if (!operator.killClient(id) && !killConsole(id)) throw new OperatorError('client not found');
 }
 
 const HANDED_OVER = columns('iii', ['moved', 'left', 'process_ids']);
@@ -144,7 +150,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   resume: passedOn(
     simple('optional', ({ operator }, arg) => (arg === '' ? operator.resume() : operator.resumeDatabase(arg))),
   ),
-  shutdown: { argument: 'optional', run: shutDown },
+  shutdown: { argument: 'optional', keyword: true, run: shutDown },
   suspend: { argument: 'none', run: ({ operator }) => done(operator.suspend()) },
   wait_close: { argument: 'optional', passedOn: true, run: ({ operator }, arg) => done(operator.waitClose(arg)) },
 };

@@ -8,13 +8,16 @@ import { descriptorsPass } from '../net/descriptors.ts';
 import { type DescriptorRow, descriptorRows } from '../pooling/descriptor-rows.ts';
 import type { ConsoleAccess, ConsoleClient, ConsoleDoor } from '../pooling/desk.ts';
 import type { Operator } from '../pooling/operator.ts';
-import type { Pooler } from '../pooling/pooler.ts';
+import { FORCED_DISCONNECT, type Pooler } from '../pooling/pooler.ts';
 import { Snapshot } from '../pooling/snapshot.ts';
-import type { ConsoleHost } from './commands.ts';
+import { type ConsoleHost, ReloadError } from './commands.ts';
 import { type Answer, columnsOf, type InterpreterContext, interpret } from './interpreter.ts';
 import { ConsoleSession } from './session.ts';
 import type { Carried } from './table.ts';
 import { type ConsoleRow, CONSOLE as NAMES } from './view.ts';
+
+/** PgBouncer's line, where the console has other words. */
+const RELOAD_FAILED = 'RELOAD Failed, see logs for more details';
 
 interface Open {
   readonly client: ConsoleClient;
@@ -64,7 +67,7 @@ export class Console implements ConsoleDoor {
     this.#pooler.consoleTraffic.logins++;
     void session.serve(rest).then((reason) => {
       this.#open.delete(open);
-      client.left(reason);
+      client.left(reason, session.wasTold);
       if (this.#open.size === 0) this.#host.successorLeft();
       // Nobody is left who could resume.
       if (this.#open.size === 0 && this.#pooler.pauseMode === 'suspended' && this.#pooler.shutdown === 'none') {
@@ -96,6 +99,7 @@ export class Console implements ConsoleDoor {
       operator: this.operator,
       host: this.#host,
       own,
+      killConsole: (id) => this.kill(id),
       view: () => ({
         snapshot: new Snapshot(pooler),
         config: pooler.config,
@@ -123,8 +127,17 @@ export class Console implements ConsoleDoor {
     return columnsOf(sql);
   }
 
-  report(message: string): void {
-    this.#pooler.log.error(message);
+  /** KILL_CLIENT of a console. False: there is none of this number. */
+  kill(id: number): boolean {
+    const found = [...this.#open].find(({ client }) => client.id === id);
+    found?.session.end(FORCED_DISCONNECT);
+    return found !== undefined;
+  }
+
+  /** A command has failed. What a RELOAD lacks stands in the log already. */
+  report(error: Error, { name }: Pick<ConsoleClient, 'name'>): void {
+    this.#pooler.log.error(error instanceof ReloadError ? RELOAD_FAILED : error.message);
+    if (this.#pooler.config.global.logPoolerErrors) this.#pooler.log.warn(`pooler error: ${error.message}`, name);
   }
 }
 

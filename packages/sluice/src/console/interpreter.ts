@@ -1,7 +1,7 @@
 /** What one command of the console comes to: finds the view or the command, checks rights and arguments, runs it. */
 import type { Column } from '@sluice/wire';
 import { OperatorError, UNDONE } from '../pooling/operator.ts';
-import { COMMANDS, type CommandContext, ownOnly } from './commands.ts';
+import { COMMANDS, type Command, type CommandContext, ownOnly } from './commands.ts';
 import { type Parsed, parseCommand } from './grammar.ts';
 import { columns, type Table } from './table.ts';
 import type { ViewContext } from './view.ts';
@@ -62,7 +62,7 @@ async function command(
   if (!admin) throw new OperatorError('admin access needed');
   if (found.argument === 'required' && arg === '') throw new OperatorError('a database is required');
   const tag = key.toUpperCase();
-  if (!found.quiet) context.host.log(`${tag} ${arg === '' ? '' : `'${arg}' `}command issued`);
+  if (!found.quiet) context.host.log(issued(tag, arg, found));
   const notices: ConsoleNotice[] = [];
   let table: Table | undefined;
   try {
@@ -79,6 +79,12 @@ async function command(
     throw error;
   }
   return { kind: 'done', tag, table: table ?? null, notices };
+}
+
+/** PgBouncer's line. */
+function issued(tag: string, arg: string, { keyword }: Command): string {
+  if (arg === '') return `${tag} command issued`;
+  return `${tag} ${keyword ? arg.toUpperCase() : `'${arg}'`} command issued`;
 }
 
 /** What a successor has asked for and not been told the outcome of yet, by its request: null while it is being done. */

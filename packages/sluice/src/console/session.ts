@@ -45,17 +45,24 @@ interface Prepared {
 export class ConsoleSession {
   readonly #console: Console;
   readonly #conn: Conn;
-  readonly #client: Pick<ConsoleClient, 'access' | 'own'>;
+  readonly #client: Pick<ConsoleClient, 'access' | 'own' | 'name'>;
   readonly #statements = new Map<string, Prepared>();
   readonly #portals = new Map<string, Prepared>();
   /** After an error in the extended protocol everything up to Sync is skipped. */
   #skipping = false;
   requestedAt = new Date();
+  /** It was told why it ends. */
+  wasTold = false;
+  readonly #ended: Promise<string>;
+  #resolveEnd!: (reason: string) => void;
 
-  constructor(console: Console, conn: Conn, client: Pick<ConsoleClient, 'access' | 'own'>) {
+  constructor(console: Console, conn: Conn, client: Pick<ConsoleClient, 'access' | 'own' | 'name'>) {
     this.#console = console;
     this.#conn = conn;
     this.#client = client;
+    this.#ended = new Promise((resolve) => {
+      this.#resolveEnd = resolve;
+    });
   }
 
   /** Serves until the client leaves; resolves with the reason. Never rejects. */
@@ -63,6 +70,11 @@ export class ConsoleSession {
     const reader = new PacketReader(this.#conn, MESSAGE_BYTES);
     if (rest.length > 0) reader.onData(rest, 0, rest.length);
     this.#conn.resume();
+    // Who is sent away in the middle of a command, which may wait for long, does not wait for its answer.
+    return Promise.race([this.#ended, this.#converse(reader)]);
+  }
+
+  async #converse(reader: PacketReader): Promise<string> {
     try {
       for (;;) {
         const packet = await reader.next();
@@ -83,6 +95,9 @@ export class ConsoleSession {
 
   /** Says why, and closes. */
   end(reason: string): void {
+    if (this.wasTold) return;
+    this.wasTold = true;
+    this.#resolveEnd(reason);
     this.#send(errorResponse({ severity: 'FATAL', code: '08P01', message: reason }));
     this.#conn.end();
   }
@@ -154,7 +169,8 @@ export class ConsoleSession {
         this.#send(readyForQuery(IDLE));
         return true;
       default:
-        this.end(`unsupported packet type for admin console: ${kind.charCodeAt(0)}`);
+        this.#fail(new OperatorError(`unsupported packet type for admin console: ${kind.charCodeAt(0)}`));
+        this.end('bad packet');
         return false;
     }
   }
@@ -199,7 +215,7 @@ export class ConsoleSession {
   #fail(error: Error): void {
     const { message } = error;
     const code = (error as { sqlState?: string }).sqlState ?? '08P01';
-    this.#console.report(message);
+    this.#console.report(error, this.#client);
     this.#send(errorResponse({ severity: 'ERROR', code, message }));
   }
 

@@ -49,6 +49,8 @@ export interface Address {
   readonly address: string;
   readonly port: number;
   readonly unix: boolean;
+  /** Of the other end of a Unix socket: its process, where `notePeer` has asked for it. */
+  pid?: number;
 }
 
 export interface TlsFacts {

@@ -25,6 +25,8 @@ export interface DialTarget {
   timeoutMs: number;
   /** tcp_socket_buffer in bytes, for TCP; 0 or absent: the system's own. */
   socketBuffer?: number;
+  /** Called when the connection is made, before anything is said on it. */
+  connected?: (conn: Conn) => void;
   /** Encrypt the connection; null or absent: plain. Unix sockets stay plain always, as libpq has it. */
   tls?: DialTls | null;
 }
@@ -89,6 +91,7 @@ export function dial(target: DialTarget): Dial {
     .then((plain) => {
       current = plain;
       if (ended !== null) throw ended;
+      target.connected?.(plain);
       return tls === null ? plain : encrypt(plain, target.host, tls, (taking) => (current = taking));
     })
     .catch((error: Error) => {

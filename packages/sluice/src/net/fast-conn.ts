@@ -361,7 +361,7 @@ export function surrendered(socket: Socket, rest: Uint8Array, unixPort: number):
 export type Adopt = (socket: Socket, handler: ConnHandler, unixPort: number) => Conn;
 
 export function addressOf(address: string | undefined, port: number | undefined, unixPort: number): Address {
-  if (unixPort >= 0) return { address: 'unix', port: unixPort, unix: true };
+  if (unixPort >= 0) return { address: 'unix', port: unixPort, unix: true, pid: 0 };
   const plain = address?.startsWith('::ffff:') ? address.slice(7) : address;
-  return { address: plain ?? 'unknown', port: port ?? 0, unix: false };
+  return { address: plain ?? 'unknown', port: port ?? 0, unix: false, pid: 0 };
 }

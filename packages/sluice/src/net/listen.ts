@@ -1,6 +1,7 @@
 /** Listening sockets: TCP and Unix. Hands each new connection to its owner as a `Conn`. */
+import { lookup } from 'node:dns/promises';
 import { chmodSync, chownSync, existsSync, linkSync, renameSync, rmSync, unlinkSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, isIP, type Server, type Socket } from 'node:net';
 import { boundSocket, isAbstract } from './abstract-socket.ts';
 import { acceptWaiting, HANDSHAKE_MS, refuseHandshakes, undeafen } from './closing-time.ts';
 import { type Conn, DISCARD } from './conn.ts';
@@ -31,6 +32,8 @@ export interface Listener {
   readonly target: ListenTarget;
   /** The port it really listens on (target.port 0 asks for any). */
   readonly port: number;
+  /** All that it listens on, by TCP. */
+  readonly addresses: readonly string[];
   readonly fd: number;
   /** Another process has it. */
   readonly released: boolean;
@@ -45,6 +48,9 @@ export interface Listener {
 }
 
 export type Accept = (conn: Conn, socket: Socket | null) => void;
+
+/** What '*' is, where the machine has IPv6: one socket for both. */
+const BOTH = ['0.0.0.0', '::'];
 
 interface ListeningHandle {
   fd: number;
@@ -64,6 +70,17 @@ export async function listen(target: ListenTarget, accept: Accept): Promise<List
     if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
     return listenOn(target, '0.0.0.0', accept);
   }
+}
+
+/** As PgBouncer has it, a name stands for all its addresses; one that cannot be looked up is left for `listen` to refuse. */
+export async function resolved(targets: readonly ListenTarget[]): Promise<ListenTarget[]> {
+  const found = targets.map(async (target) => {
+    if (target.unix || target.host === '*' || isIP(target.host) !== 0) return [target];
+    const addresses = await lookup(target.host, { all: true }).catch(() => []);
+    const hosts = new Set(addresses.map(({ address }) => address));
+    return hosts.size === 0 ? [target] : [...hosts].map((host) => ({ ...target, host }));
+  });
+  return (await Promise.all(found)).flat();
 }
 
 /** Removes a socket file whose owner is gone; one that answers is left, and listening on it will fail. */
@@ -106,8 +123,8 @@ function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Li
           accept(FastConn.accepted(client, DISCARD, unixPort), null);
         };
       const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : target.port;
-      resolve(new NodeListener(server, accept, door, target, port, handle?.fd ?? -1));
+      const bound = typeof address === 'object' ? address : null;
+      resolve(new NodeListener(server, accept, door, target, bound, handle?.fd ?? -1));
     });
     const { backlog } = target;
     const fd = target.fd ?? ownSocket(target, host);
@@ -126,6 +143,7 @@ function ownSocket({ unix, shared, port }: ListenTarget, host: string): number |
 class NodeListener implements Listener {
   readonly target: ListenTarget;
   readonly port: number;
+  readonly addresses: readonly string[];
   readonly fd: number;
   readonly #server: Server;
   readonly #accept: Accept;
@@ -133,12 +151,20 @@ class NodeListener implements Listener {
   released = false;
   #closed = false;
 
-  constructor(server: Server, accept: Accept, door: { deaf: boolean }, target: ListenTarget, port: number, fd: number) {
+  constructor(
+    server: Server,
+    accept: Accept,
+    door: { deaf: boolean },
+    target: ListenTarget,
+    bound: AddressInfo | null,
+    fd: number,
+  ) {
     this.#server = server;
     this.#accept = accept;
     this.#door = door;
     this.target = target;
-    this.port = port;
+    this.port = bound?.port ?? target.port;
+    this.addresses = bound === null ? [] : target.host === '*' && bound.address === '::' ? BOTH : [bound.address];
     this.fd = fd;
   }
 

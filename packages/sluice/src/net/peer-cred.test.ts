@@ -4,7 +4,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DISCARD } from './conn.ts';
-import { peerCredProblem, peerUid, userNameOf } from './peer-cred.ts';
+import { notePeer, peerCredProblem, peerUid, userNameOf } from './peer-cred.ts';
 import { PlainConn } from './plain-conn.ts';
 
 describe('who is at the other end', () => {
@@ -32,6 +32,13 @@ describe('who is at the other end', () => {
   test('a Unix socket tells the uid of the one who connected', () => {
     expect(peerCredProblem()).toBe(null);
     expect(peerUid(new PlainConn(accepted, DISCARD, 6432))).toBe(process.getuid!());
+  });
+
+  test('and its process, once it is asked for', () => {
+    const conn = new PlainConn(accepted, DISCARD, 6432);
+    expect(conn.remote.pid).toBe(0);
+    notePeer(conn);
+    expect(conn.remote.pid).toBe(process.platform === 'linux' ? process.pid : 0);
   });
 
   test('a TCP connection, and one that is closed, tell nothing', () => {

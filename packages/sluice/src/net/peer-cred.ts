@@ -1,6 +1,6 @@
 /**
- * Who is at the other end of a Unix socket: the uid that the kernel reports, and its name in /etc/passwd. Node has no call
- * for it, so the C library's is used through koffi, which is loaded at the first question. Decides nothing.
+ * Who is at the other end of a Unix socket: the uid and the process that the kernel reports, and the uid's name in /etc/passwd.
+ * Node has no call for it, so the C library's is used through koffi, which is loaded at the first question. Decides nothing.
  */
 import { readFileSync } from 'node:fs';
 import type { Conn } from './conn.ts';
@@ -12,12 +12,27 @@ const SO_PEERCRED = 17;
 const UCRED_BYTES = 12;
 const UID_AT = 4;
 
-type Lookup = (fd: number) => number | null;
+interface Peer {
+  readonly uid: number;
+  /** 0: the system does not tell. */
+  readonly pid: number;
+}
+
+type Lookup = (fd: number) => Peer | null;
 
 let lookup: Lookup | null = null;
 
 /** The uid of the process that connected; null on other than Unix sockets, and where the system cannot tell. Never throws. */
 export function peerUid(conn: Conn): number | null {
+  return peerOf(conn)?.uid ?? null;
+}
+
+/** From now on the connection's address has the process that connected, for the log. Costs a call of the system's, on Unix sockets. */
+export function notePeer(conn: Conn): void {
+  if (conn.remote.unix) conn.remote.pid = peerOf(conn)?.pid ?? 0;
+}
+
+function peerOf(conn: Conn): Peer | null {
   if (!conn.remote.unix || conn.fd < 0) return null;
   lookup ??= loadLookup();
   return lookup(conn.fd);
@@ -65,7 +80,8 @@ function linuxLookup(library: Library): Lookup {
   return (fd) => {
     length.writeInt32LE(UCRED_BYTES);
     const failed = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length) !== 0;
-    return failed || length.readInt32LE() !== UCRED_BYTES ? null : credentials.readUInt32LE(UID_AT);
+    if (failed || length.readInt32LE() !== UCRED_BYTES) return null;
+    return { uid: credentials.readUInt32LE(UID_AT), pid: credentials.readInt32LE() };
   };
 }
 
@@ -74,5 +90,5 @@ function bsdLookup(library: Library): Lookup {
   const getpeereid = library.func('int getpeereid(int fd, void *uid, void *gid)');
   const uid = Buffer.alloc(4);
   const gid = Buffer.alloc(4);
-  return (fd) => (getpeereid(fd, uid, gid) === 0 ? uid.readUInt32LE() : null);
+  return (fd) => (getpeereid(fd, uid, gid) === 0 ? { uid: uid.readUInt32LE(), pid: 0 } : null);
 }

@@ -6,6 +6,7 @@ import { errorResponse } from '@sluice/wire';
 import { ClientSession } from '../client/session.ts';
 import { DISCARD } from '../net/conn.ts';
 import { FastConn } from '../net/fast-conn.ts';
+import { notePeer } from '../net/peer-cred.ts';
 import { setSocketOptions } from '../net/socket-options.ts';
 import { readingOf } from '../server/readings.ts';
 import { Server } from '../server/server.ts';
@@ -33,6 +34,7 @@ export function clientArrives(pooler: Pooler, parcel: ClientParcel, fd: number):
     return;
   }
   setSocketOptions(conn, pooler.config.global);
+  notePeer(conn);
   const pool = pooler.poolFor(database, parcel.user);
   learn(pooler, database.name, pool.user.name, parcel.credentials);
   const { context, clock } = pooler;

@@ -19,8 +19,8 @@ import { PEER_SESSIONS, withFullTtl } from './peers.ts';
 import type { Welcome } from './pool-shape.ts';
 import { type Database, FORCED_DISCONNECT, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
-import { askedFor, refusedParameter } from './startup-parameters.ts';
-import { describeVisitor, isLate } from './visitor.ts';
+import { askedFor, type ParameterRefusal, refusedParameter } from './startup-parameters.ts';
+import { describeVisitor, isLate, nameWithHost } from './visitor.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
 const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
@@ -41,8 +41,10 @@ export interface ConsoleClient {
   /** Let in by the Unix socket's credentials. */
   readonly own: boolean;
   readonly applicationName: string;
-  /** Its connection is over. */
-  left(reason: string): void;
+  /** What the log calls it. */
+  readonly name: string;
+  /** Its connection is over; `told`: it heard of the reason. */
+  left(reason: string, told: boolean): void;
 }
 
 /** The console, as the login desk sees it. */
@@ -73,6 +75,8 @@ export class PoolerDesk implements LoginDesk {
   readonly #logins = new WeakMap<Conn, Login>();
   /** Connections past the startup message that are not sessions yet; counted against max_client_conn. */
   readonly #admitted = new WeakMap<Conn, Caller>();
+  /** Numbers of those that the log has named before they were admitted. */
+  readonly #strangers = new WeakMap<Conn, number>();
   /** Set by whoever has a console to offer. */
   console: ConsoleDoor | null = null;
 
@@ -100,11 +104,16 @@ export class PoolerDesk implements LoginDesk {
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
     const refused = refusedParameter(pooler, request);
-    if (refused === null) {
-      pooler.loggingIn++;
-      this.#admitted.set(conn, this.#caller(request, conn));
-    }
-    return refused;
+    if (refused !== null) return this.#refuseParameter(refused, request, conn);
+    pooler.loggingIn++;
+    this.#admitted.set(conn, this.#caller(request, conn));
+    return null;
+  }
+
+  /** The value is for the log only. */
+  #refuseParameter({ value, ...error }: ParameterRefusal, request: StartupRequest, conn: Conn): ClientError {
+    this.#pooler.log.warn(`${error.message}=${value}`, this.#describe(request, conn));
+    return error;
   }
 
   #caller(request: StartupRequest | null, conn: Conn): Caller {
@@ -116,7 +125,9 @@ export class PoolerDesk implements LoginDesk {
 
   /** Names a client that is no session yet, in the log. */
   #describe(request: StartupRequest | null, conn: Conn): string {
-    return describeVisitor(this.#admitted.get(conn)?.id ?? this.#pooler.nextConnectionId(), request, conn);
+    const id = this.#admitted.get(conn)?.id ?? this.#strangers.get(conn) ?? this.#pooler.nextConnectionId();
+    if (!this.#admitted.has(conn)) this.#strangers.set(conn, id);
+    return describeVisitor(id, request, conn);
   }
 
   /** A connection that was admitted is a session now, or gone. */
@@ -138,7 +149,7 @@ export class PoolerDesk implements LoginDesk {
     const about = this.#describe(request, conn);
     const user = await this.#gate.examine({ request, conn, reader, about });
     // Not before: names that somebody makes up register no databases.
-    const database = pooler.database(request.database);
+    const database = pooler.database(request.database, about);
     if (database === null) {
       const text = `login failed: db=${request.database} user=${request.user}`;
       if (pooler.config.global.logConnections) pooler.log.info(text, about);
@@ -236,7 +247,7 @@ export class PoolerDesk implements LoginDesk {
     const welcome = pool.welcome ?? (await this.#waitForWelcome(pool, request.user, conn, onGone));
     // The rules may have changed since it was let in to log in.
     const refusal = refusedParameter(pooler, request, welcome.parameters);
-    if (refusal !== null) throw new LoginRefused(refusal);
+    if (refusal !== null) throw new LoginRefused(this.#refuseParameter(refusal, request, conn));
     const { reported, parameters } = welcome;
     if (pool.replication) return { reported, parameters, ...identity() };
     return { reported, ...askedFor(pooler, request, welcome, conn), notice, ...identity() };
@@ -249,8 +260,8 @@ export class PoolerDesk implements LoginDesk {
     onGone: (listener: () => void) => void,
   ): Promise<Welcome> {
     const pooler = this.#pooler;
-    const wait = new LoginWait(pool, user, () => pooler.config.global.queryTimeoutMs);
     const caller = this.#admitted.get(conn)!;
+    const wait = new LoginWait(pool, user, caller.name, () => pooler.config.global.queryTimeoutMs);
     caller.becomes('waiting', pooler.clock.now);
     caller.drop = () => wait.abort(new LoginRefused(FORCED));
     // Who leaves gives up the place in the queue.
@@ -268,11 +279,12 @@ export class PoolerDesk implements LoginDesk {
     const pooler = this.#pooler;
     const login = this.#logins.get(conn)!;
     const { id, pool, user } = login;
+    const { since } = this.#admitted.get(conn)!;
     this.#logins.delete(conn);
     this.#leaves(conn);
     pooler.clock.update();
     if (pool === null) {
-      this.#enterConsole(login, request, greeting, conn, rest);
+      this.#enterConsole({ ...login, since }, request, greeting, conn, rest);
       return;
     }
     const session = new ClientSession(
@@ -296,19 +308,26 @@ export class PoolerDesk implements LoginDesk {
     else conn.resume();
   }
 
-  #enterConsole(login: Login, request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
-    const { consoles, log, config } = this.#pooler;
+  #enterConsole(
+    login: Login & { readonly since: number },
+    request: StartupRequest,
+    greeting: Greeting,
+    conn: Conn,
+    rest: Buffer,
+  ): void {
+    const { consoles, config, clock } = this.#pooler;
     const { processId, cancelKey } = greeting;
-    const about = describeVisitor(login.id, request, conn);
+    const name = describeVisitor(login.id, request, conn);
     this.#pooler.clientEnters(CONSOLE_DATABASE, login.user);
     consoles.set(processId, { cancelKey, cancel: () => this.console!.cancel() });
-    const left = (reason: string) => {
+    const left = (reason: string, told: boolean) => {
       consoles.delete(processId);
       this.#pooler.clientLeaves(CONSOLE_DATABASE, login.user);
-      if (config.global.logDisconnections) log.info(`closing because: ${reason}`, about);
+      this.#logEnd(reason, clock.update() - login.since, name, told);
     };
-    const applicationName = request.params.get('application_name') ?? '';
-    this.console!.enter(conn, { ...login, applicationName, left }, rest);
+    const given = request.params.get('application_name') ?? '';
+    const applicationName = config.global.applicationNameAddHost ? nameWithHost(given, conn) : given;
+    this.console!.enter(conn, { ...login, applicationName, name, left }, rest);
   }
 
   cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void {
@@ -316,31 +335,37 @@ export class PoolerDesk implements LoginDesk {
     const caller = this.#caller(null, conn);
     carryCancel(pooler, processId, key, caller, (outcome) => {
       pooler.callers.remove(caller);
-      const age = Math.floor((pooler.clock.update() - caller.since) / 1000);
-      if (pooler.config.global.logDisconnections)
-        pooler.log.info(`closing because: ${outcome} (age=${age}s)`, caller.name);
+      this.#logEnd(outcome, pooler.clock.update() - caller.since, caller.name, false);
       done();
     });
   }
 
-  failed(conn: Conn, request: StartupRequest | null, reason: string | null, ageMs: number): void {
-    const pooler = this.#pooler;
+  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void {
     const about = this.#describe(request, conn);
-    this.#leaves(conn);
-    const login = this.#logins.get(conn);
-    if (login !== undefined && login.database !== null) pooler.clientLeaves(login.database, login.user);
-    this.#logins.delete(conn);
-    const { logDisconnections, logPoolerErrors } = pooler.config.global;
-    const why = reason ?? 'client unexpected eof';
-    if (logDisconnections) pooler.log.info(`closing because: ${why} (age=${Math.floor(ageMs / 1000)}s)`, about);
-    // Who leaves before, as health checks do, was told nothing.
-    if (logPoolerErrors && reason !== null) pooler.log.warn(`pooler error: ${reason}`, about);
+    this.#gone(conn);
+    this.#logEnd(reason, ageMs, about, true);
   }
 
-  /** With tcp_defer_accept PgBouncer has no line for it either: it is told of a connection when something has come. */
-  passedBy(conn: Conn, ageMs: number): void {
-    const deferred = this.#pooler.config.global.tcpDeferAccept && !conn.remote.unix && ageMs < 1000;
-    if (deferred) this.#pooler.log.debug('failed connection attempt', this.#describe(null, conn));
-    else this.failed(conn, null, null, ageMs);
+  /** Health checks and who is asked for a password do so all the time: as in PgBouncer that is no line. */
+  left(conn: Conn, request: StartupRequest | null, unread: boolean, ageMs: number): void {
+    if (unread || this.#admitted.get(conn)?.state === 'waiting')
+      this.#logEnd('client unexpected eof', ageMs, this.#describe(request, conn), false);
+    this.#gone(conn);
+  }
+
+  /** A connection whose login has ended. */
+  #gone(conn: Conn): void {
+    this.#leaves(conn);
+    const login = this.#logins.get(conn);
+    if (login !== undefined && login.database !== null) this.#pooler.clientLeaves(login.database, login.user);
+    this.#logins.delete(conn);
+  }
+
+  /** `told`: the client hears of the reason. */
+  #logEnd(reason: string, ageMs: number, about: string, told: boolean): void {
+    const { log, config } = this.#pooler;
+    const { logDisconnections, logPoolerErrors } = config.global;
+    if (logDisconnections) log.info(`closing because: ${reason} (age=${Math.floor(ageMs / 1000)}s)`, about);
+    if (logPoolerErrors && told) log.warn(`pooler error: ${reason}`, about);
   }
 }

@@ -1,7 +1,8 @@
-/** What a failed dial or login to a server means: whether waiting would help, and what the log says. */
-import { DialTimeout } from '../net/dial.ts';
+/** What a dial and a login to a server come to: the lines of the log, and after a failure whether waiting would help. */
+import type { Conn } from '../net/conn.ts';
+import { DialTimeout, isUnixHost } from '../net/dial.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
-import type { OpenTarget } from '../server/open.ts';
+import type { OpeningWatcher, ServerOpening } from '../server/open.ts';
 import type { ServerPool } from './server-pool.ts';
 import { socketName } from './socket-name.ts';
 
@@ -31,16 +32,45 @@ export function explain({ shape, user }: ServerPool, error: unknown): string {
   return `cannot connect to ${where}: ${error instanceof Error ? error.message : String(error)}`;
 }
 
-/** PgBouncer's lines, then ours, which says what to do. `at`: where it was dialled, if it came to that; `began`: clock milliseconds. */
-export function logFailure(pool: ServerPool, at: OpenTarget | null, began: number, error: Error): void {
-  const { log, clock } = pool.context;
-  const where = at === null ? null : { address: at.host, port: at.port };
-  const about = socketName('S', pool.context.nextConnectionId(), pool.name, where);
+/** PgBouncer's lines of a connection that is made. */
+export function logsOpening(pool: ServerPool, id: number): OpeningWatcher {
+  const line = (conn: Conn, text: string) => {
+    if (pool.shape.logConnections) pool.context.log.info(text, socketName('S', id, pool.name, conn.remote));
+  };
+  return {
+    connected(conn) {
+      const { address, port, unix } = conn.local;
+      const from = address.includes(':') ? `[${address}]` : address;
+      line(conn, `new connection to server${unix ? '' : ` (from ${from}:${port})`}`);
+    },
+    encrypted: (conn) => line(conn, `SSL established: ${conn.tls!.description}`),
+  };
+}
+
+/** PgBouncer's lines, then ours, which says what to do. `opening`: null where it did not come to that; `began`: clock milliseconds. */
+export function logFailure(pool: ServerPool, opening: ServerOpening | null, began: number, error: Error): void {
+  const { log } = pool.context;
+  const about = nameOf(pool, opening);
   if (error instanceof ServerRefused) log.warn(`server login failed: ${error.fields.severity} ${error.message}`, about);
-  if (pool.shape.logDisconnections) {
-    const age = Math.floor((clock.now - began) / 1000);
-    const reason = pool.replication && error instanceof ServerRefused ? 'login failed' : closeText(error);
-    log.info(`closing because: ${reason} (age=${age}s)`, about);
-  }
+  const reason = pool.replication && error instanceof ServerRefused ? 'login failed' : closeText(error);
+  logEnd(pool, about, reason, began);
   log.warn(`${pool.name}: ${explain(pool, error)}`);
+}
+
+/** It is not wanted any more; who was told of the connection hears of its end. */
+export function logGivenUp(pool: ServerPool, opening: ServerOpening | null, began: number): void {
+  if (opening?.abortedBecause && opening.remote !== null)
+    logEnd(pool, nameOf(pool, opening), opening.abortedBecause, began);
+}
+
+function logEnd(pool: ServerPool, about: string, reason: string, began: number): void {
+  const { log, clock } = pool.context;
+  if (pool.shape.logDisconnections)
+    log.info(`closing because: ${reason} (age=${Math.floor((clock.now - began) / 1000)}s)`, about);
+}
+
+function nameOf({ name, context }: ServerPool, opening: ServerOpening | null): string {
+  if (opening === null) return socketName('S', context.nextConnectionId(), name, null);
+  const { id, host, port } = opening.target;
+  return socketName('S', id, name, opening.remote ?? { address: isUnixHost(host) ? 'unix' : host, port });
 }

@@ -7,6 +7,7 @@ import { ServerRefused } from '../server/login.ts';
 import { explain } from './dial-failures.ts';
 import { LoginWait } from './login-wait.ts';
 import type { ServerPool } from './server-pool.ts';
+import { sessionName } from './socket-name.ts';
 
 /** Holders named in the error, at most. */
 const NAMED = 3;
@@ -18,6 +19,13 @@ export function waitByItsRules(home: ServerPool): void {
     if (owner instanceof LoginWait) owner.waitByItsRules();
     if (owner instanceof ClientSession) waiter.deadline = home.waitDeadline(since, owner.identity.user);
   }
+}
+
+/** Who has waited longest, as the log calls it; nobody, or a question of the pooler's own: the pool. */
+export function longestWaiting({ pool, name }: ServerPool): string {
+  const owner = pool.queue.oldest?.owner;
+  if (owner instanceof ClientSession) return sessionName(owner);
+  return owner instanceof LoginWait ? owner.name : name;
 }
 
 /** How long it waits, or has waited, at most. */
@@ -49,6 +57,13 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number, 
   }
   if (reason === 'pool closed') return { message: 'database removed', sqlState: '57P01' };
   if (reason !== 'timeout') return { message: `no server connection: ${reason}`, sqlState: '53300' };
+  if (pool.mode === 'paused')
+    return {
+      message: patience.setting,
+      sqlState: '08P01',
+      detail: `Pool "${pool.name}" is paused, and no server was to be had within ${patience.setting} (${Math.round(patience.ms) / 1000} s).`,
+      hint: `Type RESUME in the console, or RESUME ${home.database} where only that database is paused.`,
+    };
   const linked = pool.count(EntryState.Linked);
   const limit = pool.policy.maxSize > 0 ? String(pool.policy.maxSize) : 'unlimited';
   const down = pool.adder.failures > 0 ? ` ${explain(home, pool.adder.lastError)}.` : '';

@@ -22,6 +22,8 @@ export class NoWelcome extends Error {
 export class LoginWait implements WaiterOwner<Server> {
   /** Rejects with NoWelcome, or as it was told to. */
   readonly welcome: Promise<Welcome>;
+  /** What the log calls the client. */
+  readonly name: string;
   readonly #home: ServerPool;
   readonly #user: string;
   readonly #queryMs: () => number;
@@ -31,7 +33,8 @@ export class LoginWait implements WaiterOwner<Server> {
   #reject!: (error: Error) => void;
 
   /** `queryMs`: query_timeout, asked for again when it may have changed; 0: none. */
-  constructor(home: ServerPool, user: string, queryMs: () => number) {
+  constructor(home: ServerPool, user: string, name: string, queryMs: () => number) {
+    this.name = name;
     this.#home = home;
     this.#user = user;
     this.#queryMs = queryMs;
@@ -48,6 +51,7 @@ export class LoginWait implements WaiterOwner<Server> {
   served(entry: Entry<Server>): void {
     // Only its welcome was wanted: a server that may be used once (server_lifetime 0) has that use before it.
     entry.uses--;
+    this.#home.traffic.waitMs += this.#home.context.clock.now - this.#since;
     this.#home.pool.release(entry, entry.generation);
     this.#resolve(this.#home.welcome!);
   }

@@ -75,7 +75,7 @@ export class Lookups {
       pooler.log.error(`cannot use the reserved "${name}" database as an auth_dbname`, about);
       throw new LoginRefused(CONFIG_ERROR);
     }
-    const database = pooler.database(name);
+    const database = pooler.database(name, about);
     if (database === null) {
       pooler.log.error(`authentication database "${name}" is not configured.`, about);
       throw new LoginRefused(CONFIG_ERROR);

@@ -79,8 +79,8 @@ export class Operator {
 
   resumeDatabase(name: string): void {
     const database = this.#pooler.databases.get(name);
-    if (database === undefined) throw new OperatorError(`no such database: ${name}`);
-    if (!database.paused) throw new OperatorError(`database ${name} is not paused`);
+    if (database === undefined && name !== CONSOLE_DATABASE) throw new OperatorError(`no such database: ${name}`);
+    if (!database?.paused) throw new OperatorError(`database ${name} is not paused`);
     database.paused = false;
     this.#breakOff(database);
     if (this.#pooler.pauseMode !== 'active') return;
@@ -119,6 +119,7 @@ export class Operator {
   }
 
   enable(name: string): void {
+    this.#mustNotBeOwn(name, 'enable');
     const database = this.#pooler.databases.get(name);
     if (database === undefined) throw new OperatorError(`no such database: ${name}`);
     database.disabled = false;
@@ -193,7 +194,7 @@ export class Operator {
   killPool(pool: ServerPool, reason: string): void {
     const pooler = this.#pooler;
     for (const session of [...pooler.sessions.values()]) if (session.home === pool) session.disconnect(reason);
-    pool.pool.shut();
+    pool.shut(reason);
     pool.cancels.tick();
     pooler.pools.delete(pool.key);
     pooler.context.set.remove(pool.pool);
@@ -212,10 +213,14 @@ export class Operator {
 
   /** The database that a command names; one of the '*' entry's is made. */
   find(name: string, verb: string): Database {
-    if (name === CONSOLE_DATABASE) throw new OperatorError(`cannot ${verb} admin db: ${name}`);
+    this.#mustNotBeOwn(name, verb);
     const database = this.#pooler.database(name);
     if (database === null) throw new OperatorError(`no such database: ${name}`);
     return database;
+  }
+
+  #mustNotBeOwn(name: string, verb: string): void {
+    if (name === CONSOLE_DATABASE) throw new OperatorError(`cannot ${verb} admin db: ${name}`);
   }
 
   /** Ends the waits whose time has come. Called by the janitor. */

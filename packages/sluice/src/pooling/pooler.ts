@@ -31,7 +31,7 @@ import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicat
 import { poolingContext } from './pooling-context.ts';
 import { ServerPool } from './server-pool.ts';
 import { SessionTable, type Visit } from './session-table.ts';
-import { socketName } from './socket-name.ts';
+import { sessionName } from './socket-name.ts';
 
 /** What clients of one database share: its limit and its counters. */
 export interface Database {
@@ -154,8 +154,8 @@ export class Pooler implements ClientRegistry {
     return this.config.databases.get(name) ?? this.config.fallback ?? null;
   }
 
-  /** The database of this name, or of the '*' entry, or null. */
-  database(name: string): Database | null {
+  /** The database of this name, or of the '*' entry, or null. `about`: who asks for it, in the log. */
+  database(name: string, about = ''): Database | null {
     const known = this.databases.get(name);
     if (known !== undefined) return known;
     const own = this.config.databases.get(name);
@@ -172,7 +172,7 @@ export class Pooler implements ClientRegistry {
       clients: 0,
       usedAt: this.clock.now,
     };
-    if (database.auto) this.log.info(`registered new auto-database: ${name}`);
+    if (database.auto) this.log.info(`registered new auto-database: ${name}`, about);
     this.databases.set(name, database);
     return database;
   }
@@ -320,6 +320,10 @@ export class Pooler implements ClientRegistry {
     this.log.warn(message, this.describe(session));
   }
 
+  fault(session: Session, message: string): void {
+    this.log.error(message, this.describe(session));
+  }
+
   debug(session: Session, message: string): void {
     if (this.log.wants('DEBUG')) this.log.debug(message, this.describe(session));
   }
@@ -364,8 +368,7 @@ export class Pooler implements ClientRegistry {
   serverLostByClient(_session: Session, _server: Server): void {}
 
   describe(session: Session): string {
-    const { id, database, user } = session.identity;
-    return socketName('C', id, `${database}/${user}`, session.conn.remote);
+    return sessionName(session);
   }
 
   #sizeLimit(database: Database, role: string): Limit {

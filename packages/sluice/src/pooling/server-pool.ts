@@ -14,8 +14,9 @@ import { Server } from '../server/server.ts';
 import { AS_AT_LOGIN } from '../server/session-settings.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { birthOf, CancelQueue } from './cancel-queue.ts';
-import { CLOSE_TEXTS } from './close-texts.ts';
-import { isHopeless, logFailure } from './dial-failures.ts';
+import { whyClosed } from './close-texts.ts';
+import { isHopeless, logFailure, logGivenUp, logsOpening } from './dial-failures.ts';
+import { longestWaiting } from './exhaustion.ts';
 import { HostTurn } from './host-turn.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Welcome } from './pool-shape.ts';
 import { socketName } from './socket-name.ts';
@@ -50,6 +51,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   /** Connections of another process that are about to get their places. */
   readonly #arrivals: Arrival[] = [];
   #windingDown = false;
+  #shutBecause: string | null = null;
 
   /** `keySuffix` tells apart pools of one database and user. */
   constructor(
@@ -183,11 +185,18 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.pool.setPolicy(this.#policy());
   }
 
+  /** The end of it: its servers are closed for this reason, those in use as they come back. */
+  shut(reason: string): void {
+    this.#shutBecause = reason;
+    this.pool.shut();
+  }
+
   // The core's port.
 
   open(entry: Entry<Server>): void {
     const { reserveDials } = this.pool.stats;
-    if (reserveDials > this.#reserveDials) this.context.log.warn('taking connection from reserve_pool', this.name);
+    if (reserveDials > this.#reserveDials)
+      this.context.log.warn('taking connection from reserve_pool', longestWaiting(this));
     this.#reserveDials = reserveDials;
     const arrival = this.#arrivals.shift();
     if (arrival !== undefined) {
@@ -231,9 +240,10 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   close(entry: Entry<Server>, reason: CloseReason): void {
     const underWay = this.#openings.get(entry);
-    if (underWay !== undefined) underWay.abort();
+    const why = whyClosed(entry, reason, this.#shutBecause);
+    if (underWay !== undefined) underWay.abort(why);
     else if (this.replication && reason === 'max uses') entry.value?.close('replication client was closed');
-    else entry.value?.close(CLOSE_TEXTS[reason]);
+    else entry.value?.close(why);
   }
 
   // The servers' watcher.
@@ -255,7 +265,11 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
   }
 
   unaskedMessage(server: Server, severity: string, fields: ErrorFields): void {
-    this.context.log.write('WARNING', this.describe(server), `server ${severity.toLowerCase()}: ${fields.message}`);
+    const { log } = this.context;
+    const about = this.describe(server);
+    if (server.entry.state === EntryState.Idle)
+      log.warn(`got packet '${severity[0]}' from server when not linked`, about);
+    log.warn(`server ${severity.toLowerCase()}: ${fields.message}`, about);
     // PostgreSQL is about to close it: nobody may get it in the moment that is left.
     if (fields.severity === 'FATAL' || fields.severity === 'PANIC') this.pool.retire(server.entry, 'lost');
   }
@@ -280,14 +294,15 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const direct = sslnegotiation === 'direct';
     const { names } = context;
     const [timeoutMs, socketBuffer] = [shape.connectTimeoutMs, context.tcp.tcpSocketBuffer];
-    const target = { host, port, names, timeoutMs, socketBuffer, tls: context.tls.server, direct };
-    const opening = new ServerOpening(target, () => ({
+    const target = { id, host, port, names, timeoutMs, socketBuffer, tls: context.tls.server, direct };
+    const login = () => ({
       credentials: { user: user.name, secret: user.secret, scramKeys: user.scramKeys },
       database: shape.database.dbname ?? shape.databaseName,
       startup: startupOf(this.shape),
       parameters: context.parameters,
       crypto: context.crypto,
-    }));
+    });
+    const opening = new ServerOpening(target, login, logsOpening(this, id));
     this.#openings.set(entry, opening);
     const { conn, loggedIn, tls } = await opening.opened;
     setSocketOptions(conn, context.tcp);
@@ -317,7 +332,6 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     this.#openings.delete(entry);
     this.context.clock.update();
     entry.value = server;
-    if (this.shape.logConnections) this.#logOpened(server);
     if (entry.state !== EntryState.Opening) server.close('connection no longer needed');
     else if (first === '') this.pool.opened(entry);
     else {
@@ -337,22 +351,16 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     });
   }
 
-  #logOpened(server: Server): void {
-    const { local, tls } = server.conn;
-    const from = local.address.includes(':') ? `[${local.address}]` : local.address;
-    this.log(`new connection to server (from ${from}:${local.port})`, server);
-    if (tls !== null) this.log(`SSL established: ${tls.description}`, server);
-  }
-
   #connectFailed(entry: Entry<Server>, error: Error): void {
-    const at = this.#openings.get(entry)?.target ?? null;
+    const opening = this.#openings.get(entry) ?? null;
     this.#openings.delete(entry);
     this.context.clock.update();
     if (entry.state === EntryState.Closing) {
+      logGivenUp(this, opening, entry.createdAt);
       this.pool.closed(entry);
       return;
     }
-    logFailure(this, at, entry.createdAt, error);
+    logFailure(this, opening, entry.createdAt, error);
     this.#hosts.failed();
     const hopeless = isHopeless(error);
     this.pool.openFailed(entry, error);
@@ -379,9 +387,16 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       clearTimeout(timer);
       this.context.clock.update();
       if (server.closedBecause !== null) return; // serverClosed tells the pool
-      if (error !== null) this.context.log.warn(`"${sql}" failed: ${error.message}`, this.describe(server));
+      if (error !== null) this.#logUpkeep(server, sql, error, mayFail);
       done((mayFail || error === null) && server.status === Tx.Idle && server.settled);
     });
+  }
+
+  #logUpkeep(server: Server, sql: string, { severity, message }: ErrorFields, isConnectQuery: boolean): void {
+    const { log } = this.context;
+    const about = this.describe(server);
+    if (isConnectQuery) log.error(`S: error while executing exec_on_query: ${severity}: ${message}`, about);
+    else log.warn(`"${sql}" failed: ${message}`, about);
   }
 }
 

@@ -166,7 +166,9 @@ export class Snapshot {
     });
     const peers = [...this.#pooler.config.peers.keys()].map((id) => this.#pooler.peerCancels(id));
     for (const { carriages } of peers) for (const each of carriages) rows.push(carriageRow(each, null));
-    return rows;
+    // A Unix socket has no port at this end: PgBouncer shows its own.
+    const { listenPort: port } = this.#pooler.config.global;
+    return rows.map((row) => (row.local.address === 'unix' ? { ...row, local: { ...row.local, port } } : row));
   }
 
   databases(): DatabaseRow[] {
@@ -177,7 +179,9 @@ export class Snapshot {
   users(): UserRow[] {
     const { config, secrets, userLimits, userClients } = this.#pooler;
     const known = [...secrets.keys(), ...config.users.keys(), ...userLimits.keys(), ...userClients.keys()];
-    const names = new Set([CONSOLE_USER, ...known]);
+    // Those that databases name are there before anybody has come.
+    const named = [...config.databases.values()].flatMap(({ user, authUser }) => [user ?? '', authUser ?? '']);
+    const names = new Set([CONSOLE_USER, ...known, ...named.filter((name) => name !== '')]);
     return [...names].sort(compare).map((name) => {
       const own = config.users.get(name);
       return {

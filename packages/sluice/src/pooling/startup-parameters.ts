@@ -17,25 +17,30 @@ export interface AskedFor {
   readonly base: SessionSettings;
 }
 
+export interface ParameterRefusal extends ClientError {
+  readonly value: string;
+}
+
 /** Those that are neither followed nor ignored are refused by name. `reported`: what the server reports, once it is known. */
 export function refusedParameter(
   pooler: Pooler,
   request: StartupRequest,
   reported: ClientParameters | null = null,
-): ClientError | null {
+): ParameterRefusal | null {
   const { parameters } = pooler.context;
   const followed = (name: string) =>
     parameters.names.indexOf(name) >= 0 &&
     (reported === null || reported.get(name) !== null || isTracked(pooler, name));
   // Such a connection has a server of its own, which is given all of them.
   if (request.replication !== 'none' || follows(pooler)) return null;
-  for (const name of request.params.keys()) {
+  for (const [name, value] of request.params) {
     if (NOT_SETTINGS.has(name) || followed(name) || isIgnored(pooler, request, name)) continue;
     const inOptions = request.inOptions.has(name);
     return {
       message: `unsupported startup parameter${inOptions ? ' in options' : ''}: ${name}`,
       sqlState: '08P01',
       hint: `Remove it from the client's connection string, or add it to ignore_startup_parameters.`,
+      value,
     };
   }
   return null;

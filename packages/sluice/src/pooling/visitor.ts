@@ -1,7 +1,9 @@
 /** A client that is no session yet: what the log calls it, where it comes from, whether it comes too late. */
+import { hostname } from 'node:os';
 import type { Parameters as ClientParameters } from '@sluice/wire';
 import type { StartupRequest } from '../client/login.ts';
 import type { Conn } from '../net/conn.ts';
+import { notePeer } from '../net/peer-cred.ts';
 import type { Pooler } from './pooler.ts';
 import { socketName } from './socket-name.ts';
 
@@ -15,10 +17,17 @@ export function isLate({ shutdown }: Pooler, conn: Conn): boolean {
 
 /** application_name_add_host: where the client comes from stands behind its name. */
 export function withHost(parameters: ClientParameters, conn: Conn): ClientParameters {
+  const name = nameWithHost(parameters.get('application_name') ?? '', conn);
+  return parameters.with(parameters.names.indexOf('application_name'), name);
+}
+
+export function nameWithHost(name: string, conn: Conn): string {
   const { address, port, unix } = conn.remote;
-  const name = parameters.get('application_name') || 'app';
-  const host = unix ? `unix:${port}` : `${address}:${port}`;
-  return parameters.with(parameters.names.indexOf('application_name'), `${name} - ${host}`.slice(-63));
+  if (unix && !conn.remote.pid) notePeer(conn);
+  const { pid } = conn.remote;
+  const process = pid ? `(${pid}@${hostname()})` : '';
+  const host = address.includes(':') ? `[${address}]` : address;
+  return `${name || 'app'} - ${host}${process}:${port}`.slice(-63);
 }
 
 /** As PgBouncer has it, with what was asked for also where it is not there. */

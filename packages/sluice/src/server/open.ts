@@ -2,7 +2,7 @@
  * Opening a server connection: dial, TLS as server_tls_sslmode asks for it, login. Owns the order of attempts (plain and
  * TLS) and nothing after the login. Which host, which user and what to do with failures is the pool's business.
  */
-import type { Conn } from '../net/conn.ts';
+import type { Address, Conn } from '../net/conn.ts';
 import { type Dial, type DialTls, dial, isUnixHost, type Names } from '../net/dial.ts';
 import { ConnectionEnded } from '../net/packet-reader.ts';
 import { timeLimit } from '../net/time-limit.ts';
@@ -11,6 +11,8 @@ import type { ServerTls } from '../net/tls-context.ts';
 import { type LoggedIn, LoginImpossible, type LoginRequest, logIn, ServerRefused } from './login.ts';
 
 export interface OpenTarget {
+  /** Number of the connection, for the log; 0: it has none. */
+  readonly id: number;
   readonly host: string;
   readonly port: number;
   readonly names?: Names;
@@ -28,6 +30,12 @@ export interface Opened {
   readonly loggedIn: LoggedIn;
   /** How the connection was encrypted, for cancel requests to go the same way; null: plain. */
   readonly tls: DialTls | null;
+}
+
+/** Who hears how it goes: of each attempt. */
+export interface OpeningWatcher {
+  connected(conn: Conn): void;
+  encrypted(conn: Conn): void;
 }
 
 /** pg_hba.conf of the server does not let the user in this way: with the other kind of connection it may. */
@@ -57,19 +65,24 @@ export class ServerOpening {
   /** Rejects with the dial's error, TlsFailed, ServerRefused, LoginImpossible, ConnectionEnded or ProtocolError. */
   readonly opened: Promise<Opened>;
   readonly target: OpenTarget;
+  /** Where the last connection went that was made; null: none was. */
+  remote: Address | null = null;
+  /** Null: it was not given up. */
+  abortedBecause: string | null = null;
+  readonly #watcher: OpeningWatcher | null;
   #dial: Dial | null = null;
   #conn: Conn | null = null;
-  #aborted = false;
 
   /** `login` is asked for each attempt; the hash for channel binding is filled in here. */
-  constructor(target: OpenTarget, login: () => Omit<LoginRequest, 'endPoint'>) {
+  constructor(target: OpenTarget, login: () => Omit<LoginRequest, 'endPoint'>, watcher: OpeningWatcher | null = null) {
     this.target = target;
+    this.#watcher = watcher;
     this.opened = this.#open(target, login);
   }
 
   /** Gives up; `opened` is rejected. */
-  abort(): void {
-    this.#aborted = true;
+  abort(because: string): void {
+    this.abortedBecause = because;
     this.#dial?.abort();
     this.#conn?.destroy();
   }
@@ -79,7 +92,7 @@ export class ServerOpening {
     try {
       return await this.#attempt(target, first!, login);
     } catch (error) {
-      if (second === undefined || this.#aborted || !this.#otherWayMayWork(first!, error)) throw error;
+      if (second === undefined || this.abortedBecause !== null || !this.#otherWayMayWork(first!, error)) throw error;
       try {
         return await this.#attempt(target, second, login);
       } catch (again) {
@@ -105,9 +118,14 @@ export class ServerOpening {
   ): Promise<Opened> {
     const { host, port, names = null, timeoutMs, socketBuffer = 0 } = target;
     this.#conn = null;
-    this.#dial = dial({ host, port, names, timeoutMs, socketBuffer, tls });
+    const connected = (plain: Conn) => {
+      this.remote = plain.remote;
+      this.#watcher?.connected(plain);
+    };
+    this.#dial = dial({ host, port, names, timeoutMs, socketBuffer, connected, tls });
     const conn = await this.#dial.conn;
     this.#conn = conn;
+    if (conn.tls !== null) this.#watcher?.encrypted(conn);
     const late = () => conn.destroy(new Error('connect timeout'));
     const timer = timeLimit(timeoutMs, late);
     try {
