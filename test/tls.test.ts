@@ -313,7 +313,7 @@ test.skipIf(!OPENSSL)(
     writeFileSync(pair.cert, 'half a file');
     sluice.signal('SIGHUP');
     await sluice.waitFor(
-      /client_tls_cert_file ".*" holds no certificate in PEM format; RELOAD failed, nothing was changed/,
+      /client_tls_cert_file ".*" holds no certificate in PEM format \(.*:\d+\); RELOAD failed, nothing was changed/,
     );
     expect(await ask(sluice, { ssl: { ca: readFileSync(strangers.ca), servername: 'localhost' } })).toBe('1');
     expect((await old.query('select 1 as x')).rows).toEqual([{ x: 1 }]);

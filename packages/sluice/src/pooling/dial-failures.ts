@@ -1,8 +1,10 @@
 /** What a dial and a login to a server come to: the lines of the log, and after a failure whether waiting would help. */
+import type { ErrorFields } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import { DialTimeout, isUnixHost } from '../net/dial.ts';
 import { LoginImpossible, ServerRefused } from '../server/login.ts';
 import type { OpeningWatcher, ServerOpening } from '../server/open.ts';
+import type { Server } from '../server/server.ts';
 import type { ServerPool } from './server-pool.ts';
 import { socketName } from './socket-name.ts';
 
@@ -61,6 +63,20 @@ export function logFailure(pool: ServerPool, opening: ServerOpening | null, bega
 export function logGivenUp(pool: ServerPool, opening: ServerOpening | null, began: number): void {
   if (opening?.abortedBecause && opening.remote !== null)
     logEnd(pool, nameOf(pool, opening), opening.abortedBecause, began);
+}
+
+/** Something that the pooler asked the server itself has failed; PgBouncer has a line for connect_query. */
+export function logUpkeep(
+  pool: ServerPool,
+  server: Server,
+  sql: string,
+  { severity, message }: ErrorFields,
+  isConnectQuery: boolean,
+): void {
+  const { log } = pool.context;
+  const about = pool.describe(server);
+  if (isConnectQuery) log.error(`S: error while executing exec_on_query: ${severity}: ${message}`, about);
+  else log.warn(`"${sql}" failed: ${message}`, about);
 }
 
 function logEnd(pool: ServerPool, about: string, reason: string, began: number): void {

@@ -15,7 +15,7 @@ import { AS_AT_LOGIN } from '../server/session-settings.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import { birthOf, CancelQueue } from './cancel-queue.ts';
 import { whyClosed } from './close-texts.ts';
-import { isHopeless, logFailure, logGivenUp, logsOpening } from './dial-failures.ts';
+import { isHopeless, logFailure, logGivenUp, logsOpening, logUpkeep } from './dial-failures.ts';
 import { longestWaiting } from './exhaustion.ts';
 import { HostTurn } from './host-turn.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, startupOf, type Welcome } from './pool-shape.ts';
@@ -387,16 +387,9 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
       clearTimeout(timer);
       this.context.clock.update();
       if (server.closedBecause !== null) return; // serverClosed tells the pool
-      if (error !== null) this.#logUpkeep(server, sql, error, mayFail);
+      if (error !== null) logUpkeep(this, server, sql, error, mayFail);
       done((mayFail || error === null) && server.status === Tx.Idle && server.settled);
     });
-  }
-
-  #logUpkeep(server: Server, sql: string, { severity, message }: ErrorFields, isConnectQuery: boolean): void {
-    const { log } = this.context;
-    const about = this.describe(server);
-    if (isConnectQuery) log.error(`S: error while executing exec_on_query: ${severity}: ${message}`, about);
-    else log.warn(`"${sql}" failed: ${message}`, about);
   }
 }
 
