@@ -51,6 +51,12 @@ describe('settings follow their client', () => {
     ['one in a transaction', 'begin; set enable_seqscan = off; commit', 'enable_seqscan', 'off'],
     ['one behind comments', '/* x */ set -- y\n enable_sort = off', 'enable_sort', 'off'],
     [
+      'one in a procedure',
+      "create or replace procedure sets_jit() language plpgsql as $$ begin perform set_config('jit', 'off', false); end $$; call sets_jit()",
+      'jit',
+      'off',
+    ],
+    [
       'one in a DO block',
       "do $$ begin perform set_config('jit', 'off', false); set enable_material = off; end $$",
       'enable_material',

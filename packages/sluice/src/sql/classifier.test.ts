@@ -88,6 +88,7 @@ describe('settings', () => {
       'reset all',
       'discard all',
       "do $$ begin perform set_config('a.b', 'c', false); end $$",
+      'call p(1)',
       'select set_config($1, $2, false)',
     ])
       expect(classifier.suspicionOf(sql)).toMatchObject({ anySetting: true });

@@ -157,8 +157,9 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   PrepareStmt: () => keeping(Keeps.Prepared, 'PREPARE', 'prepare'),
   DeallocateStmt: () => suspicion({ keeps: Keeps.Prepared }),
   ExecuteStmt: () => suspicion({ executes: true }),
-  // What its body does stands in no tree.
+  // What the body does stands in no tree.
   DoStmt: ({ args }) => anythingIn(JSON.stringify(args)),
+  CallStmt: () => ANYTHING,
   DropdbStmt: ({ dbname }) => alone(dbname),
   RenameStmt: ({ renameType, subname }) => (renameType === 'OBJECT_DATABASE' ? alone(subname) : null),
   CreatedbStmt: ({ options }) => alone(optionOf(options, 'template') ?? 'template1'),

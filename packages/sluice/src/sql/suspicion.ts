@@ -130,7 +130,7 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
-  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|load|(?:create|alter)\s+database)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
+  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|call|load|(?:create|alter)\s+database)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
 
 /** Is the text worth the parser's time? */
 export function looksSuspicious(text: string): boolean {
