@@ -1,10 +1,12 @@
 /** The admin console: what an operator types, with real clients, over both protocols. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { query } from '@sluice/wire';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { postgres } from './support/postgres.ts';
+import { RawClient } from './support/raw.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
 
 const server = postgres();
@@ -348,6 +350,27 @@ describe('taking hold of databases and clients', () => {
     await expect(admin.query('KILL_CLIENT 999999')).rejects.toThrow('client not found');
     await expect(admin.query('KILL_CLIENT x')).rejects.toThrow('invalid client pointer supplied');
   });
+});
+
+test('what a console had sent is not done any more when KILL_CLIENT has ended it', async () => {
+  await begin();
+  const client = await clients.pg();
+  await client.query('begin');
+  const admin = await open();
+  const { raw } = await RawClient.login({ ...server, port: sluice.port, database: 'pgbouncer' });
+  raw.send(query('PAUSE'), query(`DISABLE ${server.database}`));
+  await sluice.waitFor(/PAUSE command issued/);
+  // The youngest client.
+  const ids = (await rows(admin, 'SHOW CLIENTS'))
+    .filter(({ database }) => database === 'pgbouncer')
+    .map(({ id }) => Number(id));
+  await admin.query(`KILL_CLIENT ${Math.max(...ids)}`);
+  await raw.until('E');
+  await client.query('commit');
+  await admin.query('RESUME').catch(() => {});
+  await client.query('select 1');
+  expect(sluice.output()).not.toMatch(/DISABLE .*command issued/);
+  raw.end();
 });
 
 describe('SET and RELOAD', () => {

@@ -73,6 +73,27 @@ test('who is there still is not sent away: PostgreSQL refuses, and what he does 
   expect((await client.query('select a from t')).rows).toEqual([{ a: 7 }]);
 });
 
+test('who may not do it closes nobody’s servers', async () => {
+  await maintenance.query('drop role if exists no_owner');
+  await maintenance.query("create role no_owner login password 'x'");
+  await used();
+  const pids = async () => {
+    const { rows } = await maintenance.query("select pid from pg_stat_activity where datname = 'emptied'");
+    return rows;
+  };
+  const before = await pids();
+  expect(before).toHaveLength(1);
+  await maintenance.query('begin');
+  for (const statement of ['select 1/0', 'drop database emptied']) await maintenance.query(statement).catch(() => {});
+  await maintenance.query('rollback');
+  await expect(maintenance.query('set role no_owner; drop database emptied')).rejects.toThrow();
+  await maintenance.query('reset role');
+  // Longer than it takes until it is looked whose statement waits.
+  await maintenance.query('select pg_sleep(0.8)');
+  expect(await pids()).toEqual(before);
+  await maintenance.query('drop role no_owner');
+});
+
 test('servers of databases that nobody has named stay', async () => {
   await used();
   await maintenance.query('create database emptied_copy');

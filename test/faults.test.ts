@@ -119,6 +119,31 @@ describe('a client that vanishes', () => {
     await next.query('deallocate left_over');
   });
 
+  test.each([
+    '',
+    'session_state = follow',
+    'server_reset_query_always = 1\nserver_reset_query = RESET ALL',
+    'pool_mode = session\nserver_reset_query =',
+  ])('in a transaction: what connect_query has set holds for the next one (%s)', async (settings) => {
+    const own = await startSluice(server, {
+      databases: `* = host=${server.host} port=${server.port} pool_size=1 connect_query='set role pg_monitor; set enable_sort = off'`,
+      settings,
+    });
+    const others = new Clients({ ...server, port: own.port });
+    const seen = "select current_user::text as who, current_setting('enable_sort') as sort";
+    const set = [{ who: 'pg_monitor', sort: 'off' }];
+    const first = await others.pg();
+    expect((await first.query(seen)).rows).toEqual(set);
+    await first.end();
+    const { raw } = await RawClient.login({ ...server, port: own.port });
+    raw.send(query('begin; select pg_advisory_lock(4712)'));
+    await raw.until('Z');
+    raw.end();
+    expect((await (await others.pg()).query(seen)).rows).toEqual(set);
+    await others.end();
+    await own.stop();
+  });
+
   test('in a failed transaction', async () => {
     const { raw } = await RawClient.login(at());
     raw.send(query('begin; select 1/0'));

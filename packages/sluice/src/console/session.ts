@@ -78,6 +78,8 @@ export class ConsoleSession {
     try {
       for (;;) {
         const packet = await reader.next();
+        // Nothing of what it had sent is done any more.
+        if (this.wasTold) return 'it was ended';
         this.requestedAt = new Date();
         if (packet.type === 0x58) {
           this.#conn.end();

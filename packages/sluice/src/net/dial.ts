@@ -102,6 +102,9 @@ export function dial(target: DialTarget): Dial {
   return { conn, abort: () => giveUp(new Error('connection attempt was aborted')) };
 }
 
+/** Node's own time for each address but the last (autoSelectFamilyAttemptTimeout). */
+const NEXT_ADDRESS_MS = 250;
+
 interface Opening {
   readonly conn: Promise<Conn>;
   abort(error: Error): void;
@@ -139,7 +142,7 @@ function connecting(start: (how: How) => Socket, unixPort: number): Opening {
   return { conn, abort: (error) => socket.connecting && socket.destroy(error) };
 }
 
-/** One address after the other, as Node does it where it makes the sockets. */
+/** One address after the other; as Node does it where it makes the sockets, who does not answer at once is left for the next. */
 function openSized(target: DialTarget, bytes: number): Opening {
   let current: Opening | null = null;
   let ended: Error | null = null;
@@ -159,11 +162,15 @@ function openSized(target: DialTarget, bytes: number): Opening {
     const failures: Error[] = [];
     for (const address of addresses) {
       if (ended !== null) throw ended;
-      current = attempt(address);
+      const opening = (current = attempt(address));
+      const slow = () => opening.abort(new Error(`connect ETIMEDOUT ${address}:${target.port}`));
+      const timer = address === addresses.at(-1) ? undefined : setTimeout(slow, NEXT_ADDRESS_MS);
       try {
-        return await current.conn;
+        return await opening.conn;
       } catch (error) {
         failures.push(error as Error);
+      } finally {
+        clearTimeout(timer);
       }
     }
     throw failures.length === 1 ? failures[0]! : explained(allFailed(failures));

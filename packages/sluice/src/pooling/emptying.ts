@@ -1,9 +1,11 @@
 /**
  * Databases that a client wants to itself (session_state = follow or refuse): DROP DATABASE, ALTER DATABASE ... RENAME and CREATE DATABASE ... TEMPLATE
  * are refused while another session is in the database. Who talks to PostgreSQL directly has closed his connections by then; here the servers that
- * served them stay idle. So those of pools without clients are closed, when such a statement is sent and as long as PostgreSQL waits for
- * others to leave. Where there are clients nothing is closed, and PostgreSQL refuses, as it would without a pooler.
+ * served them stay idle. So where PostgreSQL does not answer at once, which is when it waits for others to leave, the idle servers of pools without
+ * clients are closed. Where there are clients nothing is closed, and PostgreSQL refuses, as it would without a pooler.
  */
+import { EntryState } from '@sluice/core';
+import type { Session } from '../client/side.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -11,12 +13,17 @@ import type { ServerPool } from './server-pool.ts';
 /** So long PostgreSQL waits for other sessions to leave (CountOtherDBBackends: 50 times 100 ms). */
 const PATIENCE_MS = 5_000;
 
+interface Wish {
+  readonly databases: ReadonlySet<string>;
+  readonly since: number;
+}
+
 export class Emptying {
   readonly #pools: ReadonlyMap<string, ServerPool>;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Pools of databases that somebody wants to himself, and clock milliseconds until when. */
-  readonly #wanted = new Map<ServerPool, number>();
+  /** Whose statement may be waiting. */
+  readonly #wishes = new Map<Session, Wish>();
 
   constructor(pools: ReadonlyMap<string, ServerPool>, clock: Clock, log: Log) {
     this.#pools = pools;
@@ -24,31 +31,34 @@ export class Emptying {
     this.#log = log;
   }
 
-  /** A client of this pool is about to send such a statement about databases of these names on its server. */
-  begin(of: ServerPool, databases: ReadonlySet<string>): void {
-    const until = this.#clock.update() + PATIENCE_MS;
-    for (const home of this.#pools.values()) {
-      if (!databases.has(databaseOf(home)) || !isSameServer(home, of)) continue;
-      this.#wanted.set(home, until);
-      this.#empty(home);
-    }
+  /** A client is about to send such a statement about databases of these names on its server. */
+  begin(session: Session, databases: ReadonlySet<string>): void {
+    this.#wishes.set(session, { databases, since: this.#clock.update() });
   }
 
-  /** For clients that have left meanwhile. */
+  /** Three times a second: who may not do it, or has no need, has been answered by now, and no server is closed for that. */
   tend(): void {
-    for (const [home, until] of this.#wanted) {
-      if (until <= this.#clock.now) this.#wanted.delete(home);
-      else this.#empty(home);
+    for (const [session, { databases, since }] of this.#wishes) {
+      const { queryAt, server } = session;
+      const isAnswered = queryAt === 0 || queryAt > since || server === null;
+      if (isAnswered || this.#clock.now - since > PATIENCE_MS) this.#wishes.delete(session);
+      else this.#empty(session.home as ServerPool, databases);
     }
   }
 
-  #empty(home: ServerPool): void {
-    if (home.clients > 0 || home.pool.size === 0) return;
-    const database = databaseOf(home);
-    this.#log.info(
-      `closing servers of ${home.name}: no client is there, and one wants database "${database}" to itself`,
-    );
-    home.pool.retireAll('evicted');
+  #empty(of: ServerPool, databases: ReadonlySet<string>): void {
+    for (const home of this.#pools.values()) {
+      const { pool, clients } = home;
+      const database = databaseOf(home);
+      // Who logs in, or is asked about, waits in the queue.
+      if (clients > 0 || pool.queue.length > 0 || !databases.has(database) || !isSameServer(home, of)) continue;
+      const idle = [...pool.lists[EntryState.Idle]!];
+      if (idle.length === 0) continue;
+      this.#log.info(
+        `closing servers of ${home.name}: no client is there, and one waits for database "${database}" to be left`,
+      );
+      for (const entry of idle) pool.retire(entry, 'evicted');
+    }
   }
 }
 

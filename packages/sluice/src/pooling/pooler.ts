@@ -356,7 +356,7 @@ export class Pooler implements ClientRegistry {
   }
 
   wantsAlone(session: Session, databases: ReadonlySet<string>): void {
-    this.emptying.begin(session.home as ServerPool, databases);
+    this.emptying.begin(session, databases);
   }
 
   connectionBroke(session: Session, error: Error): void {

@@ -216,7 +216,7 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
 
   reset(entry: Entry<Server>): void {
     const server = entry.value!;
-    const { mode, resetAlways, resetQuery, keeping } = this.shape;
+    const { mode, resetAlways, resetQuery, connectQuery, keeping } = this.shape;
     const usual = mode === 'session' || resetAlways ? resetQuery : '';
     // Who leaves a transaction open may leave what its ROLLBACK does not undo (a lock of the session), where nobody has looked.
     const abandoned = server.status !== Tx.Idle;
@@ -224,16 +224,18 @@ export class ServerPool implements ClientHome, PoolPort<Server>, ServerWatcher {
     const owed = server.discardOwed || unseen;
     server.discardOwed = false;
     const done = (ok: boolean) => this.pool.resetDone(entry, ok);
-    const step = (sql: string, next: (ok: boolean) => void) => (ok: boolean) =>
-      ok ? this.#upkeep(entry, sql, next) : done(false);
-    const last = unseen && usual !== '' && usual !== DISCARD_ALL ? step(usual, done) : done;
+    const step =
+      (sql: string, next: (ok: boolean) => void, mayFail = false) =>
+      (ok: boolean) =>
+        ok ? this.#upkeep(entry, sql, next, mayFail) : done(false);
+    // What connect_query had set goes as well, and is to hold for whoever comes next.
+    const again = connectQuery === '' ? done : step(connectQuery, done, true);
+    const last = unseen && usual !== '' && usual !== DISCARD_ALL ? step(usual, again) : again;
     // A very short statement_timeout can strike between its reset and the end of DISCARD ALL, and then hits the next query.
     const thoroughly = step(UNHURRIED, step(DISCARD_ALL, last));
     // After any other query nobody knows which of the settings are left that were followed to here.
-    const after = (ok: boolean) =>
-      !ok || server.settings.equals(AS_AT_LOGIN) || usual === '' ? done(ok) : thoroughly(ok);
-    const clean = (ok: boolean) =>
-      owed ? thoroughly(ok) : ok ? this.#upkeep(entry, usual || null, after) : done(false);
+    const after = (ok: boolean) => (usual === '' || server.settings.equals(AS_AT_LOGIN) ? done(ok) : thoroughly(ok));
+    const clean = owed ? thoroughly : (ok: boolean) => (ok ? this.#upkeep(entry, usual || null, after) : done(false));
     if (abandoned) this.#upkeep(entry, 'ROLLBACK', clean);
     else clean(true);
   }

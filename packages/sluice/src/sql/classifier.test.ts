@@ -180,6 +180,13 @@ test('the scan takes time in proportion to the text', () => {
     expect(looksSuspicious(filler.repeat(2_000_000 / filler.length))).toBe(false);
 });
 
+test('a text of thousands of statements takes time in proportion to it', () => {
+  // Quadratic, this would take longer than the test may.
+  const sql = Array.from({ length: 6_000 }, (_, i) => `set a.x${i}=1;drop database d${i}`).join(';');
+  const { names, databases } = classifier.suspicionOf(sql)!;
+  expect([names.size, databases.size]).toEqual([6_000, 6_000]);
+});
+
 describe('databases that a statement has to itself', () => {
   const databases = (sql: string) => [...(classifier.suspicionOf(sql)?.databases ?? [])];
 

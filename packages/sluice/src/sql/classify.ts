@@ -3,7 +3,16 @@
  * out. A function's body is not looked into, but for DO, which is taken for anything.
  */
 import { isReadBy } from './read-by.ts';
-import { ALL_NAMES, ANYTHING, anythingIn, both, Keeps, type StateRefusal, type Suspicion } from './suspicion.ts';
+import {
+  ALL_NAMES,
+  ANYTHING,
+  absorb,
+  anythingIn,
+  both,
+  Keeps,
+  type StateRefusal,
+  type Suspicion,
+} from './suspicion.ts';
 
 type Node = { readonly [key: string]: unknown };
 
@@ -113,8 +122,14 @@ function leftBehind(tree: unknown): Suspicion | null {
   return found;
 }
 
+/** Made of others here, and so nobody else's: it may be added to. A new one each time would take as long as the square of a text. */
+const OURS = new WeakSet<Suspicion>();
+
 function add(found: Suspicion | null, more: Suspicion | null): Suspicion | null {
-  return more === null ? found : both(found, more);
+  if (more === null || found === null) return more ?? found;
+  const sum = OURS.has(found) ? absorb(found, more) : both(found, more);
+  OURS.add(sum);
+  return sum;
 }
 
 /** What the nodes say that matter, by their kind. */

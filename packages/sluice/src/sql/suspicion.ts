@@ -124,6 +124,21 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
   };
 }
 
+/** The same, `more` put into `found`, which must be one of `both`. */
+export function absorb(found: Suspicion, more: Suspicion): Suspicion {
+  for (const set of ['names', 'locals', 'resets', 'databases'] as const)
+    for (const name of more[set]) (found[set] as Set<string>).add(name);
+  const { anySetting, keeps, executes, unknowable, asksLastValue, refusal } = found;
+  return Object.assign(found, {
+    anySetting: anySetting || more.anySetting,
+    keeps: keeps | more.keeps,
+    executes: executes || more.executes,
+    unknowable: unknowable ?? more.unknowable,
+    asksLastValue: asksLastValue && more.asksLastValue,
+    refusal: refusal ?? more.refusal,
+  });
+}
+
 /**
  * A statement that begins with one of the words that matter, or one of the names anywhere, or one that may be spelt otherwise.
  * No `\s*` over line ends: every
