@@ -357,7 +357,13 @@ test('what a console had sent is not done any more when KILL_CLIENT has ended it
   const client = await clients.pg();
   await client.query('begin');
   const admin = await open();
-  const { raw } = await RawClient.login({ ...server, port: sluice.port, database: 'pgbouncer' });
+  const { raw } = await RawClient.login({
+    ...server,
+    port: sluice.port,
+    user: 'boss',
+    password: 'secret',
+    database: 'pgbouncer',
+  });
   raw.send(query('PAUSE'), query(`DISABLE ${server.database}`));
   await sluice.waitFor(/PAUSE command issued/);
   // The youngest client.
