@@ -68,6 +68,64 @@ test('one that goes on later is waited for', async () => {
   expect(await everyWay(makePool({ max: 1 }))).toBe(5);
 });
 
+test.each<[string, Method]>([
+  [
+    'gives another client',
+    function (callback) {
+      return own.call(this, (error: unknown, client: any, done: unknown) =>
+        callback(error, client && new Proxy(client, {}), done),
+      );
+    },
+  ],
+  [
+    'throws before',
+    () => {
+      throw new Error('a bug of the wrapper');
+    },
+  ],
+  [
+    'throws after',
+    function (callback) {
+      own.call(this, callback);
+      throw new Error('a bug of the wrapper');
+    },
+  ],
+  [
+    'throws in its callback',
+    function () {
+      return own.call(this, () => {
+        throw new Error('a bug of the wrapper');
+      });
+    },
+  ],
+  [
+    'asks twice',
+    function (callback) {
+      own.call(this, () => {});
+      return own.call(this, callback);
+    },
+  ],
+  ['rejects', () => Promise.reject(new Error('a bug of the wrapper'))],
+  ['never asks', () => undefined],
+  [
+    'asks and never calls back',
+    function () {
+      own.call(this, () => {});
+    },
+  ],
+])('one that %s costs no request and no connection', async (_what, wrapper) => {
+  wrap(wrapper);
+  const pool = makePool({ max: 1, connectionTimeoutMillis: 5_000 });
+  expect(await everyWay(pool)).toBe(5);
+  const held = await pool.acquire();
+  const gone = new AbortController();
+  const waiting = failure(pool.acquire({ signal: gone.signal }));
+  gone.abort();
+  expect((await waiting).poolCode).toBe('SLUICE_ACQUIRE_ABORTED');
+  held.release();
+  expect([pool.waitingCount, pool.idleCount, pool.totalCount]).toEqual([0, 1, 1]);
+});
+
 test('over a connect that asks for no new client it is left alone, as is one that is not marked', async () => {
   const never = () => {
     throw new Error('it was called');

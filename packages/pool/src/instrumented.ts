@@ -28,8 +28,6 @@ let known: Method | null = null;
 let isThrough = false;
 /** The request that is on its way through the wrapper, this moment. */
 let underWay: Ask | null = null;
-/** Connections that were given to a wrapper, by their clients. */
-const given = new WeakMap<RawClient, Conn>();
 
 /** What has been laid over pg-pool's `connect`; null: nothing, or what does not lead to `newClient`. */
 function wrapper(): Method | null {
@@ -62,7 +60,10 @@ function leadsToNewClient(connect: Method): boolean {
   return asked === 1;
 }
 
-/** Makes the request by way of the wrapper, if there is one. */
+/**
+ * Makes the request by way of the wrapper, if there is one. Its callback says in which context the request's goes on, and no more: what came
+ * of the request is what the pool knows, whatever the wrapper makes of it.
+ */
 export function throughInstrumentation(pool: object, ask: Ask, settle: Settle): void {
   const connect = wrapper();
   // A pool that ends has its own error, before pg-pool's.
@@ -70,27 +71,49 @@ export function throughInstrumentation(pool: object, ask: Ask, settle: Settle): 
     ask(settle);
     return;
   }
+  let wasMade = false;
+  let outcome: { error: unknown; conn: Conn | null } | null = null;
+  const goOn = () => {
+    if (outcome === null) return;
+    const { error, conn } = outcome;
+    outcome = null;
+    settle(error, conn);
+  };
   const before = underWay;
-  underWay = ask;
+  underWay = (told) => {
+    wasMade = true;
+    ask((error, conn) => {
+      outcome = { error, conn };
+      try {
+        told(error, conn);
+      } catch {
+        // Its own mistake, too.
+      }
+      // It may have called back later than at once, or not at all.
+      goOn();
+    });
+  };
   try {
-    connect.call(pool, (error, client) => settle(error ?? null, (client && given.get(client)) ?? null));
+    const returned: unknown = connect.call(pool, goOn);
+    if (returned instanceof Promise) returned.catch(nothing);
+  } catch {
+    // Its own mistake: the request is made all the same.
   } finally {
     underWay = before;
   }
+  if (!wasMade) ask(settle);
 }
 
-/** pg-pool's `connect` asks for a client. A wrapper that calls it later than at once has lost what the request was. */
-export function newClient(item: PendingItem, plain: Ask): void {
-  const ask = underWay ?? plain;
+/** pg-pool's `connect` asks for a client: once a request, and at once. Whoever asks later has lost what the request was. */
+export function newClient(item: PendingItem): void {
+  const ask = underWay;
   underWay = null;
-  ask((error, conn) => {
-    if (conn === null) {
-      item.callback(error, undefined, nothing);
-      return;
-    }
-    given.set(conn.client, conn);
-    item.callback(undefined, conn.client, nothing);
-  });
+  if (ask === null)
+    item.callback(new Error('a request to the pool was made twice, or too late, by what is laid over connect'));
+  else
+    ask((error, conn) =>
+      conn === null ? item.callback(error, undefined, nothing) : item.callback(undefined, conn.client, nothing),
+    );
 }
 
 /** Tells a wrapper of `end` that this pool is ending. pg-pool's own, behind it, finds that it does already. */

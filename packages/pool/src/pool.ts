@@ -21,7 +21,7 @@ import { wrongCall } from './call-options.ts';
 import type { AcquireOptions, LeakReport, PoolOptions, QueryExtras } from './contract.ts';
 import { Engine } from './engine.ts';
 import { type Holder, PoolClosed } from './errors.ts';
-import { asClient, leaseFor, obtain, obtainAsync, obtainPlainly } from './handout.ts';
+import { asClient, leaseFor, obtain, obtainAsync } from './handout.ts';
 import { newClient, type PendingItem, tellEnd } from './instrumented.ts';
 import type { Lease } from './lease.ts';
 import { checkOptions, checkRequest } from './options.ts';
@@ -253,7 +253,7 @@ export class Pool extends Base implements AsyncDisposable {
     return false;
   }
   newClient(item: PendingItem): void {
-    newClient(item, (settle) => obtainPlainly(this.#engine, undefined, settle));
+    newClient(item);
   }
 
   // What it has not.
