@@ -159,16 +159,61 @@ describe('in place of pg.Pool', () => {
     expect(lease.client.listenerCount('notice')).toBe(idle);
   });
 
+  test('a listener that is none is refused as by any emitter, and costs nothing else', async () => {
+    const pool = makePool({ max: 1, connectionTimeoutMillis: 5_000 });
+    const done = await pool.transaction(async (tx) => {
+      expect(() => (tx.client as any).on('notice', undefined)).toThrow(/listener/);
+      return 'done';
+    });
+    expect(done).toBe('done');
+    expect([pool.idleCount, pool.totalCount]).toEqual([1, 1]);
+  });
+
+  test('a listener of another’s that is the same function stays', async () => {
+    const heard: string[] = [];
+    const note = () => void heard.push('heard');
+    const pool = makePool({ max: 1 });
+    pool.on('connect', (client) => client.on('notice', note));
+    const lease = await pool.acquire();
+    lease.client.on('notice', note);
+    lease.client.off('notice', note);
+    lease.client.once('notice', note);
+    const notice = "DO $$ BEGIN RAISE NOTICE 'x'; END $$";
+    await lease.query(notice);
+    expect(heard).toHaveLength(2);
+    expect(lease.client.listenerCount('notice')).toBe(1);
+    lease.client.on('end', note).removeAllListeners();
+    lease.release();
+    await pool.query(notice);
+    expect(heard).toHaveLength(3);
+  });
+
+  test.each([undefined, 'lease' as const])(
+    'who takes all listeners off takes the pool’s only for as long as he has it (handles: %s)',
+    async (handles) => {
+      const pool = makePool({ max: 1, ...(handles && { handles }) });
+      const client = await pool.connect();
+      client.removeAllListeners();
+      const { processID } = client as any;
+      client.release();
+      const admin = await outside();
+      await admin.query('SELECT pg_terminate_backend($1)', [processID]);
+      await until(() => pool.totalCount === 0);
+      expect((await pool.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+    },
+  );
+
   test('what speaks to the server past the client is dead with the lease, too', async () => {
     const pool = makePool({ max: 1 });
     const lease = await pool.acquire();
     const { client } = lease as any;
     const { connection } = client;
     expect(typeof connection.stream).toBe('object');
+    const { query } = connection;
     lease.release();
     const next = await pool.acquire();
     await next.query('BEGIN');
-    for (const wire of [connection, client.connection])
+    for (const wire of [connection, client.connection, { query }])
       expect(() => wire.query('rollback')).toThrow(expect.objectContaining({ code: 'SLUICE_STALE_HANDLE' }));
     expect((await next.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
     await next.query('COMMIT');

@@ -80,11 +80,13 @@ export class Conn {
   leakReported = false;
   /** Objects with a life of their own that were given to `query`: cursors, streams. */
   readonly alive = new WeakSet<object>();
+  /** Puts the pool's own listeners on the client. */
+  listenToClient = (): void => {};
   readonly #setup: Setup[] = [];
   /** The entries of queries that the connect hook has sent, some of which may still be under way. */
   readonly #ofTheHook = new WeakMap<object, Setup>();
   /** Listeners that a lease's holder has put on its client: they go with the lease. */
-  #guests: { event: string | symbol; listener: Listener }[] = [];
+  #guests: { event: string | symbol; guest: Guest }[] = [];
   #guestsAreMany = MANY_LISTENERS;
   readonly #ready: (() => void)[] = [];
   readonly #turns: (() => void)[] = [];
@@ -96,14 +98,29 @@ export class Conn {
     this.lastAt = now;
   }
 
-  /** A lease's holder is about to add a listener. */
-  listens(event: string | symbol, listener: Listener): void {
+  /** Adds a listener of a lease's holder. As one of its own: another's that is the same function is not to be taken for it. */
+  addGuest(method: AddMethod, event: string | symbol, listener: Listener): void {
+    const { client } = this;
+    const isOnce = method === 'once' || method === 'prependOnceListener';
+    const guest: Guest = function (this: unknown, ...args) {
+      if (isOnce) client.removeListener(event, guest);
+      return listener.apply(this, args);
+    };
+    guest.listener = listener;
+    client[method === 'prependListener' || method === 'prependOnceListener' ? 'prependListener' : 'on'](event, guest);
     // Those called once, or taken off, are gone already.
     if (this.#guests.length >= this.#guestsAreMany) {
-      this.#guests = this.#guests.filter((guest) => this.client.listeners(guest.event).includes(guest.listener));
+      this.#guests = this.#guests.filter((each) => client.rawListeners(each.event).includes(each.guest));
       this.#guestsAreMany = 2 * Math.max(this.#guests.length, MANY_LISTENERS);
     }
-    this.#guests.push({ event, listener });
+    this.#guests.push({ event, guest });
+  }
+
+  /** Of this event, or all. */
+  removeGuests(event?: string | symbol): void {
+    for (const { event: of, guest } of this.#guests)
+      if (event === undefined || of === event) this.client.removeListener(of, guest);
+    if (event === undefined) this.#guests = [];
   }
 
   get held(): boolean {
@@ -297,6 +314,8 @@ export class Conn {
   letGo(): void {
     this.generation = -1;
     if (this.#guests.length > 0) this.#dismiss();
+    // A holder may have taken all listeners off.
+    if (this.client.listenerCount?.('error') === 0) this.listenToClient();
     this.bound = null;
     this.doom = null;
     this.onTag = null;
@@ -308,12 +327,15 @@ export class Conn {
   }
 
   #dismiss(): void {
-    for (const { event, listener } of this.#guests.splice(0)) this.client.removeListener(event, listener);
+    this.removeGuests();
     this.#guestsAreMany = MANY_LISTENERS;
   }
 }
 
-type Listener = (...args: unknown[]) => void;
+type Listener = (this: unknown, ...args: unknown[]) => unknown;
+export type AddMethod = 'on' | 'addListener' | 'once' | 'prependListener' | 'prependOnceListener';
+/** `listener`: as Node marks what stands for another, so that `off` and `listeners` know it by that. */
+type Guest = Listener & { listener?: Listener };
 
 /** So many listeners of one lease later it is looked which are there still. */
 const MANY_LISTENERS = 64;

@@ -5,7 +5,7 @@
  * passing only.
  */
 import { EventEmitter } from 'node:events';
-import type { Conn } from './conn.ts';
+import type { AddMethod, Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
 import { refuseQuery } from './queries.ts';
@@ -117,10 +117,15 @@ class HandOut implements ProxyHandler<RawClient> {
     if (!isMethod(client, key)) return value;
     const pass = (...args: unknown[]): unknown => {
       const isOver = this.#holder.isOver();
-      if (ADDS_LISTENER.has(key)) {
-        if (isOver) return handle;
-        this.#conn.listens(args[0] as string, args[1] as () => void);
-      } else if (isOver && !HARMLESS.has(key)) return this.#refuse(key, args);
+      if (ADDS_LISTENER.has(key) && typeof args[1] === 'function') {
+        if (!isOver) this.#conn.addGuest(key as AddMethod, args[0] as string, args[1] as () => void);
+        return handle;
+      }
+      if (key === 'removeAllListeners') {
+        if (!isOver) this.#conn.removeGuests(args[0] as string | undefined);
+        return handle;
+      }
+      if (isOver && !HARMLESS.has(key)) return this.#refuse(key, args);
       const result = value.apply(client, args);
       return result === client ? handle : result;
     };
@@ -133,13 +138,23 @@ class HandOut implements ProxyHandler<RawClient> {
     this.#wire ??= new Proxy(connection, {
       get: (target, key) => {
         const value: unknown = Reflect.get(target, key);
-        if (!this.#holder.isOver() || HARMLESS.has(key))
-          return typeof value === 'function' ? value.bind(target) : value;
-        this.#engine.tally.staleHandles++;
-        throw new StaleHandle(`client.connection.${String(key)} was used on a client that had been released`);
+        if (HARMLESS.has(key)) return typeof value === 'function' ? value.bind(target) : value;
+        this.#assertWire(key);
+        if (typeof value !== 'function') return value;
+        // Who keeps it and calls it later is too late as well.
+        return (...args: unknown[]): unknown => {
+          this.#assertWire(key);
+          return value.apply(target, args);
+        };
       },
     });
     return this.#wire;
+  }
+
+  #assertWire(key: PropertyKey): void {
+    if (!this.#holder.isOver()) return;
+    this.#engine.tally.staleHandles++;
+    throw new StaleHandle(`client.connection.${String(key)} was used on a client that had been released`);
   }
 
   #refuse(key: PropertyKey, args: readonly unknown[]): unknown {

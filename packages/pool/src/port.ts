@@ -56,8 +56,13 @@ export class ClientPort implements PoolPort<Conn> {
       (error) => this.#judge(conn, error),
       () => engine.clock.refresh(),
     );
-    client.on('error', (error: Error) => this.#broke(conn, error));
-    client.once('end', () => this.#broke(conn, new Error('Connection terminated')));
+    const failed = (error: Error) => this.#broke(conn, error);
+    const ended = () => this.#broke(conn, new Error('Connection terminated'));
+    conn.listenToClient = () => {
+      client.removeListener('error', failed).on('error', failed);
+      client.removeListener('end', ended).once('end', ended);
+    };
+    conn.listenToClient();
     engine.queries.adopt(conn);
     const { onConnect, afterConnect } = engine.options;
     const ready = (error: unknown) => {
