@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Pool, Transaction } from '../../packages/pool/src/index.ts';
 import { failure, makePool, outside, until } from './support.ts';
 
@@ -233,4 +233,44 @@ test('a cursor that comes behind the ROLLBACK of a nested one is left alone', as
     return many;
   });
   expect(read).toBe(2);
+});
+
+describe('a nested transaction that nobody awaits', () => {
+  // pg warns of queries that stand in line, once a process; that two of the application's do is what is tried here.
+  const warned = process.listeners('warning');
+  beforeAll(() => void process.removeAllListeners('warning'));
+  afterAll(async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const listener of warned) process.on('warning', listener as () => void);
+  });
+
+  test.each<[string, (tx: Transaction) => Promise<unknown>]>([
+    [
+      'beside it',
+      async (tx) => {
+        await (tx.query(new Cursor(MANY)) as any).read(1);
+        tx.transaction((inner) => inner.query(insert(1))).catch(() => {});
+      },
+    ],
+    [
+      'beside it, in a nested one',
+      (tx) =>
+        tx.transaction(async (nested) => {
+          await (nested.query(new Cursor(MANY)) as any).read(1);
+          nested.transaction((inner) => inner.query(insert(1))).catch(() => {});
+        }),
+    ],
+    [
+      'around it',
+      async (tx) => {
+        tx.transaction(async (nested) => (nested.query(new Cursor(MANY)) as any).read(1)).catch(() => {});
+        return tx.query(insert(1));
+      },
+    ],
+  ])('%s ends all the same', async (_what, fn) => {
+    const pool = makePool({ max: 1, resetTimeoutMillis: 200 });
+    await pool.transaction(fn).catch((error) => expect(error.poolCode).toBe('SLUICE_TRANSACTION_ABORTED'));
+    expect((await pool.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+    expect(pool.waitingCount).toBe(0);
+  });
 });

@@ -221,6 +221,19 @@ export class Lease implements AsyncDisposable, Disposable {
     if (open !== null) throw leftOpen(open, resetTimeoutMs);
   }
 
+  /** Waits for work that may stand in line behind what was left open; rejects when it does. */
+  async unlessLeftOpen(work: Promise<unknown>): Promise<void> {
+    const conn = this.#conn;
+    if (!this.live || !isBusy(conn.client)) {
+      await work;
+      return;
+    }
+    const { resetTimeoutMs } = this.#engine.settings;
+    const ended = work.then(() => null);
+    const open = await Promise.race([ended, quietOrOpen(conn, resetTimeoutMs).then((left) => left ?? ended)]);
+    if (open !== null) throw leftOpen(open, resetTimeoutMs);
+  }
+
   /** Puts its queries under the bounds of these options too. Returns what takes them off, with what has befallen it meanwhile. */
   narrow(options: AcquireOptions): () => void {
     const conn = this.#conn;

@@ -110,7 +110,7 @@ export class Transaction {
       await lease.withinBounds(lease.query(begin.replace('?', name)), options);
       widen = lease.narrow(options);
       const result = await runIn(scope, () => fn(inner));
-      await inner.#last;
+      await lease.unlessLeftOpen(inner.#last);
       this.#assertOpen();
       await lease.settled();
       widen();
@@ -225,7 +225,7 @@ async function once<R>(
   try {
     await lease.query(beginText(options));
     const result = await runIn(scope, () => fn(tx));
-    await tx.settled();
+    await lease.unlessLeftOpen(tx.settled());
     tx.end();
     await lease.settled();
     if ((await lease.commit()) === 'ROLLBACK') throw new TransactionAborted();
