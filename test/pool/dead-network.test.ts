@@ -201,3 +201,30 @@ test('a query that was not sent, or cancelled, is said to have been that', async
   expect((await fired).message).toMatch(/^the query was not sent, for its signal/);
   lease.release();
 });
+
+test('a connection that is lost during COMMIT: nobody knows, and it is not done again', async () => {
+  const pool = await throughProxy();
+  let runs = 0;
+  const work = failure(
+    pool.transaction(
+      async (tx) => {
+        runs++;
+        await tx.query(insert(runs));
+        // What the server says from here on is lost.
+        proxy.rewrite = () => {
+          proxy.cut();
+          return Buffer.alloc(0);
+        };
+      },
+      { retry: { codes: ['40001', 'ECONNRESET', 'SLUICE_DATABASE_DOWN'] } },
+    ),
+  );
+  const error = await work;
+  expect(error).toMatchObject({
+    name: 'DatabaseDown',
+    message: expect.stringContaining('whether the transaction was committed is not known'),
+  });
+  expect(runs).toBe(1);
+  proxy.rewrite = (chunk) => chunk;
+  expect(await rows()).toEqual([1]);
+});

@@ -9,12 +9,13 @@ import type { Conn } from './conn.ts';
 import type { AcquireOptions, QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
-import { StaleHandle, TransactionAborted } from './errors.ts';
+import { DatabaseDown, messageOf, StaleHandle, TransactionAborted } from './errors.ts';
 import { clientOf } from './lease-client.ts';
 import { closeOpen, quietOrOpen } from './open-query.ts';
 import { refuseQuery } from './queries.ts';
 import { textOf } from './query-config.ts';
 import { isBusy, lastSent } from './raw-client.ts';
+import { MAYBE_COMMITTED } from './retry.ts';
 import { firedOf, pastDeadline } from './stopped.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
@@ -135,7 +136,9 @@ export class Lease implements AsyncDisposable, Disposable {
   /** COMMIT. Rejects, and leaves open what became of it, when it is not answered within the bounds of the hold. */
   async commit(): Promise<string> {
     const bound = this.live ? this.#conn.bound : null;
-    const done = await inTime(this.end('COMMIT'), bound, LAST_WORD_MS);
+    const done = await inTime(this.end('COMMIT'), bound, LAST_WORD_MS).catch((error: unknown) => {
+      throw fateUnknown(error) ? commitLost(error) : error;
+    });
     if (done !== LATE) return done;
     const what = 'COMMIT was not answered in time, and whether the transaction was committed is not known';
     throw firedOf(bound!.signals, what) ?? pastDeadline(what);
@@ -277,4 +280,18 @@ function leftOpen(query: object, silentMs: number): TransactionAborted {
   return new TransactionAborted(
     `the function of the transaction left a query open, on which nothing has moved for ${silentMs} ms (resetTimeoutMillis), so it was rolled back: inside of the function, read it to its end or close it (cursor.close(), stream.destroy()), and await that: ${sql.length > 200 ? `${sql.slice(0, 200)}…` : sql}`,
   );
+}
+
+/** Neither the server has said what became of it nor the pool itself: the connection was lost. */
+function fateUnknown(error: unknown): boolean {
+  const { severity, poolCode } = (error ?? {}) as { severity?: unknown; poolCode?: unknown };
+  return severity === undefined && poolCode === undefined;
+}
+
+function commitLost(cause: unknown): DatabaseDown {
+  const what =
+    'the connection was lost while COMMIT was under way, and whether the transaction was committed is not known';
+  const error = new DatabaseDown(`${messageOf(cause)}: ${what}; look before it is done again`, cause);
+  MAYBE_COMMITTED.add(error);
+  return error;
 }

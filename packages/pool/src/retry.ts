@@ -14,6 +14,9 @@ export interface RetryOptions {
   codes?: readonly string[] | undefined;
 }
 
+/** Errors of a COMMIT of which nobody knows what became. */
+export const MAYBE_COMMITTED = new WeakSet<object>();
+
 export type Retry = boolean | RetryOptions | null | undefined;
 
 /** What of this makes no sense, or null. */
@@ -51,8 +54,10 @@ export class Retries {
 
   /** The pause in milliseconds before another try, when the `attempt`th has failed with this; null: there is none. */
   pauseAfter(error: unknown, attempt: number, random: () => number): number | null {
+    // What may have been committed is not done again, whatever its code.
+    if (attempt >= this.#attempts || MAYBE_COMMITTED.has(error as object)) return null;
     const code = (error as { code?: string } | null)?.code ?? '';
-    if (attempt >= this.#attempts || !this.#codes.includes(code)) return null;
+    if (!this.#codes.includes(code)) return null;
     return Math.min(this.#maxMs, this.#minMs * 2 ** (attempt - 1)) * (1 - 0.5 * random());
   }
 }
