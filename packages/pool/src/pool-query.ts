@@ -102,7 +102,8 @@ function atOnce(signal: AbortSignal, callback: Callback): Callback {
     callback(error, result);
   };
   const unhook = onAbort(signal, () => {
-    const text = 'the query was aborted by its signal and is being cancelled at the server';
+    const text =
+      'the query was aborted by its signal and is being cancelled at the server; whether it took effect is not known';
     process.nextTick(once, new QueryCancelled('signal', text, signal.reason));
   });
   return once;
