@@ -120,7 +120,9 @@ export class Conn {
   removeGuests(event?: string | symbol): void {
     for (const { event: of, guest } of this.#guests)
       if (event === undefined || of === event) this.client.removeListener(of, guest);
-    if (event === undefined) this.#guests = [];
+    if (event !== undefined) return;
+    this.#guests = [];
+    this.#guestsAreMany = MANY_LISTENERS;
   }
 
   get held(): boolean {
@@ -313,7 +315,7 @@ export class Conn {
   /** Nobody holds it any more. */
   letGo(): void {
     this.generation = -1;
-    if (this.#guests.length > 0) this.#dismiss();
+    if (this.#guests.length > 0) this.removeGuests();
     // A holder may have taken all listeners off.
     if (this.client.listenerCount?.('error') === 0) this.listenToClient();
     this.bound = null;
@@ -324,11 +326,6 @@ export class Conn {
     this.scope = null;
     this.trace = null;
     this.leakReported = false;
-  }
-
-  #dismiss(): void {
-    this.removeGuests();
-    this.#guestsAreMany = MANY_LISTENERS;
   }
 }
 

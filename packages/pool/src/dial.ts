@@ -2,7 +2,6 @@
  * One dial: from a config to a client that is logged in, of the right role, and through the connect hook; or an error and
  * nothing left open. Owns the order of the hooks and the time limit; knows nothing of entries and waiters.
  */
-
 import { withCredentials, withSettings } from './connection-string.ts';
 import type { PoolOptions } from './contract.ts';
 import { ConfigNotMade, messageOf, NoSuitableHost } from './errors.ts';
@@ -65,16 +64,14 @@ async function configured(
   overlay: Record<string, unknown>,
 ): Promise<{ config: unknown; rest: DialOptions }> {
   const { options, timeoutMs } = at;
-  const made = configure(options, overlay).catch((error: unknown) => {
-    throw new ConfigNotMade(error);
-  });
-  if (timeoutMs <= 0) return { config: await made, rest: at };
   const began = performance.now();
   const late = () =>
     new Error(`beforeConnect or the password function did not end within dialTimeoutMillis (${timeoutMs} ms)`);
-  const config = await within(made, timeoutMs, late).catch((error: unknown) => {
-    throw error instanceof ConfigNotMade ? error : new ConfigNotMade(error);
+  const made = configure(options, overlay);
+  const config = await (timeoutMs > 0 ? within(made, timeoutMs, late) : made).catch((error: unknown) => {
+    throw new ConfigNotMade(error);
   });
+  if (timeoutMs <= 0) return { config, rest: at };
   return { config, rest: { ...at, timeoutMs: Math.max(1, timeoutMs - (performance.now() - began)) } };
 }
 

@@ -28,7 +28,7 @@ export function obtain(engine: Engine, options: AcquireOptions | undefined, sett
 }
 
 /** The same without a word to instrumentations. */
-export function obtainPlainly(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
+function obtainPlainly(engine: Engine, options: AcquireOptions | undefined, settle: Settle): void {
   if (engine.hasHandoutHooks) obtainWithHooks(engine, untilWhen(engine, options), bound(settle));
   else obtainOne(engine, options, settle);
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { readUsers } from '../auth/user-file.ts';
 import { type Config, hasErrors, loadAccess, parseConfig } from '../config/index.ts';
 import { readConfigText, readText } from '../host/config-file.ts';
-import { missingHere } from '../host/missing.ts';
+import { type Missing, missingHere } from '../host/missing.ts';
 import { unsupportedSettings } from '../host/unsupported.ts';
 import { loadTls, TlsSetupError } from '../net/tls-context.ts';
 import { CliError, readFlags } from './common.ts';
@@ -19,20 +19,20 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     const { positionals } = readFlags(args, {});
     const [path] = positionals;
     if (path === undefined || positionals.length > 1) throw new CliError('check takes one configuration file', 2);
-    const { config, problems } = parseConfig(readConfigText(path), {
+    const { config, problems: own } = parseConfig(readConfigText(path), {
       path,
       readFile: readText,
     });
+    const problems = [...own, ...loadAccess(config, readText).problems];
     for (const { severity, file, line, message } of problems)
       process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
     for (const problem of userProblems(config)) process.stdout.write(`${problem}\n`);
     const unsupported = unsupportedSettings(config);
     for (const { place, message } of unsupported)
       process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
-    const others = [...accessProblems(config), ...tlsProblems(config), ...missingProblems(config)];
-    for (const { text } of others) process.stdout.write(`${text}\n`);
-    if (hasErrors(problems) || others.some(({ isError }) => isError) || unsupported.length > 0)
-      throw new CliError(`${path} has errors`);
+    const missing = [...tlsErrors(config), ...missingHere(config)];
+    for (const { setting, message } of missing) process.stdout.write(`${placeOf(config, setting)}error: ${message}\n`);
+    if (hasErrors(problems) || missing.length + unsupported.length > 0) throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
     process.stdout.write(`${path} is usable.
@@ -58,36 +58,15 @@ function userProblems(config: Config): string[] {
   }
 }
 
-interface Found {
-  readonly text: string;
-  readonly isError: boolean;
-}
-
-/** Of auth_hba_file and auth_ident_file: lines that cannot be read, or all of it. */
-function accessProblems(config: Config): Found[] {
-  return loadAccess(config, readText).problems.map(({ severity, file, line, message }) => ({
-    text: `${file}:${line}: ${severity}: ${message}`,
-    isError: severity === 'error',
-  }));
-}
-
 /** What is wrong with the TLS settings or the files that they name. */
-function tlsProblems(config: Config): Found[] {
+function tlsErrors(config: Config): Missing[] {
   try {
     loadTls(config.global, (path) => readFileSync(path, 'utf8'));
     return [];
   } catch (error) {
     if (!(error instanceof TlsSetupError)) throw error;
-    return [{ text: `${placeOf(config, error.setting)}error: ${error.message}`, isError: true }];
+    return [error];
   }
-}
-
-/** Files, folders, users and groups that are not there. */
-function missingProblems(config: Config): Found[] {
-  return missingHere(config).map(({ setting, message }) => ({
-    text: `${placeOf(config, setting)}error: ${message}`,
-    isError: true,
-  }));
 }
 
 /** Where a setting was given, as problems begin; empty where it was not. */

@@ -110,21 +110,17 @@ export function sparesSession({ names, locals, resets, anySetting, keeps, execut
 
 export function both(a: Suspicion | null, b: Suspicion): Suspicion {
   if (a === null || a === b) return b;
-  return {
-    names: new Set([...a.names, ...b.names]),
-    locals: new Set([...a.locals, ...b.locals]),
-    resets: new Set([...a.resets, ...b.resets]),
-    anySetting: a.anySetting || b.anySetting,
-    keeps: a.keeps | b.keeps,
-    executes: a.executes || b.executes,
-    unknowable: a.unknowable ?? b.unknowable,
-    asksLastValue: a.asksLastValue && b.asksLastValue,
-    databases: new Set([...a.databases, ...b.databases]),
-    refusal: a.refusal ?? b.refusal,
+  const { names, locals, resets, databases } = a;
+  const own = {
+    names: new Set(names),
+    locals: new Set(locals),
+    resets: new Set(resets),
+    databases: new Set(databases),
   };
+  return absorb({ ...a, ...own }, b);
 }
 
-/** The same, `more` put into `found`, which must be one of `both`. */
+/** The same, `more` put into `found`, which must have its sets to itself, as one of `both` has. */
 export function absorb(found: Suspicion, more: Suspicion): Suspicion {
   for (const set of ['names', 'locals', 'resets', 'databases'] as const)
     for (const name of more[set]) (found[set] as Set<string>).add(name);
