@@ -13,7 +13,7 @@ import { DatabaseDown, messageOf, StaleHandle, TransactionAborted } from './erro
 import { clientOf } from './lease-client.ts';
 import { closeOpen, quietOrOpen } from './open-query.ts';
 import { refuseQuery } from './queries.ts';
-import { textOf } from './query-config.ts';
+import { shownSql, textOf } from './query-config.ts';
 import { isBusy, lastSent } from './raw-client.ts';
 import { MAYBE_COMMITTED } from './retry.ts';
 import { firedOf, pastDeadline } from './stopped.ts';
@@ -278,7 +278,7 @@ export class Lease implements AsyncDisposable, Disposable {
 function leftOpen(query: object, silentMs: number): TransactionAborted {
   const sql = textOf(query) || `a ${query.constructor?.name}`;
   return new TransactionAborted(
-    `the function of the transaction left a query open, on which nothing has moved for ${silentMs} ms (resetTimeoutMillis), so it was rolled back: inside of the function, read it to its end or close it (cursor.close(), stream.destroy()), and await that: ${sql.length > 200 ? `${sql.slice(0, 200)}…` : sql}`,
+    `the function of the transaction left a query open, on which nothing has moved for ${silentMs} ms (resetTimeoutMillis), so it was rolled back: inside of the function, read it to its end or close it (cursor.close(), stream.destroy()), and await that: ${shownSql(sql)}`,
   );
 }
 

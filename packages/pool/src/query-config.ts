@@ -24,3 +24,10 @@ export function textOf(config: unknown): string {
   if (typeof text === 'string') return text;
   return typeof cursor?.text === 'string' ? cursor.text : '';
 }
+
+const SHOWN = 200;
+
+/** As an error shows it. */
+export function shownSql(sql: string): string {
+  return sql.length > SHOWN ? `${sql.slice(0, SHOWN)}…` : sql;
+}

@@ -3,6 +3,7 @@
  * no more.
  */
 import { QueryCancelled } from './errors.ts';
+import { shownSql } from './query-config.ts';
 
 /** What is known of a query that was stopped. */
 export type Fate = keyof typeof FATES;
@@ -48,10 +49,9 @@ export function bySignal(signal: AbortSignal): Stop {
 }
 
 export function byTime(timeoutMs: number, sql: string): Stop {
-  const shown = sql.length > 200 ? `${sql.slice(0, 200)}…` : sql;
   return new Stop(
     'timeout',
-    `it did not end within ${Math.round(timeoutMs)} ms; raise commandTimeoutMillis, timeoutMillis or the deadline, or make it faster: ${shown}`,
+    `it did not end within ${Math.round(timeoutMs)} ms; raise commandTimeoutMillis, timeoutMillis or the deadline, or make it faster: ${shownSql(sql)}`,
   );
 }
 

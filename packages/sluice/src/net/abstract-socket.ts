@@ -2,11 +2,8 @@
  * Unix sockets of an abstract name (unix(7)), which has no file. Node 20 fills such a name up with zeroes, which makes another name
  * of it; so they are bound and connected through the C library. Linux; Bun has them right by itself.
  */
-import { AF_UNIX, lastError, libc, unixAddress } from './libc.ts';
+import { AF_UNIX, lastError, libc, streamSocket, unixAddress } from './libc.ts';
 
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 /** sun_path of sockaddr_un. */
 const PATH_BYTES = 108;
 
@@ -32,12 +29,11 @@ export function connectedSocket(path: string): number {
 
 function open(path: string, step: 'bind' | 'connect'): number {
   const library = libc();
-  const socket = library.func('int socket(int family, int type, int protocol)');
   const close = library.func('int close(int fd)');
   const place = library.func(`int ${step}(int fd, void *address, uint32_t size)`);
   const address = unixAddress(path);
   if (address.length - 2 > PATH_BYTES) throw failure('ENAMETOOLONG', step, path);
-  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const fd = streamSocket(AF_UNIX);
   if (fd < 0) throw failure(lastError(), 'socket', path);
   if (place(fd, address, address.length) >= 0) return fd;
   const error = failure(lastError(), step, path);

@@ -4,13 +4,8 @@
  */
 import { isIPv6 } from 'node:net';
 import { parseAddress } from '../config/index.ts';
-import { lastError, libc } from './libc.ts';
+import { AF_INET, AF_INET6, lastError, libc, streamSocket } from './libc.ts';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
@@ -18,7 +13,6 @@ const SO_REUSEPORT = 15;
 /** The descriptor of a socket bound to this address, not yet listening. Throws an error that names the step and its errno. */
 export function reusePortSocket(host: string, port: number): number {
   const library = libc();
-  const socket = library.func('int socket(int family, int type, int protocol)');
   const setsockopt = library.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)');
   const bind = library.func('int bind(int fd, void *address, uint32_t size)');
   const close = library.func('int close(int fd)');
@@ -28,7 +22,7 @@ export function reusePortSocket(host: string, port: number): number {
     throw Object.assign(new Error(`${step} ${host}:${port}: ${code}`), { code });
   };
   const six = isIPv6(host);
-  const fd = check(socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+  const fd = check(streamSocket(six ? AF_INET6 : AF_INET), 'socket');
   try {
     const on = Buffer.from([1, 0, 0, 0]);
     check(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, on, 4), 'SO_REUSEADDR');
