@@ -1,9 +1,10 @@
 /** The admin console: what an operator types, with real clients, over both protocols. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { query } from '@sluice/wire';
 import pg from 'pg';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { postgres } from './support/postgres.ts';
 import { RawClient } from './support/raw.ts';
@@ -54,11 +55,11 @@ describe('who may come in', () => {
   test('the daemon’s own user comes in as pgbouncer over the Unix socket without a password', async () => {
     await begin();
     await sluice.stop();
-    const first = sluice.dir;
-    sluice = await startSluice(server, { settings: `unix_socket_dir = /tmp\nauth_type = scram-sha-256` });
-    expect(first).not.toBe(sluice.dir);
+    const dir = mkdtempSync(join(tmpdir(), 'sluice-own-'));
+    onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+    sluice = await startSluice(server, { settings: `unix_socket_dir = ${dir}\nauth_type = scram-sha-256` });
     await sluice.waitFor(/listening on unix:/);
-    const own = new pg.Client({ host: '/tmp', port: sluice.port, user: 'pgbouncer', database: 'pgbouncer' });
+    const own = new pg.Client({ host: dir, port: sluice.port, user: 'pgbouncer', database: 'pgbouncer' });
     await own.connect();
     expect(await rows(own, 'SHOW VERSION')).toEqual([{ version: expect.stringMatching(/^Sluice \d/) }]);
     await own.end();

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, linkSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -72,22 +72,25 @@ async function until<T>(what: string, ask: () => T | Promise<T>): Promise<NonNul
   }
 }
 
-async function start(settings = '', args: string[] = []): Promise<Process> {
-  const dir = makeDir();
+async function start(settings = '', args: string[] = [], dir = makeDir()): Promise<Process> {
   const port = await freePort();
   const ini = write(dir, port, settings);
   const child = spawn(RUNTIME, [PROGRAM, '-q', ...AS_USER, ...args, ini], { stdio: ['ignore', 'inherit', 'inherit'] });
   const log = () => (existsSync(`${dir}/pgbouncer.log`) ? readFileSync(`${dir}/pgbouncer.log`, 'utf8') : '');
+  let code: number | null | undefined;
   const process: Process = {
     pid: child.pid!,
     port,
     dir,
-    ended: new Promise((resolve) => child.once('close', (code) => resolve(code))),
+    ended: once(child, 'close').then(([exit]) => (code = exit as number | null)),
     log,
     signal: (name) => child.kill(name),
   };
   running.push(process);
-  await until('the process to be up', () => log().includes('process up: Sluice'));
+  await until('the process to be up', () => {
+    if (code !== undefined) throw new Error(`it ended with ${code} before it was up: ${log()}`);
+    return log().includes('process up: Sluice');
+  });
   return process;
 }
 
@@ -155,6 +158,28 @@ describe('the command line', () => {
     taken.close();
     rmSync(dir, { recursive: true });
   });
+
+  test.runIf(AS_USER.length > 0)(
+    'a socket file that another user left and that it may not remove is named',
+    async () => {
+      const dir = makeDir();
+      const port = await freePort();
+      const left = net.createServer().listen(`${dir}/left`);
+      await once(left, 'listening');
+      // A second name outlives the listener, as the file of a process that was killed.
+      linkSync(`${dir}/left`, `${dir}/.s.PGSQL.${port}`);
+      await new Promise((resolve) => left.close(resolve));
+      const ini = write(dir, port, `unix_socket_dir = ${dir}\nlogfile =\npidfile =\n`);
+      // As /tmp is: who may write there may remove his own files only.
+      chmodSync(dir, 0o1777);
+      const { code, text } = await run(...AS_USER, ini);
+      expect(code).toBe(1);
+      expect(text).toMatch(
+        /cannot listen on unix:.*another user's process and may not be removed; remove it, or choose/,
+      );
+      rmSync(dir, { recursive: true });
+    },
+  );
 
   test.runIf(AS_USER.length > 0)(
     'as root it wants to be told a user, and leaves no log that he could not write',
@@ -318,7 +343,8 @@ describe('signals', () => {
 
 describe('-R', () => {
   test('the new process takes the port, the old one serves its clients until they leave', async () => {
-    const first = await start('unix_socket_dir = /tmp\n');
+    const dir = makeDir();
+    const first = await start(`unix_socket_dir = ${dir}\n`, [], dir);
     const ini = `${first.dir}/pgbouncer.ini`;
     const old = await connect(first.port);
     await old.query('begin');
@@ -331,7 +357,7 @@ describe('-R', () => {
     expect((await old.query('select 2 as n')).rows).toEqual([{ n: 2 }]);
     await old.end();
     expect(await first.ended).toBe(0);
-    expect(existsSync(`/tmp/.s.PGSQL.${first.port}`)).toBe(true);
+    expect(existsSync(`${dir}/.s.PGSQL.${first.port}`)).toBe(true);
     expect((await fresh.query('select 3 as n')).rows).toEqual([{ n: 3 }]);
     child.kill('SIGQUIT');
     await ended;

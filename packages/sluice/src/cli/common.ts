@@ -73,6 +73,10 @@ export function explainListen(error: NodeJS.ErrnoException & { where?: string },
     return new CliError(
       `cannot listen on ${where}: the address is in use; stop what uses it, or choose another with --listen HOST:PORT (listen_port in a file)`,
     );
+  if (error.code === 'EPERM' && where.startsWith('unix:'))
+    return new CliError(
+      `cannot listen on ${where}: the socket file there is left from another user's process and may not be removed; remove it, or choose another listen_port or unix_socket_dir`,
+    );
   if (error.code === 'EACCES')
     return new CliError(
       `cannot listen on ${where}: not permitted; ports below 1024 need privileges, a Unix socket a directory that may be written`,
