@@ -38,8 +38,8 @@ describe('an entry of [databases], [users] or [peers]', () => {
     ['databases', 'a = port=0', 'invalid port: "0"; it must be a whole number from 1 to 65535, in [databases] "a"'],
     [
       'databases',
-      'a = port=5432x',
-      'invalid port: "5432x"; it must be a whole number from 1 to 65535, in [databases] "a"',
+      'a = port=x5432',
+      'invalid port: "x5432"; it must be a whole number from 1 to 65535, in [databases] "a"',
     ],
     [
       'databases',

@@ -89,6 +89,28 @@ describe('reading a value', () => {
     expect(value(row('int'), '0x10', 'decimal')).toMatch(/^refused/);
   });
 
+  it.each([
+    ['int', '20x', 20, /read as 20, .* write 20/],
+    ['int', '2.5', 2, /read as 2,/],
+    ['port', '5432;', 5432, /read as 5432,/],
+    ['seconds', '5min', 5_000, /read as 5 seconds, as PgBouncer reads it/],
+    ['time', '1h', 1_000, /read as 1 seconds/],
+  ] as const)(
+    'reads %s %j of a connection string as far as it is a number, as PgBouncer does, and says so',
+    (kind, text, read, note) => {
+      expect(parseValue(row(kind), text, 'decimal')).toEqual({
+        ok: true,
+        value: read,
+        note: expect.stringMatching(note),
+      });
+    },
+  );
+
+  it('refuses numbers of connection strings out of bounds, whatever stands behind them', () => {
+    for (const text of ['99999999999s', '-5x', 'x5', 's'])
+      expect(value(row('int'), text, 'decimal')).toMatch(/^refused/);
+  });
+
   it('takes the words of an enum in either case and keeps the spelling of the table', () => {
     const mode = row('enum', { values: ['session', 'verify-ca'] });
     expect(value(mode, 'Session')).toBe('session');

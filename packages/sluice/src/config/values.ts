@@ -28,11 +28,11 @@ export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax):
     case 'bytes':
     case 'percent':
     case 'millis':
-      return inBounds(row, parseWhole(text, syntax), 1);
+      return numberInBounds(row, parseWhole(text, syntax), text, syntax);
     case 'seconds':
-      return inBounds(row, parseWhole(text, syntax), 1000);
+      return numberInBounds(row, parseWhole(text, syntax), text, syntax, 1000);
     case 'time':
-      return inBounds(row, parseFraction(text) ?? parseHex(text), 1000);
+      return numberInBounds(row, parseFraction(text) ?? parseHex(text), text, syntax, 1000);
     case 'bool':
       return parseBool(text, syntax);
     case 'enum':
@@ -94,6 +94,16 @@ function parseWhole(text: string, syntax: NumberSyntax): number | null {
   const [, sign, hex, octal, decimal] = match;
   const size = hex !== undefined ? Number.parseInt(hex, 16) : Number.parseInt(octal ?? decimal ?? '', octal ? 8 : 10);
   return sign === '-' ? -size : size;
+}
+
+/** In connection strings PgBouncer reads numbers by atoi(3), which stops at what is no digit: `20s` is 20 there, and here. */
+function numberInBounds(row: SettingRow, number: number | null, text: string, syntax: NumberSyntax, scale = 1): Parsed {
+  const digits =
+    number === null && syntax === 'decimal' ? /^(?![+-]?0[xX])[+-]?[0-9]{1,20}/.exec(text)?.[0] : undefined;
+  if (digits === undefined) return inBounds(row, number, scale);
+  const parsed = inBounds(row, Number(digits), scale);
+  const read = scale === 1 ? digits : `${digits} seconds`;
+  return parsed.ok ? { ...parsed, note: `it is read as ${read}, as PgBouncer reads it; write ${digits}` } : parsed;
 }
 
 function parseFraction(text: string): number | null {
