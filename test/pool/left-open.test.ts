@@ -218,7 +218,8 @@ test('a cursor that comes behind the ROLLBACK of a nested one is left alone', as
   pool.on('connect', (client: any) => {
     const { query } = client;
     client.query = (...args: unknown[]) => {
-      if (String(args[0]).startsWith('ROLLBACK TO')) queueMicrotask(behindRollback);
+      const [asked] = args as [{ text?: string } | string];
+      if (String((asked as { text?: string }).text ?? asked).startsWith('ROLLBACK TO')) queueMicrotask(behindRollback);
       return query.apply(client, args);
     };
   });

@@ -22,7 +22,7 @@ beforeAll(() => {
     mkdirSync(join(modules, '@sluice', name));
     execFileSync('tar', ['-xzf', join(dir, file), '-C', join(modules, '@sluice', name), '--strip-components=1']);
   }
-  for (const name of ['pg', 'pg-types', 'pg-protocol', '@types'])
+  for (const name of ['pg', 'pg-connection-string', 'pg-types', 'pg-protocol', '@types'])
     symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

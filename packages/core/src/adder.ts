@@ -5,8 +5,12 @@
  */
 import type { Entry } from './entry.ts';
 import type { Limit } from './limit.ts';
+import type { List } from './list.ts';
 import type { Pool } from './pool.ts';
 import { EntryState } from './states.ts';
+
+/** A check or a reset that takes longer is not counted on: the server may be out of reach, or busy for long with what it was left with. */
+const LATE_MS = 250;
 
 /** Younger than this, a connection that was lost unused says something about the database. */
 const USELESS_MS = 1_000;
@@ -86,6 +90,8 @@ export class Adder<T> {
     for (;;) {
       if (pool.mode !== 'running' && !(pool.mode === 'draining' && pool.queue.length > 0)) return;
       const forWaiter = this.wanted > 0;
+      // Those who count on an entry now may not do so for long.
+      if (!forWaiter && pool.queue.length > 0) this.dueAt = this.#lateAt();
       // A minimum takes no room that somebody waits for.
       if (!forWaiter && (!this.#belowMin() || pool.set?.isWaitedFor(pool.limits) === true)) return;
       if (pool.count(EntryState.Opening) >= (this.#window || pool.policy.maxDials)) return;
@@ -93,7 +99,7 @@ export class Adder<T> {
       const roomAt = this.#roomAt(forWaiter);
       const at = Math.max(mayDialAt, roomAt);
       if (pool.env.now() < at) {
-        this.dueAt = at;
+        this.dueAt = Math.min(this.dueAt, at);
         return;
       }
       const full = pool.limits.find((limit) => limit.full);
@@ -113,14 +119,42 @@ export class Adder<T> {
     if (fillMin === false || pool.mode !== 'running') return false;
     const size = pool.size - pool.count(EntryState.Closing);
     if (size < minSize || minIdle === 0) return size < minSize;
-    const spare = pool.count(EntryState.Idle) + this.#supply() - pool.queue.length;
+    const soon = pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
+    const spare = pool.count(EntryState.Idle) + soon - pool.queue.length;
     return spare < minIdle && (maxSize <= 0 || size < maxSize);
   }
 
   /** Entries that will be free soon without a dial. */
   #supply(): number {
-    const pool = this.#pool;
-    return pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
+    const { lists } = this.#pool;
+    const { Opening, Checking, Resetting } = EntryState;
+    return lists[Opening]!.length + this.#inTime(lists[Checking]!) + this.#inTime(lists[Resetting]!);
+  }
+
+  /** How many of a list's entries, the oldest first, have come to it lately. */
+  #inTime(list: List<Entry<T>>): number {
+    let count = list.length;
+    if (count === 0) return 0;
+    const since = this.#pool.env.now() - LATE_MS;
+    for (const entry of list) {
+      if (entry.stateSince > since) break;
+      count--;
+    }
+    return count;
+  }
+
+  /** When the next of those counted on will be late. */
+  #lateAt(): number {
+    const { env, lists } = this.#pool;
+    const since = env.now() - LATE_MS;
+    let at = NEVER;
+    for (const state of [EntryState.Checking, EntryState.Resetting])
+      for (const { stateSince } of lists[state]!) {
+        if (stateSince <= since) continue;
+        at = Math.min(at, stateSince + LATE_MS);
+        break;
+      }
+    return at;
   }
 
   /** From when there is a place: always, or once the oldest has waited for one of the reserve, or not before one is free. */

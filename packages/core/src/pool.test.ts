@@ -400,6 +400,28 @@ describe('lifecycle', () => {
     expect(calls).toMatchObject([{ what: 'close', reason: 'reset failed' }]);
   });
 
+  test.each(['reset', 'check'] as const)('a %s that takes long is not counted on by those who wait', (what) => {
+    const pool = makePool({ maxSize: 2, checkDelayMs: 100 });
+    const entry = first(pool);
+    if (what === 'check') {
+      release(pool, entry);
+      now += 101;
+    } else release(pool, entry, 'reset');
+    const asker = ask(pool);
+    expect(calls.map((call) => call.what)).toEqual([what]);
+    expect(nextWake(pool)).toBe(now + 250);
+    now += 249;
+    pool.tick();
+    expect(calls).toHaveLength(1);
+    now += 1;
+    pool.tick();
+    answer('open');
+    expect(asker.got).toHaveLength(1);
+    expect(asker.got[0]).not.toBe(entry);
+    answer(what);
+    expect(pool.count(EntryState.Idle)).toBe(1);
+  });
+
   test('an entry with a cancel on its way is kept aside until it has landed', () => {
     const pool = makePool({ maxSize: 1 });
     const entry = first(pool);

@@ -4,11 +4,9 @@
  */
 import { EntryState } from '@sluice/core';
 import { abandonQuery } from './cancel.ts';
-import { withCredentials } from './connection-string.ts';
 import type { PoolOptions } from './contract.ts';
 import type { Engine, PoolWatcher } from './engine.ts';
 import { BadOption, PoolClosed } from './errors.ts';
-import { Hosts } from './hosts.ts';
 import { Lease } from './lease.ts';
 import { checkTogether } from './options.ts';
 import { downOrRefused, notWarm } from './report.ts';
@@ -80,14 +78,16 @@ export interface Credentials {
 
 /** For every later dial. `options`: the pool's own. */
 export function changeCredentials({ dialOptions }: Engine, options: PoolOptions, given: Credentials): void {
-  const { connectionString } = options;
   const user = given.user ?? undefined;
   const password = given.password ?? undefined;
-  if (connectionString !== undefined) {
-    const text = typeof password === 'string' ? password : undefined;
-    options.connectionString = withCredentials(connectionString, user, text);
-    dialOptions.hosts = new Hosts(options);
-  }
+  const { credentials } = dialOptions;
+  // Beside a connection string they would not count.
+  if (options.connectionString !== undefined)
+    dialOptions.credentials = {
+      ...credentials,
+      ...(user !== undefined && { user }),
+      ...(password !== undefined && { password }),
+    };
   if (user !== undefined) options.user = user;
   if (password === undefined) return;
   const hidden = { value: password, enumerable: false, configurable: true, writable: true };

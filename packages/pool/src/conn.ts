@@ -5,6 +5,7 @@
 import type { Entry } from '@sluice/core';
 import type { Bound } from './bounds.ts';
 import { afterCommand, Dirt, forgotten, isTelling, suspectsIn } from './dirt.ts';
+import { Guests } from './guests.ts';
 import { bare, isSubmittable, textOf } from './query-config.ts';
 import { forgetStatements, isBusy, isQueued, lastSent, type RawClient } from './raw-client.ts';
 import { beginHold, endHold, type Scope } from './scope.ts';
@@ -80,14 +81,13 @@ export class Conn {
   leakReported = false;
   /** Objects with a life of their own that were given to `query`: cursors, streams. */
   readonly alive = new WeakSet<object>();
-  /** Puts the pool's own listeners on the client. */
+  /** Puts the pool's own listeners on the client, where one of them was taken off. */
   listenToClient = (): void => {};
+  /** Listeners of a lease's holder. */
+  readonly guests = new Guests();
   readonly #setup: Setup[] = [];
   /** The entries of queries that the connect hook has sent, some of which may still be under way. */
   readonly #ofTheHook = new WeakMap<object, Setup>();
-  /** Listeners that a lease's holder has put on its client: they go with the lease. */
-  #guests: { event: string | symbol; guest: Guest }[] = [];
-  #guestsAreMany = MANY_LISTENERS;
   readonly #ready: (() => void)[] = [];
   readonly #turns: (() => void)[] = [];
 
@@ -96,33 +96,6 @@ export class Conn {
     this.entry = entry;
     this.host = host;
     this.lastAt = now;
-  }
-
-  /** Adds a listener of a lease's holder. As one of its own: another's that is the same function is not to be taken for it. */
-  addGuest(method: AddMethod, event: string | symbol, listener: Listener): void {
-    const { client } = this;
-    const isOnce = method === 'once' || method === 'prependOnceListener';
-    const guest: Guest = function (this: unknown, ...args) {
-      if (isOnce) client.removeListener(event, guest);
-      return listener.apply(this, args);
-    };
-    guest.listener = listener;
-    client[method === 'prependListener' || method === 'prependOnceListener' ? 'prependListener' : 'on'](event, guest);
-    // Those called once, or taken off, are gone already.
-    if (this.#guests.length >= this.#guestsAreMany) {
-      this.#guests = this.#guests.filter((each) => client.rawListeners(each.event).includes(each.guest));
-      this.#guestsAreMany = 2 * Math.max(this.#guests.length, MANY_LISTENERS);
-    }
-    this.#guests.push({ event, guest });
-  }
-
-  /** Of this event, or all. */
-  removeGuests(event?: string | symbol): void {
-    for (const { event: of, guest } of this.#guests)
-      if (event === undefined || of === event) this.client.removeListener(of, guest);
-    if (event !== undefined) return;
-    this.#guests = [];
-    this.#guestsAreMany = MANY_LISTENERS;
   }
 
   get held(): boolean {
@@ -315,9 +288,8 @@ export class Conn {
   /** Nobody holds it any more. */
   letGo(): void {
     this.generation = -1;
-    if (this.#guests.length > 0) this.removeGuests();
-    // A holder may have taken all listeners off.
-    if (this.client.listenerCount?.('error') === 0) this.listenToClient();
+    this.guests.removeAll();
+    this.listenToClient();
     this.bound = null;
     this.doom = null;
     this.onTag = null;
@@ -328,14 +300,6 @@ export class Conn {
     this.leakReported = false;
   }
 }
-
-type Listener = (this: unknown, ...args: unknown[]) => unknown;
-export type AddMethod = 'on' | 'addListener' | 'once' | 'prependListener' | 'prependOnceListener';
-/** `listener`: as Node marks what stands for another, so that `off` and `listeners` know it by that. */
-type Guest = Listener & { listener?: Listener };
-
-/** So many listeners of one lease later it is looked which are there still. */
-const MANY_LISTENERS = 64;
 
 const EXECUTES = /\bexecute\b/i;
 const OF_TRANSACTIONS = /^(?:BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)$/;

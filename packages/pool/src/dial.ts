@@ -2,7 +2,7 @@
  * One dial: from a config to a client that is logged in, of the right role, and through the connect hook; or an error and
  * nothing left open. Owns the order of the hooks and the time limit; knows nothing of entries and waiters.
  */
-import { withCredentials, withSettings } from './connection-string.ts';
+import { withoutString } from './connection-string.ts';
 import type { PoolOptions } from './contract.ts';
 import { ConfigNotMade, messageOf, NoSuitableHost } from './errors.ts';
 import { askRole, type Hosts, suits } from './hosts.ts';
@@ -14,6 +14,8 @@ export interface DialOptions {
   options: PoolOptions;
   Client: RawClientClass;
   hosts: Hosts;
+  /** Given later than the options (setCredentials), and stronger than a connection string. */
+  credentials: Readonly<Record<string, unknown>>;
   timeoutMs: number;
 }
 
@@ -43,7 +45,8 @@ export function dial(
     );
     return;
   }
-  if (options.beforeConnect === undefined && !asksPassword(options)) {
+  const isAsGiven = Object.keys(at.credentials).length === 0 && !asksPassword(options);
+  if (options.beforeConnect === undefined && isAsGiven) {
     dialOne(at, options, '', onClient, done);
     return;
   }
@@ -63,11 +66,11 @@ async function configured(
   at: DialOptions,
   overlay: Record<string, unknown>,
 ): Promise<{ config: unknown; rest: DialOptions }> {
-  const { options, timeoutMs } = at;
+  const { timeoutMs } = at;
   const began = performance.now();
   const late = () =>
     new Error(`beforeConnect or the password function did not end within dialTimeoutMillis (${timeoutMs} ms)`);
-  const made = configure(options, overlay);
+  const made = configure(at, overlay);
   const config = await (timeoutMs > 0 ? within(made, timeoutMs, late) : made).catch((error: unknown) => {
     throw new ConfigNotMade(error);
   });
@@ -81,31 +84,22 @@ function asksPassword({ password, connectionString }: PoolOptions): boolean {
 }
 
 /** A copy of the options with the overlay and what beforeConnect makes of them. */
-async function configure(options: PoolOptions, overlay: Record<string, unknown>): Promise<unknown> {
+async function configure(
+  { options, hosts, credentials }: DialOptions,
+  overlay: Record<string, unknown>,
+): Promise<unknown> {
+  const laid = { ...credentials, ...overlay };
+  if (asksPassword(options)) laid.password = await (options.password as () => string | Promise<string>)();
   // The password does not enumerate, so that it is not printed; a copy has to name it.
-  const given: Record<string, unknown> = { ...options, password: options.password, ...overlay };
-  if (asksPassword(options)) {
-    const password = await (options.password as () => string | Promise<string>)();
-    given.connectionString = withCredentials(given.connectionString as string, undefined, password);
-  }
+  const { connectionString } = hosts;
+  const own = { ...options, password: options.password, ...(connectionString !== undefined && { connectionString }) };
+  const given: Record<string, unknown> = Object.keys(laid).length === 0 ? own : { ...withoutString(own), ...laid };
   const config = { ...given };
   const made = ((await options.beforeConnect?.(config as never)) ?? config) as Record<string, unknown>;
-  return typeof made.connectionString === 'string' ? inItsString(made, given) : made;
-}
-
-/** What beforeConnect has changed counts, also against the connection string, which pg would let win. */
-async function inItsString(
-  config: Record<string, unknown>,
-  given: Readonly<Record<string, unknown>>,
-): Promise<Record<string, unknown>> {
-  const changed = Object.entries(config).filter(
-    ([name, value]) => name !== 'connectionString' && value !== given[name],
-  );
-  if (changed.length === 0) return config;
-  const settings = Object.fromEntries(changed);
-  // Beside a string pg calls no function.
-  if (typeof settings.password === 'function') settings.password = await settings.password();
-  return { ...config, ...settings, connectionString: withSettings(config.connectionString as string, settings) };
+  if (typeof made.connectionString !== 'string') return made;
+  // What the hook has changed counts, also against the string.
+  const changed = Object.entries(made).filter(([name, value]) => name !== 'connectionString' && value !== given[name]);
+  return changed.length === 0 ? made : { ...withoutString(made), ...Object.fromEntries(changed) };
 }
 
 function dialOne(

@@ -104,7 +104,8 @@ export class Engine {
     this.leaks = new Leaks(this);
     this.keepalive = new Keepalive(this);
     this.deadlocks = new Deadlocks(this);
-    this.dialOptions = { options, Client, hosts: new Hosts(options), timeoutMs: this.settings.dialTimeoutMs };
+    const { dialTimeoutMs: timeoutMs } = this.settings;
+    this.dialOptions = { options, Client, hosts: new Hosts(options), credentials: {}, timeoutMs };
     this.core = new Core<Conn>({
       name: this.name,
       policy: readPolicy(options),

@@ -27,7 +27,8 @@ export class Hosts {
   readonly attrs: SessionAttrs;
   /** The host that did last; tried first. */
   #good = 0;
-  readonly #connectionString: string | undefined;
+  /** The pool's, without its list of hosts. */
+  readonly connectionString: string | undefined;
 
   constructor(options: PoolOptions) {
     const { connectionString } = options;
@@ -41,7 +42,7 @@ export class Hosts {
         'targetSessionAttrs',
         `target_session_attrs in the connection string is "${asked}": it must be one of ${ATTRS.join(', ')}`,
       );
-    this.#connectionString = multi === null ? connectionString : `${multi[1]}placeholder${multi[3]}`;
+    this.connectionString = multi === null ? connectionString : `${multi[1]}placeholder${multi[3]}`;
   }
 
   /** Is there anything to choose or to judge? */
@@ -65,8 +66,6 @@ export class Hosts {
     if (host === undefined) return {};
     const overlay: Record<string, unknown> = { host: host.host };
     if (host.port !== undefined) overlay.port = host.port;
-    // pg lets a connection string override what stands beside it, so the host has to go into the string.
-    if (this.#connectionString !== undefined) overlay.connectionString = this.#stringFor(host);
     return overlay;
   }
 
@@ -74,15 +73,6 @@ export class Hosts {
     const host = this.all[index];
     if (host === undefined) return '';
     return host.port === undefined ? host.host : `${host.host}:${host.port}`;
-  }
-
-  #stringFor(host: Host): string {
-    const url = new URL(this.#connectionString!);
-    if (host.host.startsWith('/')) url.searchParams.set('host', host.host);
-    else url.hostname = host.host.includes(':') ? `[${host.host}]` : host.host;
-    if (host.port !== undefined) url.port = String(host.port);
-    url.searchParams.delete('target_session_attrs');
-    return url.href;
   }
 }
 

@@ -12,6 +12,7 @@ import type { Engine } from './engine.ts';
 import { QueryCancelled } from './errors.ts';
 import { dropQueued, isBusy, rewordError } from './raw-client.ts';
 import { holderOf } from './report.ts';
+import { unlessAnswered } from './stopped.ts';
 
 interface Mark {
   conn: Conn;
@@ -97,9 +98,12 @@ export class Leaks {
     const text = `the query was stopped, for its connection was ${what} and was taken back (leakAction): release connections in time, or raise leakDetectionMillis`;
     dropQueued(conn.client, new QueryCancelled('reclaimed', text));
     conn.queueChanged();
-    rewordError(conn.client, (error) => new QueryCancelled('reclaimed', text, error));
+    rewordError(conn.client, (error) => unlessAnswered(new QueryCancelled('reclaimed', text, error), error));
     engine.forfeit(conn);
-    if (!asLease) {
+    // With reset: 'none' nothing would roll back what is open.
+    const isClosed =
+      !asLease || (engine.settings.reset === 'none' && (isBusy(conn.client) || conn.transaction !== 'I'));
+    if (isClosed) {
       abandonQuery(conn.client, engine.settings.cancelTimeoutMs);
       engine.core.discard(entry, generation, 'cancelled');
     } else if (!isBusy(conn.client)) engine.core.release(entry, generation, 'reset');

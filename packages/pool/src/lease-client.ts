@@ -4,26 +4,34 @@
  * what others put on the client show through in both directions; methods pass only while the hand-out lasts. Owns the
  * passing only.
  */
-import { EventEmitter } from 'node:events';
-import type { AddMethod, Conn } from './conn.ts';
+import type { EventEmitter } from 'node:events';
+import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { StaleHandle } from './errors.ts';
+import type { AddMethod } from './guests.ts';
 import { refuseQuery } from './queries.ts';
 import { isSubmittable } from './query-config.ts';
 import type { RawClient } from './raw-client.ts';
 
 type Method = (...args: unknown[]) => unknown;
 
-/** What may be called after the release too: it tells nothing to the server, and cleaning up often comes last. */
+/** What may be called after the release too: it tells nothing to the server and changes nothing. */
 const HARMLESS: ReadonlySet<PropertyKey> = new Set([
   ...Reflect.ownKeys(Object.prototype),
-  ...Reflect.ownKeys(EventEmitter.prototype),
+  'eventNames',
+  'getMaxListeners',
+  'listenerCount',
+  'listeners',
+  'rawListeners',
   'escapeIdentifier',
   'escapeLiteral',
   'getTypeParser',
 ]);
 
-/** Once the hand-out is over they do nothing: nobody would take the listener off, and the next holder's events are not its business. */
+/**
+ * Once the hand-out is over these do nothing: nobody would take a listener off that came then, and those that are on are another's, for
+ * this holder's have gone with it. Cleaning up often comes last, so it is no error.
+ */
 const ADDS_LISTENER: ReadonlySet<PropertyKey> = new Set([
   'on',
   'addListener',
@@ -31,6 +39,7 @@ const ADDS_LISTENER: ReadonlySet<PropertyKey> = new Set([
   'prependListener',
   'prependOnceListener',
 ]);
+const REMOVES_LISTENER: ReadonlySet<PropertyKey> = new Set(['off', 'removeListener', 'removeAllListeners']);
 
 export function leaseClient(engine: Engine, conn: Conn): RawClient {
   conn.asLease = true;
@@ -116,16 +125,8 @@ class HandOut implements ProxyHandler<RawClient> {
     if (known !== undefined) return known;
     if (!isMethod(client, key)) return value;
     const pass = (...args: unknown[]): unknown => {
-      const isOver = this.#holder.isOver();
-      if (ADDS_LISTENER.has(key) && typeof args[1] === 'function') {
-        if (!isOver) this.#conn.addGuest(key as AddMethod, args[0] as string, args[1] as () => void);
-        return handle;
-      }
-      if (key === 'removeAllListeners') {
-        if (!isOver) this.#conn.removeGuests(args[0] as string | undefined);
-        return handle;
-      }
-      if (isOver && !HARMLESS.has(key)) return this.#refuse(key, args);
+      if (this.#ofListeners(client, key, args)) return handle;
+      if (this.#holder.isOver() && !HARMLESS.has(key)) return this.#refuse(key, args);
       const result = value.apply(client, args);
       return result === client ? handle : result;
     };
@@ -133,18 +134,32 @@ class HandOut implements ProxyHandler<RawClient> {
     return pass;
   }
 
+  /** A listener is put on or taken off, by its holder, or in vain. False: it is something else. */
+  #ofListeners(emitter: EventEmitter, key: PropertyKey, args: readonly unknown[]): boolean {
+    const adds = ADDS_LISTENER.has(key) && typeof args[1] === 'function';
+    if (!adds && !REMOVES_LISTENER.has(key)) return false;
+    if (this.#holder.isOver()) return true;
+    const { guests } = this.#conn;
+    if (adds) guests.add(emitter, key as AddMethod, args[0] as string, args[1] as () => void);
+    else if (key === 'removeAllListeners') guests.remove(emitter, args[0] as string | undefined);
+    else return false;
+    return true;
+  }
+
   /** What speaks to the server without asking the client: it is dead with the hand-out, too. */
   #wireOf(connection: object): object {
     this.#wire ??= new Proxy(connection, {
-      get: (target, key) => {
+      get: (target, key, wire) => {
         const value: unknown = Reflect.get(target, key);
-        if (HARMLESS.has(key)) return typeof value === 'function' ? value.bind(target) : value;
-        this.#assertWire(key);
+        const isListening = ADDS_LISTENER.has(key) || REMOVES_LISTENER.has(key);
+        if (!HARMLESS.has(key) && !isListening) this.#assertWire(key);
         if (typeof value !== 'function') return value;
         // Who keeps it and calls it later is too late as well.
         return (...args: unknown[]): unknown => {
-          this.#assertWire(key);
-          return value.apply(target, args);
+          if (this.#ofListeners(target as EventEmitter, key, args)) return wire;
+          if (!HARMLESS.has(key)) this.#assertWire(key);
+          const result: unknown = value.apply(target, args);
+          return result === target ? wire : result;
         };
       },
     });

@@ -5,18 +5,22 @@
 import type * as pg from 'pg';
 import { boundBy, inTime, LAST_WORD_MS, LATE } from './bounds.ts';
 import { abandonQuery } from './cancel.ts';
+import { commitFailure, lostBeforeCommit, maybeCommitted } from './commit-fate.ts';
 import type { Conn } from './conn.ts';
 import type { AcquireOptions, QueryLimits } from './contract.ts';
 import { undo } from './dirt.ts';
 import type { Engine } from './engine.ts';
-import { DatabaseDown, messageOf, StaleHandle, TransactionAborted } from './errors.ts';
+import { messageOf, StaleHandle, TransactionAborted } from './errors.ts';
+import { isAnswer } from './evict.ts';
 import { clientOf } from './lease-client.ts';
 import { closeOpen, quietOrOpen } from './open-query.ts';
 import { refuseQuery } from './queries.ts';
 import { shownSql, textOf } from './query-config.ts';
-import { isBusy, lastSent } from './raw-client.ts';
-import { MAYBE_COMMITTED } from './retry.ts';
+import { isBusy, isSpent, lastSent } from './raw-client.ts';
 import { firedOf, pastDeadline } from './stopped.ts';
+
+/** setTimeout takes no longer one. */
+const LONGEST_TIMER_MS = 2_147_483_647;
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
@@ -103,7 +107,9 @@ export class Lease implements AsyncDisposable, Disposable {
     const engine = this.#engine;
     const conn = this.#conn;
     const { client, dirt } = conn;
-    if (!conn.watched) return (await this.unbound(command)).command;
+    // A ROLLBACK is for whoever is in `undo` to give up.
+    const send = (sql: string) => (command === 'ROLLBACK' ? this.#patient(sql) : this.unbound(sql));
+    if (!conn.watched) return (await send(command)).command;
     // What the connect hook had set would have to be said again after it, and that is the reset's own work. While something is under
     // way nobody knows yet what there is to undo.
     const known = engine.settings.reset === 'lazy' && conn.hooked === 0 && !isBusy(client);
@@ -111,7 +117,7 @@ export class Lease implements AsyncDisposable, Disposable {
     let ended = '';
     const text = sql === '' ? command : `${command}; ${sql}`;
     try {
-      const sent = this.unbound(text);
+      const sent = send(text);
       if (this.live) {
         // Others of the holder's may be under way in front of it.
         const own = lastSent(client);
@@ -135,48 +141,53 @@ export class Lease implements AsyncDisposable, Disposable {
 
   /** COMMIT. Rejects, and leaves open what became of it, when it is not answered within the bounds of the hold. */
   async commit(): Promise<string> {
-    const bound = this.live ? this.#conn.bound : null;
+    const conn = this.#conn;
+    if (this.live && (conn.lost || isSpent(conn.client))) throw lostBeforeCommit(conn.broken);
+    const bound = this.live ? conn.bound : null;
     const done = await inTime(this.end('COMMIT'), bound, LAST_WORD_MS).catch((error: unknown) => {
-      throw fateUnknown(error) ? commitLost(error) : error;
+      throw commitFailure(error, conn.lost);
     });
     if (done !== LATE) return done;
     const what = 'COMMIT was not answered in time, and whether the transaction was committed is not known';
-    throw firedOf(bound!.signals, what) ?? pastDeadline(what);
+    throw maybeCommitted(firedOf(bound!.signals, what) ?? pastDeadline(what));
   }
 
   /**
    * ROLLBACK, or that of a savepoint: sent at once, and waited for within the bounds of the hold and those of `options`. Where they are
    * reached before, what comes next on the connection waits for it, and so does the next holder. What is open in front of it is asked to
-   * end; a connection that does not come to it within resetTimeoutMillis is closed.
+   * end; a connection that does not come to it within resetTimeoutMillis is closed, and so is one whose server never answers it.
    */
   async undo(command: string, options?: AcquireOptions): Promise<void> {
     const conn = this.#conn;
     const bound = boundBy(options, conn.bound);
-    const sent: Promise<unknown> = command === 'ROLLBACK' ? this.end(command) : this.unbound(command);
+    const sent: Promise<unknown> = command === 'ROLLBACK' ? this.end(command) : this.#patient(command);
     closeOpen(conn, lastSent(conn.client));
     const done = new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
-        this.#giveUp(command);
+      const giveUp = (why: string) => {
+        this.#giveUp(`${command} ${why}, and the connection was closed`);
         // The client hears of it in a moment, and then what was sent on it has ended.
         setTimeout(resolve, LAST_WORD_MS);
-      }, this.#engine.settings.resetTimeoutMs);
-      const answered = () => {
-        clearTimeout(timer);
-        resolve();
       };
-      sent.then(answered, answered);
+      const { resetTimeoutMs } = this.#engine.settings;
+      const late = `was not answered within resetTimeoutMillis (${resetTimeoutMs} ms)`;
+      const timer = setTimeout(giveUp, resetTimeoutMs, late);
+      const ended = (error?: unknown) => {
+        clearTimeout(timer);
+        if (error === undefined || isAnswer(error) || !this.live || conn.lost) resolve();
+        // It may never have been sent, and the transaction be open.
+        else giveUp(`failed without the server's answer (${messageOf(error)})`);
+      };
+      sent.then(() => ended(), ended);
     });
     // Behind a cancel that has not landed it would be waited for twice.
     await inTime(done, bound, conn.cancels > 0 ? 0 : LAST_WORD_MS);
   }
 
   /** What was begun on the connection cannot be undone by this. */
-  #giveUp(command: string): void {
+  #giveUp(text: string): void {
     if (!this.live) return;
     const { settings, queries } = this.#engine;
-    const { resetTimeoutMs, cancelTimeoutMs } = settings;
-    abandonQuery(this.#conn.client, cancelTimeoutMs);
-    const text = `${command} was not answered within resetTimeoutMillis (${resetTimeoutMs} ms), and the connection was closed`;
+    abandonQuery(this.#conn.client, settings.cancelTimeoutMs);
     queries.giveUp(this.#conn, new Error(text));
   }
 
@@ -189,8 +200,13 @@ export class Lease implements AsyncDisposable, Disposable {
     throw firedOf(bound!.signals, what) ?? pastDeadline(what);
   }
 
+  /** The same, without commandTimeoutMillis and pg's own query_timeout too: those would only take it out of the line. */
+  #patient(sql: string): Promise<pg.QueryResult> {
+    return this.unbound({ text: sql, timeoutMillis: 0, query_timeout: LONGEST_TIMER_MS } as pg.QueryConfig);
+  }
+
   /** A query that no signal and no deadline of the hold stops. */
-  unbound(sql: string): Promise<pg.QueryResult> {
+  unbound(sql: string | pg.QueryConfig): Promise<pg.QueryResult> {
     const conn = this.#conn;
     // It may be another's by now.
     if (!this.live) return this.query(sql);
@@ -280,18 +296,4 @@ function leftOpen(query: object, silentMs: number): TransactionAborted {
   return new TransactionAborted(
     `the function of the transaction left a query open, on which nothing has moved for ${silentMs} ms (resetTimeoutMillis), so it was rolled back: inside of the function, read it to its end or close it (cursor.close(), stream.destroy()), and await that: ${shownSql(sql)}`,
   );
-}
-
-/** Neither the server has said what became of it nor the pool itself: the connection was lost. */
-function fateUnknown(error: unknown): boolean {
-  const { severity, poolCode } = (error ?? {}) as { severity?: unknown; poolCode?: unknown };
-  return severity === undefined && poolCode === undefined;
-}
-
-function commitLost(cause: unknown): DatabaseDown {
-  const what =
-    'the connection was lost while COMMIT was under way, and whether the transaction was committed is not known';
-  const error = new DatabaseDown(`${messageOf(cause)}: ${what}; look before it is done again`, cause);
-  MAYBE_COMMITTED.add(error);
-  return error;
 }

@@ -58,7 +58,10 @@ export class ClientPort implements PoolPort<Conn> {
     );
     const failed = (error: Error) => this.#broke(conn, error);
     const ended = () => this.#broke(conn, new Error('Connection terminated'));
+    let listens = false;
     conn.listenToClient = () => {
+      if (listens && (client.listenerCount?.('error', failed) ?? 1) > 0) return;
+      listens = true;
       client.removeListener('error', failed).on('error', failed);
       client.removeListener('end', ended).once('end', ended);
     };

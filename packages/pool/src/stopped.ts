@@ -3,6 +3,7 @@
  * no more.
  */
 import { QueryCancelled } from './errors.ts';
+import { isAnswer } from './evict.ts';
 import { shownSql } from './query-config.ts';
 
 /** What is known of a query that was stopped. */
@@ -18,6 +19,19 @@ const FATES = {
   lost: 'was given up, and whether it took effect is not known, for its connection was lost as it was about to be cancelled',
 } as const;
 
+/** Errors of queries of which nobody knows whether they took effect. */
+const UNKNOWN = new WeakSet<object>();
+
+export function isFateUnknown(error: unknown): boolean {
+  return UNKNOWN.has(error as object);
+}
+
+/** The query ended with `failure` when it was stopped: has the server said what became of it? */
+export function unlessAnswered(error: QueryCancelled, failure: unknown): QueryCancelled {
+  if (!isAnswer(failure)) UNKNOWN.add(error);
+  return error;
+}
+
 export class Stop {
   readonly reason: 'signal' | 'timeout';
   readonly #because: string;
@@ -31,16 +45,17 @@ export class Stop {
 
   /** `failure`: what the query ended with, where it did. */
   error(fate: Fate, failure?: unknown): QueryCancelled {
-    return new QueryCancelled(this.reason, `the query ${FATES[fate]}: ${this.#because}`, this.#cause ?? failure);
+    const error = new QueryCancelled(this.reason, `the query ${FATES[fate]}: ${this.#because}`, this.#cause ?? failure);
+    if (FATES[fate].includes('not known')) UNKNOWN.add(error);
+    return error;
   }
 
   /** By what a query has ended with after its cancel was sent. */
   errorFor(failure: unknown): QueryCancelled {
     // Somebody else has stopped it too, and said so.
     if (failure instanceof QueryCancelled) return failure;
-    const { code, severity } = (failure ?? {}) as { code?: unknown; severity?: unknown };
-    if (code === '57014') return this.error('cancelled');
-    return this.error(severity === undefined ? 'lost' : 'failed', failure);
+    if ((failure as { code?: unknown } | null)?.code === '57014') return this.error('cancelled');
+    return this.error(isAnswer(failure) ? 'failed' : 'lost', failure);
   }
 }
 

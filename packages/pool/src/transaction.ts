@@ -8,6 +8,7 @@ import type { AcquireOptions } from './contract.ts';
 import type { Engine } from './engine.ts';
 import { BadOption, StaleHandle, TransactionAborted } from './errors.ts';
 import type { Lease, QueryMethod } from './lease.ts';
+import { show } from './option-check.ts';
 import { wrongIn } from './options.ts';
 import { refuseQuery } from './queries.ts';
 import { Retries, type RetryOptions, wrongRetry } from './retry.ts';
@@ -176,6 +177,10 @@ export async function transact<R>(
 ): Promise<R> {
   const wrong = wrongInTransaction(options);
   if (wrong !== null) throw wrong;
+  if (typeof fn !== 'function')
+    throw new TypeError(
+      `transaction: the first argument is ${show(fn)}: give the function that does the work, (tx) => …`,
+    );
   const outer = currentTransaction(engine) as Transaction | null;
   if (outer && options.propagation !== 'new') return outer.transaction(fn, options);
   const retries = new Retries(options.retry);

@@ -71,3 +71,10 @@ export const DISCARD: ConnHandler = {
   onDrain() {},
   onClose() {},
 };
+
+/** What the system says of one end of a socket. `unixPort` is the port that a Unix socket stands for; -1 on TCP. */
+export function addressOf(address: string | undefined, port: number | undefined, unixPort: number): Address {
+  if (unixPort >= 0) return { address: 'unix', port: unixPort, unix: true, pid: 0 };
+  const plain = address?.startsWith('::ffff:') ? address.slice(7) : address;
+  return { address: plain ?? 'unknown', port: port ?? 0, unix: false, pid: 0 };
+}

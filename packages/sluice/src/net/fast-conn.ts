@@ -7,21 +7,28 @@
  * closes the descriptor. The second is what keeps bytes from a descriptor that was closed and given to somebody else, so
  * `write` looks at it every time. `fastConnsWork` says whether the runtime has them. A third is done without where it is
  * not there: `_handle.onread`, which is called for each read, and `_handle.bytesRead`, which has then been added to.
+ * With it an accepted connection is a handle only: Node's socket around it, most of a connection's memory, is made
+ * where there is need of one, for what waits to be written and for the end.
  */
 import { writeSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
-import { type HotLoop, hotLoop, type Watched } from './hot-loop.ts';
-import { addressIn } from './libc.ts';
+import { type Address, addressOf, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
+import type { Watched } from './hot-loop.ts';
 import { ReadGate } from './read-gate.ts';
-import { type OnRead, type RawSocket, readStraight, type SocketHandle } from './straight-read.ts';
+import { addressOfBytes, findLoop, HOT, HOT_SHARED, hotAt, READ_BYTES, SHARED } from './shared-bytes.ts';
+import {
+  canHearReads,
+  hearReads,
+  type OnRead,
+  type RawSocket,
+  readStraight,
+  type SocketHandle,
+} from './straight-read.ts';
+import { type Surrendered, surrendered } from './surrender.ts';
 import { addLate, keepLate, LATE_BYTES, type Late, lateBytes, makeWay } from './turn-end.ts';
 
-/** What one read brings at most. */
 /** So long what was said before is waited for when nothing can be written any more. */
 const BROKEN_MS = 500;
-const READ_BYTES = 65_536;
-const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /**
  * What Node gives every socket, said beforehand: it copies the options and adds these, which makes an object of an unheard-of
@@ -29,44 +36,15 @@ const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
  */
 const NODES_OWN = { allowHalfOpen: false, emitClose: false, autoDestroy: true, decodeStrings: false };
 
-/** Null where connections are never hot, and before there is one. */
-let HOT: HotLoop | null = null;
-const LATE = lateBytes();
-/** For short writes of any other memory: cheaper to copy than to ask where it is. */
-const OUT = Buffer.allocUnsafeSlow(512);
-/** What a hot read brings; it may come while what a cold one brought is still being looked at. */
-const HOT_SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
-let sharedAt = 0;
-let hotAt = 0;
-let lateAt = 0;
-let outAt = 0;
-
-function findLoop(): void {
-  HOT = hotLoop();
-  if (HOT === null || sharedAt !== 0) return;
-  sharedAt = addressIn(SHARED);
-  hotAt = addressIn(HOT_SHARED);
-  lateAt = addressIn(LATE);
-  outAt = addressIn(OUT);
-}
-
-/** Where a call to the C library finds these bytes; 0: nowhere. */
-function addressOfBytes(buffer: Uint8Array, start: number, end: number): number {
-  if (buffer === HOT_SHARED) return hotAt + start;
-  if (buffer === SHARED) return sharedAt + start;
-  if (buffer === LATE) return lateAt + start;
-  if (end - start > OUT.length) return 0;
-  for (let i = start, to = 0; i < end; i++, to++) OUT[to] = buffer[i]!;
-  return outAt;
-}
-
 export class FastConn implements Conn, Late, Watched {
   handler: ConnHandler;
   queued = 0;
   closed = false;
   readonly tls: TlsFacts | null = null;
-  #socket: RawSocket;
+  /** Null: there was no need of one yet. */
+  #socket: RawSocket | null;
   readonly #reading: ReadGate;
+  /** Null: it is closed. */
   #handle: SocketHandle | null;
   #fd: number;
   #over = false;
@@ -86,12 +64,22 @@ export class FastConn implements Conn, Late, Watched {
 
   /** For accepted connections. `unixPort` is the port a Unix socket stands for; -1 on TCP. */
   static accepted(handle: SocketHandle, handler: ConnHandler, unixPort: number): FastConn {
-    let conn: FastConn | null = null;
-    const onread = { buffer: SHARED, callback: (n: number) => conn!.#arrived(n) };
-    const options = { handle, onread, manualStart: true, ...NODES_OWN };
-    const socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
-    conn = new FastConn(socket, handler, unixPort);
-    socket.read(0);
+    const conn = new FastConn(null, handle, handler, unixPort);
+    if (!canHearReads(handle) || !handle.useUserBuffer || !handle.readStart || !handle.readStop) {
+      conn.#needSocket().read(0);
+      return conn;
+    }
+    handle.useUserBuffer(SHARED);
+    hearReads(
+      handle,
+      (read) => conn.#readCold(read),
+      // The end, or an error: Node's socket knows how to take it.
+      (chunk) => {
+        conn.#needSocket();
+        conn.#nodesOnRead?.call(handle, chunk);
+      },
+    );
+    conn.setReading(true);
     return conn;
   }
 
@@ -102,7 +90,7 @@ export class FastConn implements Conn, Late, Watched {
     const options = { fd, readable: true, writable: true, onread, manualStart: true, ...NODES_OWN };
     const socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
     if (unixPort < 0) socket.setNoDelay(true);
-    conn = new FastConn(socket, handler, unixPort);
+    conn = new FastConn(socket, socket._handle, handler, unixPort);
     socket.read(0);
     return conn;
   }
@@ -114,36 +102,66 @@ export class FastConn implements Conn, Late, Watched {
     return {
       onread: { buffer: SHARED, callback: (n) => conn!.#arrived(n) },
       adopt: (socket, handler, unixPort) => {
-        conn = new FastConn(socket as RawSocket, handler, unixPort);
+        conn = new FastConn(socket as RawSocket, (socket as RawSocket)._handle, handler, unixPort);
         return conn;
       },
     };
   }
 
-  private constructor(socket: RawSocket, handler: ConnHandler, unixPort: number) {
+  private constructor(socket: RawSocket | null, handle: SocketHandle | null, handler: ConnHandler, unixPort: number) {
     this.handler = handler;
     this.#socket = socket;
-    this.#reading = new ReadGate(socket);
-    this.#handle = socket._handle;
-    this.#fd = socket._handle?.fd ?? -1;
+    this.#reading = new ReadGate(this);
+    this.#handle = handle;
+    this.#fd = handle?.fd ?? -1;
     this.#unixPort = unixPort;
     findLoop();
     makeWay();
-    if (this.#handle !== null) this.#readStraight(this.#handle);
+    if (socket !== null) this.#attend(socket);
+  }
+
+  #attend(socket: RawSocket): void {
+    if (this.#handle !== null) this.#nodesOnRead = readStraight(this.#handle, (read) => this.#readCold(read));
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
     socket.on('close', () => this.#finish(null));
   }
 
-  #readStraight(handle: SocketHandle): void {
-    this.#nodesOnRead = readStraight(handle, (read) => {
-      this.#arrived(read);
-      if (HOT?.wants(++this.#coldReads)) this.#heat(handle);
-    });
+  /** Node's socket, around the handle as it is. */
+  #needSocket(): RawSocket {
+    if (this.#socket !== null) return this.#socket;
+    const onread = { buffer: SHARED, callback: (n: number) => this.#arrived(n) };
+    const options = { handle: this.#handle, onread, manualStart: true, ...NODES_OWN };
+    this.#socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
+    this.#attend(this.#socket);
+    return this.#socket;
+  }
+
+  /** Is the descriptor still this connection's? */
+  get #isOpen(): boolean {
+    return this.#handle !== null && (this.#socket === null || this.#socket._handle === this.#handle);
+  }
+
+  #close(error?: Error): void {
+    if (this.#socket !== null) {
+      this.#socket.destroy(error);
+      return;
+    }
+    const handle = this.#handle;
+    if (handle === null) return;
+    this.#handle = null;
+    handle.onread = () => {};
+    handle.close();
+    process.nextTick(() => this.#finish(error ?? null));
+  }
+
+  #readCold(read: number): void {
+    this.#arrived(read);
+    if (HOT?.wants(++this.#coldReads) && this.#handle !== null) this.#heat(this.#handle);
   }
 
   #heat(handle: SocketHandle): void {
-    if (this.closed || this.#isHot || this.queued > 0 || !this.#reading.open || this.#socket._handle !== handle) return;
+    if (this.closed || this.#isHot || this.queued > 0 || !this.#reading.open || !this.#isOpen) return;
     if (handle.readStop === undefined || handle.readStart === undefined) return;
     this.#isHot = HOT!.heat(this.#fd, this);
     if (this.#isHot) handle.readStop();
@@ -155,11 +173,11 @@ export class FastConn implements Conn, Late, Watched {
     this.#isHot = false;
     makeWay();
     HOT!.forget(this.#fd, this);
-    if (this.#handle !== null && this.#socket._handle === this.#handle) this.#handle.readStart!();
+    if (this.#isOpen) this.#handle!.readStart!();
   }
 
   readable(): void {
-    if (this.#socket._handle !== this.#handle) {
+    if (!this.#isOpen) {
       this.cool();
       return;
     }
@@ -178,13 +196,14 @@ export class FastConn implements Conn, Late, Watched {
   /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
   surrender(rest: Uint8Array): Surrendered | null {
     this.sendLate();
-    if (this.closed || this.queued > 0 || this.#socket._handle === null) return null;
+    if (this.closed || this.queued > 0 || !this.#isOpen) return null;
     this.cool();
+    const socket = this.#needSocket();
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
-    if (this.#nodesOnRead !== null) this.#socket._handle.onread = this.#nodesOnRead;
-    return surrendered(this.#socket, rest, this.#unixPort);
+    if (this.#nodesOnRead !== null) this.#handle!.onread = this.#nodesOnRead;
+    return surrendered(socket, rest, this.#unixPort);
   }
 
   /** Closes the descriptor here without ending the connection, which another process has now. `onClose` does not follow. */
@@ -194,22 +213,28 @@ export class FastConn implements Conn, Late, Watched {
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
-    this.#socket.destroy();
+    this.#close();
   }
 
   get remote(): Address {
-    this.#remote ??= addressOf(this.#socket.remoteAddress, this.#socket.remotePort, this.#unixPort);
+    this.#remote ??= this.#addressBy('getpeername');
     return this.#remote;
   }
 
   get local(): Address {
-    this.#local ??= addressOf(this.#socket.localAddress, this.#socket.localPort, this.#unixPort);
+    this.#local ??= this.#addressBy('getsockname');
     return this.#local;
+  }
+
+  #addressBy(call: 'getpeername' | 'getsockname'): Address {
+    const name: { address?: string; port?: number } = {};
+    if (this.#unixPort < 0 && this.#isOpen) this.#handle![call]?.(name);
+    return addressOf(name.address, name.port, this.#unixPort);
   }
 
   /** The descriptor, for socket options and for handing it to another process; -1 when closed. */
   get fd(): number {
-    return this.#socket._handle === this.#handle ? this.#fd : -1;
+    return this.#isOpen ? this.#fd : -1;
   }
 
   get full(): boolean {
@@ -245,7 +270,7 @@ export class FastConn implements Conn, Late, Watched {
   #write(buffer: Uint8Array, start: number, end: number): boolean {
     if (this.closed || this.#broken !== null) return true;
     if (this.queued > 0) return this.#enqueue(buffer, start, end);
-    if (this.#handle === null || this.#socket._handle !== this.#handle) return true;
+    if (!this.#isOpen) return true;
     let written = 0;
     try {
       const address = HOT === null ? 0 : addressOfBytes(buffer, start, end);
@@ -265,6 +290,18 @@ export class FastConn implements Conn, Late, Watched {
     this.#reading.pause();
   }
 
+  /** For its gate. */
+  setReading(on: boolean): void {
+    if (this.#socket !== null) {
+      if (on) this.#socket.resume();
+      else this.#socket.pause();
+    } else if (this.#handle !== null && this.#handle.reading !== on) {
+      this.#handle.reading = on;
+      if (on) this.#handle.readStart!();
+      else this.#handle.readStop!();
+    }
+  }
+
   resume(): void {
     this.#reading.resume();
   }
@@ -279,16 +316,17 @@ export class FastConn implements Conn, Late, Watched {
     this.sendLate();
     this.cool();
     this.closed = true;
-    this.#socket.end();
-    this.#socket.resume();
-    setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+    const socket = this.#needSocket();
+    socket.end();
+    socket.resume();
+    setTimeout(() => socket.destroy(), lingerMs).unref();
   }
 
   destroy(error?: Error): void {
     this.sendLate();
     this.cool();
     this.closed = true;
-    this.#socket.destroy(error);
+    this.#close(error);
   }
 
   #arrived(n: number): boolean {
@@ -302,7 +340,7 @@ export class FastConn implements Conn, Late, Watched {
     makeWay();
     const rest = Buffer.from(buffer.subarray(start, end));
     this.queued += rest.length;
-    this.#socket.write(rest, (error) => {
+    this.#needSocket().write(rest, (error) => {
       this.queued -= rest.length;
       if (!error && this.queued === 0 && !this.closed) this.handler.onDrain();
     });
@@ -322,7 +360,7 @@ export class FastConn implements Conn, Late, Watched {
       return;
     }
     this.closed = true;
-    this.#socket.destroy(error);
+    this.#close(error);
   }
 
   #finish(error: Error | null): void {
@@ -332,7 +370,7 @@ export class FastConn implements Conn, Late, Watched {
     this.closed = true;
     const { handler } = this;
     this.handler = DISCARD;
-    this.#socket.destroy();
+    this.#close();
     handler.onClose(error ?? this.#broken);
   }
 }
@@ -344,24 +382,4 @@ export function isMovable(conn: Conn): conn is FastConn {
   return !conn.closed && conn.queued === 0 && conn.fd >= 0;
 }
 
-/** A socket without an owner, for the next one. */
-export interface Surrendered {
-  readonly socket: Socket;
-  readonly unixPort: number;
-}
-
-export function surrendered(socket: Socket, rest: Uint8Array, unixPort: number): Surrendered {
-  for (const event of ['data', 'end', 'error', 'close']) socket.removeAllListeners(event);
-  socket.on('error', () => {}); // its next owner hears of it in its own way
-  socket.pause();
-  if (rest.length > 0) socket.unshift(rest);
-  return { socket, unixPort };
-}
-
 export type Adopt = (socket: Socket, handler: ConnHandler, unixPort: number) => Conn;
-
-export function addressOf(address: string | undefined, port: number | undefined, unixPort: number): Address {
-  if (unixPort >= 0) return { address: 'unix', port: unixPort, unix: true, pid: 0 };
-  const plain = address?.startsWith('::ffff:') ? address.slice(7) : address;
-  return { address: plain ?? 'unknown', port: port ?? 0, unix: false, pid: 0 };
-}

@@ -11,10 +11,11 @@
  * Linux on 64 bits, with koffi. Anywhere else, and where something is refused, connections stay cold. The environment
  * variable SLUICE_EPOLL says `never`, or `always` (from a connection's first read on, for good).
  */
+import { performance } from 'node:perf_hooks';
 import { getSystemErrorMap } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import { addressIn, errorNumber, libc } from './libc.ts';
-import { endTurn, endTurnsByHand, libuvDue, makeWay, wayAsked } from './turn-end.ts';
+import { endTurn, endTurnsByHand, libuvDue, makeWay, timeOfTurn, wayAsked } from './turn-end.ts';
 
 /** A connection that can be hot. */
 export interface Watched {
@@ -29,12 +30,12 @@ const HOT_READS = 128;
 const HOT_MS = 32;
 /** A login is not worth the two system calls that getting hot takes. */
 const LOGIN_READS = 4;
-/** How long this loop goes on, or waits, before Node's timers get their turn. */
-const SLICE_MS = 1;
+/** How long this loop goes on, or waits, before Node's timers get their turn, which costs as much as a transaction. */
+const SLICE_MS = 4;
 /** Connections told of at once. */
 const MOST_EVENTS = 64;
 /** Waits for nothing until connections get cold, this many at a time. */
-const QUIET_WAITS = 16;
+const QUIET_WAITS = 8;
 const COOLED_AT_ONCE = 128;
 
 const MSG_DONTWAIT = 0x40;
@@ -181,15 +182,16 @@ class HotLoop {
     // What libuv's callbacks have begun it begins to watch in its next turn.
     let told = this.#wait(wayAsked() ? 0 : SLICE_MS);
     if (told <= 0) this.#quiet += 1;
-    const until = performance.now() + SLICE_MS;
+    const until = timeOfTurn() + SLICE_MS;
     while (told > 0) {
       const mine = this.#tell(told);
       runTicks?.();
+      const over = timeOfTurn() > until;
       endTurn();
       // Only libuv has work: a wait for nothing of ours, and a short one.
       if (mine === 0) this.#quiet += 0.1;
       if (mine < told) makeWay();
-      if (runTicks === undefined || libuvDue() || performance.now() > until) break;
+      if (runTicks === undefined || libuvDue() || over) break;
       told = this.#wait(SLICE_MS);
     }
     if (this.#quiet > QUIET_WAITS && !this.#always) this.#coolSome();

@@ -4,11 +4,11 @@
  * the first, and is kept until it is resumed.
  */
 import type { Socket } from 'node:net';
-import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
-import { addressOf, type Surrendered, surrendered } from './fast-conn.ts';
+import { type Address, addressOf, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
 import { coldRead } from './hot-loop.ts';
 import { ReadGate } from './read-gate.ts';
 import { fastConnsWork, type RawSocket, readStraight } from './straight-read.ts';
+import { type Surrendered, surrendered } from './surrender.ts';
 import { makeWay } from './turn-end.ts';
 
 const SHARED = Buffer.allocUnsafeSlow(65_536);
@@ -37,7 +37,7 @@ export class PlainConn implements Conn {
   constructor(socket: Socket, handler: ConnHandler, unixPort: number) {
     this.handler = handler;
     this.#socket = socket as RawSocket;
-    this.#reading = new ReadGate(socket);
+    this.#reading = new ReadGate({ setReading: (on) => (on ? socket.resume() : socket.pause()) });
     this.#unixPort = unixPort;
     socket.on('data', (chunk: Buffer) => {
       coldRead();

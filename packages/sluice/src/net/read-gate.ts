@@ -1,13 +1,17 @@
 /** Whether a socket is read: as its owner last wanted, unless it is held (SUSPEND). */
-import type { Socket } from 'node:net';
+
+/** What it opens and shuts. */
+export interface Gated {
+  setReading(on: boolean): void;
+}
 
 export class ReadGate {
-  readonly #socket: Socket;
+  readonly #gated: Gated;
   #wantsPause = false;
   #held = false;
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
+  constructor(gated: Gated) {
+    this.#gated = gated;
   }
 
   get open(): boolean {
@@ -16,17 +20,17 @@ export class ReadGate {
 
   pause(): void {
     this.#wantsPause = true;
-    this.#socket.pause();
+    this.#gated.setReading(false);
   }
 
   resume(): void {
     this.#wantsPause = false;
-    if (!this.#held) this.#socket.resume();
+    if (!this.#held) this.#gated.setReading(true);
   }
 
   hold(held: boolean): void {
     this.#held = held;
-    if (held) this.#socket.pause();
-    else if (!this.#wantsPause) this.#socket.resume();
+    if (held) this.#gated.setReading(false);
+    else if (!this.#wantsPause) this.#gated.setReading(true);
   }
 }

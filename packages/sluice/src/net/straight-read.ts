@@ -15,8 +15,12 @@ export interface SocketHandle {
   onread?: OnRead;
   /** Reads go into this buffer from now on. */
   useUserBuffer?(buffer: Buffer): void;
+  /** Whether it is, as Node knows it. */
+  reading?: boolean;
   readStart?(): number;
   readStop?(): number;
+  getpeername?(out: { address?: string; port?: number }): number;
+  getsockname?(out: { address?: string; port?: number }): number;
   setNoDelay?(on: boolean): number;
   setKeepAlive?(on: boolean, seconds: number): number;
   close(): void;
@@ -29,25 +33,39 @@ export interface RawSocket extends Socket {
 /** Node on a POSIX system has what the fast ways need; Bun and Windows have not. */
 export const fastConnsWork: boolean = process.versions.bun === undefined && process.platform !== 'win32';
 
-/**
- * Calls `arrived` with the number of bytes of each read, and `otherwise` for the end and errors, with what tells Node of them.
- * Returns Node's own way of hearing; null: there is no other here.
- */
-export function readStraight(
+/** Whether what a handle reads can be heard of straight; then `hearReads` does. */
+export function canHearReads(handle: SocketHandle): boolean {
+  return typeof handle.bytesRead === 'number' && 'onread' in handle;
+}
+
+/** Calls `arrived` with the number of bytes of each read, and `otherwise`, with what Node wants to know, for the end and errors. */
+export function hearReads(
   handle: SocketHandle,
   arrived: (read: number) => void,
-  otherwise: (tellNode: () => void) => void = (tellNode) => tellNode(),
-): OnRead | null {
-  const { onread, bytesRead } = handle;
-  if (typeof onread !== 'function' || typeof bytesRead !== 'number') return null;
-  let before = bytesRead;
+  otherwise: (chunk: unknown) => void,
+): void {
+  let before = handle.bytesRead!;
   handle.onread = (chunk) => {
     const now = handle.bytesRead!;
     const read = now - before;
     before = now;
     coldRead();
     if (read > 0) arrived(read);
-    else otherwise(() => onread.call(handle, chunk));
+    else otherwise(chunk);
   };
+}
+
+/**
+ * The same for the handle of one of Node's sockets: `otherwise` gets what tells Node. Returns Node's own way of hearing; null:
+ * there is no other here.
+ */
+export function readStraight(
+  handle: SocketHandle,
+  arrived: (read: number) => void,
+  otherwise: (tellNode: () => void) => void = (tellNode) => tellNode(),
+): OnRead | null {
+  const { onread } = handle;
+  if (typeof onread !== 'function' || !canHearReads(handle)) return null;
+  hearReads(handle, arrived, (chunk) => otherwise(() => onread.call(handle, chunk)));
   return onread;
 }

@@ -8,9 +8,10 @@ import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { connect, type PeerCertificate, type SecureContext, TLSSocket } from 'node:tls';
 import { type Conn, DISCARD, type TlsFacts } from './conn.ts';
-import { FastConn, type Surrendered } from './fast-conn.ts';
+import { FastConn } from './fast-conn.ts';
 import { ConnectionEnded } from './packet-reader.ts';
 import { PlainConn } from './plain-conn.ts';
+import type { Surrendered } from './surrender.ts';
 import { commonName, endPointHash, speaksFor } from './tls-cert.ts';
 import type { ClientTls, ServerTls } from './tls-context.ts';
 

@@ -4,6 +4,8 @@
  * their next work first. Owns the bytes until then; whose they are is the connection's.
  */
 
+import { performance } from 'node:perf_hooks';
+
 /** A connection that has bytes here. */
 export interface Late {
   /** Sends them. Must not throw. */
@@ -23,13 +25,29 @@ export function atTurnEnd(end: () => void): void {
 export function endTurn(): void {
   for (let i = 0; i < ENDS.length; i++) ENDS[i]!();
   ENDS.length = 0;
+  timeIsRead = false;
 }
 
 /** While `byHand`, turns end only by `endTurn`: somebody takes several in one of Node's. */
 export function endTurnsByHand(byHand: boolean): void {
   endedByHand = byHand;
+  timeIsRead = false;
   if (!byHand && ENDS.length > 0) setImmediate(endTurn);
 }
+
+let timeIsRead = false;
+let time = 0;
+
+/** Milliseconds as of `performance.now`, read at the first call in a turn: a reading costs as much as a small message. */
+export function timeOfTurn(): number {
+  if (timeIsRead) return time;
+  timeIsRead = true;
+  if (!endedByHand) atTurnEnd(nothing);
+  time = performance.now();
+  return time;
+}
+
+function nothing(): void {}
 
 let libuvIsDue = false;
 

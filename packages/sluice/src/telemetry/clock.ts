@@ -3,15 +3,12 @@
  * the event loop: what is answered in a turn has been asked in one before it.
  */
 
-import { atTurnEnd } from '../net/turn-end.ts';
+import { performance } from 'node:perf_hooks';
+import { timeOfTurn } from '../net/turn-end.ts';
 
 export class Clock {
   /** As of the last `update`, or `tick`. */
   now = performance.now();
-  #isOfThisTurn = false;
-  readonly #turnEnds = () => {
-    this.#isOfThisTurn = false;
-  };
 
   update(): number {
     this.now = performance.now();
@@ -20,10 +17,9 @@ export class Clock {
 
   /** The time, no older than this turn of the event loop. */
   tick(): number {
-    if (this.#isOfThisTurn) return this.now;
-    this.#isOfThisTurn = true;
-    atTurnEnd(this.#turnEnds);
-    return this.update();
+    const time = timeOfTurn();
+    if (time > this.now) this.now = time;
+    return this.now;
   }
 
   /** Wall-clock microseconds since 1970 of a moment of this clock, for SHOW views and logs. */

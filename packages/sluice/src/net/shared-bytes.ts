@@ -1,0 +1,41 @@
+/** The memory that all plain connections read into, and where the C library finds it and whatever else is written. */
+import { type HotLoop, hotLoop } from './hot-loop.ts';
+import { addressIn } from './libc.ts';
+import { lateBytes } from './turn-end.ts';
+
+/** What one read brings at most. */
+export const READ_BYTES = 65_536;
+/** What libuv has read. */
+export const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
+/** What a hot read brings; it may come while what a cold one brought is still being looked at. */
+export const HOT_SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
+/** For short writes of any other memory: cheaper to copy than to ask where it is. */
+const OUT = Buffer.allocUnsafeSlow(512);
+const LATE = lateBytes();
+
+/** Null where connections are never hot, and before there is one. */
+export let HOT: HotLoop | null = null;
+/** Where `HOT_SHARED` is. */
+export let hotAt = 0;
+let sharedAt = 0;
+let lateAt = 0;
+let outAt = 0;
+
+export function findLoop(): void {
+  HOT = hotLoop();
+  if (HOT === null || sharedAt !== 0) return;
+  sharedAt = addressIn(SHARED);
+  hotAt = addressIn(HOT_SHARED);
+  lateAt = addressIn(LATE);
+  outAt = addressIn(OUT);
+}
+
+/** Where a call to the C library finds these bytes; 0: nowhere. */
+export function addressOfBytes(buffer: Uint8Array, start: number, end: number): number {
+  if (buffer === HOT_SHARED) return hotAt + start;
+  if (buffer === SHARED) return sharedAt + start;
+  if (buffer === LATE) return lateAt + start;
+  if (end - start > OUT.length) return 0;
+  for (let i = start, to = 0; i < end; i++, to++) OUT[to] = buffer[i]!;
+  return outAt;
+}
