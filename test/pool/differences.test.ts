@@ -44,6 +44,40 @@ test('a number as a string, and a value that is true, are refused, and with comp
   }
 });
 
+test('an option that nobody knows is refused, and with compat ignored', async () => {
+  for (const kind of ['pg', 'compat'] as const)
+    expect((await make(kind, { supervise: true }).query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+  expect(() => make('ours', { supervise: true })).toThrow('pool option supervise is not known');
+});
+
+test('a transaction that a pool.query has opened is rolled back when that is over; with compat it stays', async () => {
+  const said = await each({ max: 1 }, async (pool) => {
+    await pool.query('BEGIN');
+    const { rows } = await pool.query('SELECT now() = statement_timestamp() AS own');
+    await pool.query('ROLLBACK');
+    return rows[0].own;
+  });
+  expect(said).toEqual([false, true, false]);
+});
+
+test('a client whose session was ended tells the pool nothing at its release; its listeners stay', async () => {
+  const said = await each({ max: 1 }, async (pool) => {
+    const errors: Error[] = [];
+    pool.on('error', (error) => errors.push(error));
+    const client = await pool.connect();
+    const listeners = client.listenerCount('error');
+    await failure(client.query('SELECT pg_terminate_backend(pg_backend_pid())'));
+    client.release();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return [listeners > 0, errors.length > 0];
+  });
+  expect(said).toEqual([
+    [false, true],
+    [true, false],
+    [true, false],
+  ]);
+});
+
 test('with compat a number as a string holds', async () => {
   const pool = make('compat', { max: '2', idleTimeoutMillis: '50' });
   const [first, second] = [await pool.connect(), await pool.connect()];

@@ -5,13 +5,19 @@
  */
 import type { Config } from '../config/index.ts';
 
-/** Process ids have 31 bits: 14 say which peer (1 to 16383), 17 which session. */
-const SESSION_BITS = 17;
-const SESSION_MASK = (1 << SESSION_BITS) - 1;
+/**
+ * No process has an id as high as this (PID_MAX_LIMIT of Linux): who gives a session's number to pg_cancel_backend() or
+ * pg_terminate_backend(), as some libraries do, must not hit a server process that has it by chance.
+ */
+const ABOVE_SYSTEM = 1 << 22;
+const IDS = 0x8000_0000 - ABOVE_SYSTEM;
+/** Of the 31 bits of a process id 14 say which peer (1 to 16383), those above which session. */
+const PEER_BITS = 14;
+const PEER_MASK = (1 << PEER_BITS) - 1;
 const TTL_MASK = 0b11;
 
 /** Sessions of one process at most, for their numbers to differ. */
-export const PEER_SESSIONS = SESSION_MASK;
+export const PEER_SESSIONS: number = IDS >>> PEER_BITS;
 
 /** A process that this one takes the place of, and that still serves sessions. */
 export interface Predecessor {
@@ -23,7 +29,8 @@ export interface Predecessor {
 
 /** The process id of session number `count` in this process. */
 export function peerProcessId(peerId: number, count: number): number {
-  return peerId === 0 ? count & 0x7fff_ffff : (peerId << SESSION_BITS) | (count & SESSION_MASK);
+  if (peerId === 0) return ABOVE_SYSTEM + (count % IDS);
+  return ABOVE_SYSTEM + (((count % PEER_SESSIONS) << PEER_BITS) | peerId);
 }
 
 /** A fresh key, with all of its sending-on before it. */
@@ -41,7 +48,7 @@ export function withoutTtl(key: Uint8Array): Uint8Array {
 
 /** The peer that a session of this process id lives in; null: it is this process. */
 export function ownerOf({ global }: Config, processId: number): number | null {
-  const owner = processId >>> SESSION_BITS;
+  const owner = processId & PEER_MASK;
   return global.peerId === 0 || owner === global.peerId ? null : owner;
 }
 

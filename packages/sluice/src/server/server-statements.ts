@@ -1,5 +1,8 @@
 /** The book of the prepared statements that one server has: by it a client's Parse is answered, sent or injected. */
-import type { Statement, StatementStore } from './statements.ts';
+import { tagMatters } from '@sluice/wire';
+import { changedBy, type Statement, type StatementStore } from './statements.ts';
+
+const ENDS_WORK = /^(?:ROLLBACK|COMMIT)$/;
 
 /** What one server has parsed, least recently used first. */
 export class ServerStatements {
@@ -84,10 +87,18 @@ export class ServerStatements {
     this.#store.setApart(statement);
   }
 
-  /** The server has changed a table, a type or the like. */
-  schemaChanged(): void {
-    this.#alters = true;
-    this.#store.alterations++;
+  /** A command was completed whose tag lies from `at` to `end`, behind a message of type `before`. Returns which statements it threw away. */
+  completed(bytes: Buffer, at: number, end: number, before: number): 'everything' | 'statements' | null {
+    const matters = tagMatters(bytes, at, before);
+    if (!matters && !this.#alters) return null;
+    const tag = bytes.toString('latin1', at, end);
+    const what = matters ? changedBy(tag) : null;
+    // What a ROLLBACK TO takes back, and a COMMIT AND CHAIN gives to all, is a change of the schema, too.
+    if (what === 'schema' || (this.#alters && ENDS_WORK.test(tag))) {
+      this.#alters = true;
+      this.#store.alterations++;
+    }
+    return what === 'schema' ? null : what;
   }
 
   /** What its transaction has changed others see from now on: who has prepared a text meanwhile has read it as it was. */

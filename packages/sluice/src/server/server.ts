@@ -24,10 +24,11 @@ import { badHeader, Carry, collects, HeldBack } from './carry.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
 import { ServerStatements } from './server-statements.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
-import { changedBy, knowsOtherStatements, rejectedPlan, type StatementStore, StatementUse } from './statements.ts';
+import { knowsOtherStatements, rejectedPlan, type StatementStore, StatementUse } from './statements.ts';
 
 export class Server implements ConnHandler {
   #ends = false; // PostgreSQL has said that it closes the connection
+  #before = 0; // The type of the last message, notices and the like apart
   /** It must be reset when the last cancel request has landed. */
   resetOwed = false;
   /** Its last client left something in the session that only DISCARD ALL removes. */
@@ -58,8 +59,7 @@ export class Server implements ConnHandler {
   readonly connectedAt: number;
   requestedAt = 0;
   closedBecause: string | null = null;
-  /** The connection is closed on both sides. */
-  gone = false;
+  gone = false; // The connection is closed on both sides
   #readingPaused = false;
   #internalDone: InternalDone | null = null;
   #internalError: ErrorFields | null = null;
@@ -209,6 +209,7 @@ export class Server implements ConnHandler {
     holder.relay(buffer, at, end);
     this.copyBoth = false;
     this.status = Tx.Idle;
+    this.#before = 0;
     this.statements.transactionEnds();
     holder.exchangeEnded(Tx.Idle);
     return true;
@@ -229,7 +230,8 @@ export class Server implements ConnHandler {
         this.#carry.begin(buffer, at, end);
         return;
       }
-      const what = BACK[buffer[at]!]!;
+      const type = buffer[at]!;
+      const what = BACK[type]!;
       const size = lengthAt(buffer, at) + 1;
       const bad = badHeader(what, size, this.watcher.maxPacketSize);
       if (bad !== null) {
@@ -260,6 +262,7 @@ export class Server implements ConnHandler {
         from = at + step;
       }
       at += step;
+      if (what !== Back.Notice && what !== Back.ParameterStatus && what !== Back.Notification) this.#before = type;
       if (what !== Back.Pass && this.queue.headAction === Action.Answer) {
         this.#pass(buffer, from, at);
         from = at;
@@ -300,8 +303,7 @@ export class Server implements ConnHandler {
         return passing;
       case Back.Executed:
         queue.completed();
-        if (buffer[at] === 0x43 && (buffer[at + HEADER_BYTES]! & ~5) === 0x40 && size > 0)
-          this.#changed(buffer, at, size);
+        if (buffer[at] === 0x43 && size > 0) this.#completed(buffer, at, size);
         return passing;
       case Back.Ready:
         return this.#ready(buffer[at + HEADER_BYTES]!, passing);
@@ -326,11 +328,10 @@ export class Server implements ConnHandler {
     }
   }
 
-  /** A command that begins with A or D (or @ or E) was completed: did it throw the prepared statements away? */
-  #changed(buffer: Buffer, at: number, size: number): void {
-    const what = changedBy(buffer.toString('latin1', at + HEADER_BYTES, at + size - 1));
-    if (what === 'schema') this.statements.schemaChanged();
-    if (what === 'schema' || what === null) return;
+  /** A command: has it thrown the prepared statements away? */
+  #completed(buffer: Buffer, at: number, size: number): void {
+    const what = this.statements.completed(buffer, at + HEADER_BYTES, at + size - 1, this.#before);
+    if (what === null) return;
     this.statements.clear();
     this.settings = what === 'everything' ? AS_AT_LOGIN : new SessionSettings(this.settings.values);
     this.holder?.discarded(what);

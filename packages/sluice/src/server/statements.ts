@@ -87,11 +87,13 @@ export function mayForgetStatements(text: string): boolean {
   return forgetsStatements(text) || UNDECIDED.test(text);
 }
 
-/** What a completed command, by its tag, changes for prepared statements; null: nothing. */
+const CHANGES = /^(?:ALTER |CREATE |DROP |DO$|IMPORT FOREIGN SCHEMA$|SELECT )/;
+
+/** What a completed command changes for prepared statements, by its tag, of one that matters; null: nothing. */
 export function changedBy(tag: string): 'everything' | 'statements' | 'schema' | null {
   if (tag === 'DISCARD ALL') return 'everything';
   if (tag === 'DEALLOCATE ALL') return 'statements';
-  return tag.startsWith('ALTER ') || tag.startsWith('DROP ') ? 'schema' : null;
+  return CHANGES.test(tag) ? 'schema' : null;
 }
 
 /** "cached plan must not change result type", in whichever language. */
@@ -121,7 +123,7 @@ export class StatementStore {
   maxBytes: number;
   /** The memory that those take which anybody has a name for, or may have. */
   bytes = 0;
-  /** How often an ALTER or DROP went by: who prepares a text after one is to have the types that columns have now. */
+  /** How often the schema has changed, as far as it is seen: who prepares a text after that is to have the types that columns have now. */
   alterations = 0;
   readonly #byKey = new Map<string, Statement>();
   /** Those that no client has a name for, the longest unused first: their texts go when room is needed. */

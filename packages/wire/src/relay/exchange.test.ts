@@ -87,7 +87,8 @@ describe('the answer to an exchange', () => {
   const { Reply } = wire;
   const COLUMNS = wire.rowDescription([{ name: 'n', type: 23, size: 4 }]);
   const ready = wire.readyForQuery(0x49);
-  const done = wire.commandComplete('SELECT 1');
+  const done = wire.commandComplete('UPDATE 1');
+  const NO_COLUMNS = Uint8Array.of(0x6e, 0, 0, 0, 4);
   const of = (...messages: Uint8Array[]) => {
     const bytes = Buffer.from(wire.concat(...messages));
     return wire.exchangeAnswer(
@@ -105,7 +106,7 @@ describe('the answer to an exchange', () => {
       expect(of(wire.BIND_COMPLETE, COLUMNS, ...rows, done, ready)).toEqual(DESCRIBED_EXCHANGE.slice(1));
       expect(of(wire.BIND_COMPLETE, ...rows, done, ready)).toEqual(PLAIN_EXCHANGE.slice(1));
     }
-    expect(of(wire.BIND_COMPLETE, Uint8Array.of(0x6e, 0, 0, 0, 4), done, ready)).toEqual(DESCRIBED_EXCHANGE.slice(1));
+    expect(of(wire.BIND_COMPLETE, NO_COLUMNS, done, ready)).toEqual(DESCRIBED_EXCHANGE.slice(1));
   });
 
   test('is not one that is cut, is followed by another, or says something else', () => {
@@ -126,9 +127,38 @@ describe('the answer to an exchange', () => {
   });
 
   test('is not one of a command by which prepared statements may have gone', () => {
-    for (const tag of ['ALTER TABLE', 'DROP TABLE', 'DEALLOCATE ALL', 'DISCARD ALL'])
+    for (const tag of [
+      'ALTER TABLE',
+      'CREATE TABLE',
+      'DROP TABLE',
+      'DO',
+      'IMPORT FOREIGN SCHEMA',
+      'DEALLOCATE ALL',
+      'DISCARD ALL',
+    ])
       expect(of(wire.BIND_COMPLETE, wire.commandComplete(tag), ready)).toBeNull();
-    expect(of(wire.BIND_COMPLETE, wire.commandComplete('UPDATE 1'), ready)).not.toBeNull();
+    for (const tag of ['UPDATE 1', 'INSERT 0 1', 'COMMIT', 'COPY 5', 'SET', 'SAVEPOINT', 'ROLLBACK', 'CALL'])
+      expect(of(wire.BIND_COMPLETE, wire.commandComplete(tag), ready)).not.toBeNull();
+  });
+
+  test('is not one of a SELECT that has made a table: without columns, or without its rows', () => {
+    const row = wire.dataRow(['5']);
+    const [none, some] = [wire.commandComplete('SELECT 0'), wire.commandComplete('SELECT 5')];
+    for (const answer of [
+      [COLUMNS, none],
+      [COLUMNS, row, some],
+      [wire.BIND_COMPLETE, COLUMNS, none],
+      [wire.BIND_COMPLETE, none],
+      [wire.BIND_COMPLETE, row, some],
+    ])
+      expect(of(...answer, ready)).not.toBeNull();
+    for (const answer of [
+      [wire.BIND_COMPLETE, NO_COLUMNS, none],
+      [wire.BIND_COMPLETE, NO_COLUMNS, some],
+      [wire.BIND_COMPLETE, some],
+      [wire.PARSE_COMPLETE, wire.BIND_COMPLETE, some],
+    ])
+      expect(of(...answer, ready)).toBeNull();
   });
 
   test('with bytes changed is one only if its messages are', () => {

@@ -68,8 +68,7 @@ function restOfRun(bytes: Uint8Array, at: number, end: number): Run {
 
 /**
  * What it completes, if it is exactly the answer to one exchange, of a command that went well: to Parse and Bind where those were sent,
- * perhaps columns, rows, CommandComplete, ReadyForQuery. (Not where it may have been ALTER, DROP, DEALLOCATE or DISCARD: that has to
- * be looked at.)
+ * perhaps columns, rows, CommandComplete, ReadyForQuery. (Not where `tagMatters`: that has to be looked at.)
  */
 export function exchangeAnswer(bytes: Uint8Array, at: number, end: number): readonly Reply[] | null {
   const first = bytes[at];
@@ -80,15 +79,42 @@ export function exchangeAnswer(bytes: Uint8Array, at: number, end: number): read
     if (bytes[next] !== 0x32) return null;
     next = nextAt(bytes, next);
   }
+  let before = 0x32;
   const isDescribed = bytes[next] === 0x54 || bytes[next] === 0x6e;
-  if (isDescribed) next = nextAt(bytes, next);
+  if (isDescribed) {
+    before = bytes[next]!;
+    next = nextAt(bytes, next);
+  }
+  if (bytes[next] === 0x44) before = 0x44;
   while (next < end && bytes[next] === 0x44) next = nextAt(bytes, next);
   if (next >= end || bytes[next] !== 0x43 || nextAt(bytes, next) !== end - READY_BYTES) return null;
-  if ((bytes[next + HEADER_BYTES]! & ~5) === 0x40) return null;
+  if (tagMatters(bytes, next + HEADER_BYTES, before)) return null;
   if (bytes[end - READY_BYTES] !== 0x5a || lengthAt(bytes, end - READY_BYTES) !== READY_BYTES - 1) return null;
   if (first === 0x54) return SIMPLE_EXCHANGE;
   if (first === 0x31) return isDescribed ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
   return isDescribed ? DESCRIBED_RUN : PLAIN_RUN;
+}
+
+/**
+ * May the command that was completed with this tag have changed what statements mean, or which are prepared: ALTER, CREATE, DROP, DO,
+ * DEALLOCATE, DISCARD, IMPORT FOREIGN SCHEMA, a table made of a SELECT? (True of some others that begin alike.) `at`: where its tag begins;
+ * `before`: the type of the message that came before it, among those of its command.
+ */
+export function tagMatters(bytes: Uint8Array, at: number, before: number): boolean {
+  const first = bytes[at]!;
+  // @, A, D, E.
+  if ((first & ~5) === 0x40) return true;
+  if (first === 0x53) return bytes[at + 2] === 0x4c && makesTable(bytes[at + 7]!, before);
+  return (first === 0x43 && bytes[at + 1] === 0x52) || (first === 0x49 && bytes[at + 1] === 0x4d);
+}
+
+/**
+ * "SELECT 5" is what is told of CREATE TABLE AS, SELECT INTO and CREATE MATERIALIZED VIEW, too: without columns where those would be
+ * told, and without the rows. Of one without rows whose columns nobody has asked for it is not known.
+ */
+function makesTable(digit: number, before: number): boolean {
+  if (before === 0x44 || before === 0x54) return false;
+  return (before !== 0x32 && before !== 0x73) || digit !== 0x30;
 }
 
 /** Where the message behind the one at `at` begins; far away where its length makes no sense. */

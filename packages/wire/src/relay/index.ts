@@ -6,6 +6,7 @@ export {
   PLAIN_RUN,
   preparedRun,
   SIMPLE_EXCHANGE,
+  tagMatters,
   unnamedExchange,
 } from './exchange.ts';
 export { Action, type Effect, Reply, ReplyQueue } from './reply-queue.ts';

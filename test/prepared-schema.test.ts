@@ -1,0 +1,207 @@
+/** A statement that is prepared anew has the types of that moment, whatever another client has prepared by the same text before. */
+import * as wire from '@sluice/wire';
+import { afterEach, describe, expect, test } from 'vitest';
+import { postgres } from './support/postgres.ts';
+import { errorOf, RawClient } from './support/raw.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = postgres();
+let sluice: Sluice;
+const open: RawClient[] = [];
+
+afterEach(async () => {
+  for (const client of open.splice(0)) client.end();
+  await sluice.stop();
+});
+
+async function raw(at: { host: string; port: number }, params = {}): Promise<RawClient> {
+  const { raw } = await RawClient.login({ ...server, ...at }, params);
+  open.push(raw);
+  return raw;
+}
+
+async function ask(client: RawClient, sql: string): Promise<string | null> {
+  client.send(wire.query(sql));
+  const messages = await client.until('Z');
+  const row = messages.find(({ type }) => type === 'D');
+  if (messages.some(({ type }) => type === 'E')) throw new Error(`${sql}: ${errorOf(messages).message}`);
+  return row === undefined ? null : (wire.parseDataRow(row.body, 0, row.body.length)[0]?.toString() ?? null);
+}
+
+/** Parse by this name, Bind, Execute: the first cell, the command's tag, or the error's code. */
+async function run(client: RawClient, name: string, sql: string, values: string[]): Promise<string> {
+  client.send(
+    wire.parse(name, sql),
+    wire.describe('S', name),
+    wire.bind('', name, values),
+    wire.execute(''),
+    wire.sync(),
+  );
+  const messages = await client.until('Z');
+  if (messages.some(({ type }) => type === 'E')) return errorOf(messages).code;
+  const row = messages.find(({ type }) => type === 'D');
+  if (row !== undefined) return String(wire.parseDataRow(row.body, 0, row.body.length)[0]);
+  return messages.find(({ type }) => type === 'C')!.body.toString('latin1');
+}
+
+interface Story {
+  readonly name: string;
+  /** Run once before. */
+  readonly setUp?: string[];
+  readonly text: string;
+  readonly first: { readonly before: string[]; readonly values: string[]; readonly after: string[] };
+  readonly second: {
+    readonly before: string[];
+    readonly values: string[];
+    readonly read?: string;
+    readonly after: string[];
+  };
+  readonly expected: string[];
+  readonly path?: string;
+}
+
+const STORIES: Story[] = [
+  {
+    name: 'a table that was made in a transaction, rolled back, and made otherwise',
+    text: 'insert into st values ($1)',
+    first: { before: ['begin', 'create table st (x int)'], values: ['1'], after: ['rollback'] },
+    second: {
+      before: ['begin', 'create table st (x text)'],
+      values: ['007'],
+      read: 'select x from st',
+      after: ['rollback'],
+    },
+    expected: ['INSERT 0 1\0', '007'],
+  },
+  {
+    name: 'the same behind a savepoint',
+    text: 'insert into st values ($1)',
+    first: {
+      before: ['begin', 'savepoint a', 'create table st (x date)'],
+      values: ['2020-01-01'],
+      after: ['rollback to a'],
+    },
+    second: {
+      before: ['create table st (x timestamp)'],
+      values: ['2020-01-01 10:20:30'],
+      read: 'select x::text from st',
+      after: ['rollback'],
+    },
+    expected: ['INSERT 0 1\0', '2020-01-01 10:20:30'],
+  },
+  {
+    name: 'a type that was made again by the same words',
+    text: 'insert into st values ($1)',
+    first: {
+      before: ['begin', 'create domain dm as int; create table st (x dm[])'],
+      values: ['{1}'],
+      after: ['rollback'],
+    },
+    second: {
+      before: ['begin', 'create domain dm as int; create table st (x dm[])'],
+      values: ['{2}'],
+      read: 'select x::text from st',
+      after: ['rollback'],
+    },
+    expected: ['INSERT 0 1\0', '{2}'],
+  },
+  {
+    name: 'a function of the same name',
+    setUp: [
+      'drop function if exists zz(int); drop function if exists zz(text)',
+      "create function zz(int) returns text language sql as 'select ''int'''",
+    ],
+    text: 'select zz($1)',
+    first: {
+      before: [],
+      values: ['1'],
+      after: ["create function zz(text) returns text language sql as 'select ''text'''"],
+    },
+    second: { before: [], values: ['1'], after: ['drop function zz(int); drop function zz(text)'] },
+    expected: ['text'],
+  },
+  ...[
+    'create table s9.pt as select 2 as x',
+    'select 2 as x into s9.pt',
+    'create materialized view s9.pt as select 2 as x',
+    "do 'begin create table s9.pt as select 2 as x; end'",
+  ].map(
+    (making): Story => ({
+      name: `a table in a schema that comes earlier: ${making}`,
+      setUp: [
+        'drop schema if exists s9 cascade; drop table if exists public.pt; create schema s9; create table public.pt as select 1 as x',
+      ],
+      path: 's9, public',
+      text: 'select x from pt',
+      first: { before: [], values: [], after: [making] },
+      second: { before: [], values: [], after: ['drop schema s9 cascade; drop table public.pt'] },
+      expected: ['2'],
+    }),
+  ),
+];
+
+describe.each([1, 0])('beside a direct connection (max_prepared_statements %i00)', (many) => {
+  test.each(STORIES)('$name', async ({ setUp = [], text, first, second, expected, path }) => {
+    const settings = `pool_mode = transaction\ndefault_pool_size = 1\nmax_prepared_statements = ${many * 100}\nignore_startup_parameters = search_path`;
+    sluice = await startSluice(server, {
+      settings: many === 0 ? settings.replace('transaction', 'session') : settings,
+    });
+    const params = path === undefined ? {} : { search_path: path };
+    for (const at of [
+      { host: server.host, port: server.port },
+      { host: sluice.host, port: sluice.port },
+    ]) {
+      const told: string[] = [];
+      const one = await raw(at, params);
+      for (const sql of setUp) await ask(one, sql);
+      for (const sql of path === undefined ? first.before : [`set search_path = ${path}`, ...first.before])
+        await ask(one, sql);
+      await run(one, 's1', text, first.values);
+      for (const sql of first.after) await ask(one, sql);
+      // Behind a savepoint it is the same client's transaction.
+      const isSame = first.after[0]?.startsWith('rollback to') === true;
+      if (!isSame) one.end();
+      const two = isSame ? one : await raw(at, params);
+      for (const sql of path === undefined ? second.before : [`set search_path = ${path}`, ...second.before])
+        await ask(two, sql);
+      told.push(await run(two, 's2', text, second.values));
+      if (second.read !== undefined) told.push(String(await ask(two, second.read)));
+      for (const sql of second.after) await ask(two, sql);
+      two.end();
+      expect([at.port === server.port ? 'direct' : 'pooled', ...told]).toEqual([
+        at.port === server.port ? 'direct' : 'pooled',
+        ...expected,
+      ]);
+    }
+  });
+});
+
+test('what changes nothing leaves statements shared', async () => {
+  sluice = await startSluice(server, {
+    settings: 'pool_mode = transaction\ndefault_pool_size = 1\nmax_prepared_statements = 100',
+  });
+  const at = { host: sluice.host, port: sluice.port };
+  const one = await raw(at);
+  const names = async () => {
+    await run(one, `n${open.length}`, 'select 4711 + $1', ['1']);
+    const count = await ask(one, "select count(*) from pg_prepared_statements where statement = 'select 4711 + $1'");
+    const client = await raw(at);
+    await run(client, 'x', 'select 4711 + $1', ['2']);
+    return count;
+  };
+  expect(await names()).toBe('1');
+  for (const sql of [
+    'begin; select 1; savepoint a; select 2; rollback to a; commit',
+    'select 1 where false',
+    'set application_name = x; reset application_name',
+    'begin; declare c cursor for select 1; fetch all from c; close c; rollback',
+    'explain select 1; values (1); table pg_class limit 0',
+  ])
+    await ask(one, sql);
+  expect(await run(one, 'none', 'select 1 where $1 = 0', ['1'])).toBe('SELECT 0\0');
+  one.send(wire.bind('', 'none', ['1']), wire.execute(''), wire.sync());
+  await one.until('Z');
+  expect(await names()).toBe('1');
+  await ask(one, 'create temp table tt (x int)');
+  expect(await names()).toBe('2');
+});
