@@ -88,7 +88,7 @@ test('what looks like an option of ours in the right-hand column is one', () => 
     // Of a request, of a query, and of an error.
     ...words('timeoutMillis deadline name rowMode cause code reason'),
     // Events.
-    ...words('connect remove reconnectFailed'),
+    ...words('connect remove reconnectFailed error end'),
     // Others' words.
     ...words('search_path max_prepared_statements undefined fn pg schema'),
   ]);

@@ -3,6 +3,7 @@ import { cancelRequest, query, startupMessage } from '@sluice/wire';
 import type pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { nodeCrypto } from '../packages/sluice/src/auth/crypto.ts';
+import { peerProcessId } from '../packages/sluice/src/pooling/peers.ts';
 import { Clients } from './support/clients.ts';
 import { until } from './support/place.ts';
 import { postgres } from './support/postgres.ts';
@@ -145,7 +146,7 @@ test('a peer gets as many connections as its pool_size', async () => {
   const sluice = await start(`peer_id = 1\n[peers]\n2 = host=127.0.0.1 port=${proxy.port} pool_size=2`);
   const admin = await console(sluice);
   proxy.hanging = true;
-  const key = cancelRequest(2 << 17, Uint8Array.of(0, 0, 0, 3));
+  const key = cancelRequest(peerProcessId(2, 0), Uint8Array.of(0, 0, 0, 3));
   const askers = [await ask(sluice, key), await ask(sluice, key), await ask(sluice, key)];
   const row = { peer_id: 2, cl_active_cancel_req: 2, cl_waiting_cancel_req: 1, sv_active_cancel: 2, sv_login: 0 };
   await until(async () => (await admin.query('show peer_pools')).rows[0].cl_active_cancel_req === 2);

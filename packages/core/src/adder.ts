@@ -9,7 +9,10 @@ import type { List } from './list.ts';
 import type { Pool } from './pool.ts';
 import { EntryState } from './states.ts';
 
-/** A check or a reset that takes longer is not counted on: the server may be out of reach, or busy for long with what it was left with. */
+/**
+ * A check or a reset that takes longer is not counted on: the server may be out of reach, or busy for long with what it was left with. Where
+ * pools share limits it is, whatever it takes: what is wanted there must not change by time alone, since it decides whose turn it is.
+ */
 const LATE_MS = 250;
 
 /** Younger than this, a connection that was lost unused says something about the database. */
@@ -134,7 +137,7 @@ export class Adder<T> {
   /** How many of a list's entries, the oldest first, have come to it lately. */
   #inTime(list: List<Entry<T>>): number {
     let count = list.length;
-    if (count === 0) return 0;
+    if (count === 0 || this.#pool.set !== null) return count;
     const since = this.#pool.env.now() - LATE_MS;
     for (const entry of list) {
       if (entry.stateSince > since) break;
@@ -145,7 +148,8 @@ export class Adder<T> {
 
   /** When the next of those counted on will be late. */
   #lateAt(): number {
-    const { env, lists } = this.#pool;
+    const { env, lists, set } = this.#pool;
+    if (set !== null) return NEVER;
     const since = env.now() - LATE_MS;
     let at = NEVER;
     for (const state of [EntryState.Checking, EntryState.Resetting])
