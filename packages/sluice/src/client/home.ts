@@ -3,6 +3,7 @@ import type { Pool, Refusal } from '@sluice/core';
 import type { Server } from '../server/server.ts';
 import type { StatementStore } from '../server/statements.ts';
 import type { Classifier } from '../sql/classifier.ts';
+import type { Suspicion } from '../sql/suspicion.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import type { SeenTexts } from './auto-prepared.ts';
 import type { Session } from './side.ts';
@@ -73,8 +74,8 @@ export interface ClientRegistry {
   sessionEnds(session: Session, reason: string, told: boolean): void;
   /** The client of this server's query is gone: the query is cancelled and the server closed. */
   stopServer(server: Server, reason: string): void;
-  /** A statement of its is about to be sent that PostgreSQL refuses as long as other sessions are in these databases (names of the server's). */
-  wantsAlone(session: Session, databases: ReadonlySet<string>): void;
+  /** A statement of its is about to be sent that concerns other sessions. `numbers`: those in it that may be sessions'. */
+  concernsOthers(session: Session, suspicion: Suspicion, numbers: readonly number[]): void;
   /** Something happened that must not: for the log. */
   report(error: Error): void;
   /** Its connection broke with an error of the system's. */

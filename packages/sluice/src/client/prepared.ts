@@ -9,9 +9,10 @@ import { Tx } from '../server/holder.ts';
 import { readingOf } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { type Statement, textOf } from '../server/statements.ts';
-import { STATEMENTS } from '../sql/suspicion.ts';
+import { STATEMENTS, sparesSession } from '../sql/suspicion.ts';
 import { LONG_NAME, NAME_BYTES, TOO_MANY_NAMES, tooMuchText } from './bounds.ts';
 import { Keeping } from './home.ts';
+import { numbersIn } from './numbers.ts';
 import type { RefusedText, Session } from './side.ts';
 import {
   type AppliedEffect,
@@ -209,8 +210,11 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   session.home.traffic.binds++;
   session.statements.onRun = null;
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
-  if (statement.suspicion) session.suspect(statement.suspicion, statement.key);
-  else if (statement.prepares && session.home.keeping === Keeping.Statements)
+  if (statement.suspicion) {
+    if (!sparesSession(statement.suspicion)) session.suspect(statement.suspicion, statement.key);
+    if (statement.suspicion.signal !== null && server.status !== Tx.Failed)
+      session.registry.concernsOthers(session, statement.suspicion, numbersIn(statement.key, buffer, at, end));
+  } else if (statement.prepares && session.home.keeping === Keeping.Statements)
     session.suspect(STATEMENTS, statement.key);
   if (statement.forgets) server.queue.changesBooks();
   const pieces: Uint8Array[] = [];

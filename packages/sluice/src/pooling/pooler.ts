@@ -25,6 +25,7 @@ import { birthOf, CancelQueue } from './cancel-queue.ts';
 import { Credentials, type ProvenPassword } from './credentials.ts';
 import { Emptying } from './emptying.ts';
 import { describeRefusal, patienceOf, waitByItsRules } from './exhaustion.ts';
+import { concernsOthers } from './others.ts';
 import { type Predecessor, peerProcessId } from './peers.ts';
 import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
@@ -355,9 +356,7 @@ export class Pooler implements ClientRegistry {
     stopServer(server, reason, this.config.global.cancelWaitTimeoutMs);
   }
 
-  wantsAlone(session: Session, databases: ReadonlySet<string>): void {
-    this.emptying.begin(session, databases);
-  }
+  readonly concernsOthers: ClientRegistry['concernsOthers'] = (...about) => concernsOthers(this, ...about);
 
   connectionBroke(session: Session, error: Error): void {
     this.log.noise(error.message, this.describe(session));

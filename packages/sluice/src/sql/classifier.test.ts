@@ -36,6 +36,25 @@ describe('nothing is suspected of', () => {
   });
 });
 
+describe('what is done to sessions by their numbers', () => {
+  const signal = (sql: string) => classifier.suspicionOf(sql)?.signal ?? null;
+  test.each([
+    ['select pg_cancel_backend(5000000)', 'cancel'],
+    ['SELECT PG_CATALOG.PG_TERMINATE_BACKEND($1)', 'terminate'],
+    ['select pg_cancel_backend($1), pg_terminate_backend($2), pg_cancel_backend($3)', 'terminate'],
+    ['begin; select pg_terminate_backend(pid) from (values (5000000)) as t(pid); commit', 'terminate'],
+    ['prepare p as select pg_terminate_backend(5000000)', null],
+    ['explain select pg_terminate_backend(5000000)', null],
+    ['create view v as select pg_terminate_backend(5000000)', null],
+    ["select 'pg_terminate_backend', 5000000", null],
+    ['select my_pg_terminate_backend_log(5000000)', null],
+  ] as const)('%s', (sql, expected) => {
+    expect(signal(sql)).toBe(expected);
+    const suspicion = classifier.suspicionOf(sql);
+    if (expected !== null && suspicion !== null) expect(sparesSession(suspicion)).toBe(true);
+  });
+});
+
 describe('the last value of a sequence', () => {
   const asks = (sql: string) => classifier.suspicionOf(sql)?.asksLastValue ?? false;
 

@@ -44,8 +44,12 @@ export interface Suspicion {
   readonly asksLastValue: boolean;
   /** Databases in which PostgreSQL lets it have no other session than its own: those that it drops, renames or copies. */
   readonly databases: ReadonlySet<string>;
+  /** What it does to sessions by their numbers (pg_cancel_backend, pg_terminate_backend): the more violent of both; null: nothing. */
+  readonly signal: Signal | null;
   readonly refusal: StateRefusal | null;
 }
+
+export type Signal = 'cancel' | 'terminate';
 
 const NO_NAMES: ReadonlySet<string> = new Set();
 export const ALL_NAMES = '*';
@@ -61,6 +65,7 @@ export const ANYTHING: Suspicion = {
   unknowable: null,
   asksLastValue: false,
   databases: NO_NAMES,
+  signal: null,
   refusal: null,
 };
 
@@ -100,6 +105,7 @@ export const STATEMENTS: Suspicion = {
   unknowable: null,
   asksLastValue: false,
   databases: NO_NAMES,
+  signal: null,
   refusal: null,
 };
 
@@ -124,13 +130,14 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
 export function absorb(found: Suspicion, more: Suspicion): Suspicion {
   for (const set of ['names', 'locals', 'resets', 'databases'] as const)
     for (const name of more[set]) (found[set] as Set<string>).add(name);
-  const { anySetting, keeps, executes, unknowable, asksLastValue, refusal } = found;
+  const { anySetting, keeps, executes, unknowable, asksLastValue, signal, refusal } = found;
   return Object.assign(found, {
     anySetting: anySetting || more.anySetting,
     keeps: keeps | more.keeps,
     executes: executes || more.executes,
     unknowable: unknowable ?? more.unknowable,
     asksLastValue: asksLastValue && more.asksLastValue,
+    signal: signal === 'terminate' ? signal : (more.signal ?? signal),
     refusal: refusal ?? more.refusal,
   });
 }
@@ -141,7 +148,7 @@ export function absorb(found: Suspicion, more: Suspicion): Suspicion {
  * start is tried once, so the scan is linear in whatever a client sends.
  */
 const SUSPICIOUS =
-  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|call|load|(?:create|alter)\s+database)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp/i;
+  /(?:^|[;\n\r/])[ \t\f\v]*(?:set|reset|discard|listen|unlisten|prepare|deallocate|declare|close|drop|do|call|load|(?:create|alter)\s+database)\b|\bexecute\b|u&"|set_config|pg_settings|advisory_|\b(?:curr|last)val\b|\btemp(?:orary)?\b|pg_temp|pg_(?:cancel|terminate)_backend/i;
 
 /** Is the text worth the parser's time? */
 export function looksSuspicious(text: string): boolean {

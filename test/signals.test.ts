@@ -1,0 +1,148 @@
+/** session_state = follow: sessions are cancelled and ended by the number that their drivers know. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as wire from '@sluice/wire';
+import knex from 'knex';
+import type pg from 'pg';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Clients } from './support/clients.ts';
+import { postgres } from './support/postgres.ts';
+import { type Sluice, startSluice } from './support/sluice.ts';
+
+const server = postgres();
+let sluice: Sluice;
+let clients: Clients;
+let asker: pg.Client;
+
+async function begin(settings: string): Promise<void> {
+  sluice = await startSluice(server, {
+    settings: `pool_mode = transaction\n${settings}`,
+    userlist: `"${server.user}" "${server.password}"\n"signaller" "x"\n`,
+  });
+  clients = new Clients({ ...server, port: sluice.port });
+  asker = await clients.pg();
+}
+beforeEach(() => begin('session_state = follow'));
+afterEach(async () => {
+  await clients.end();
+  await sluice.stop();
+});
+
+const numberOf = (client: pg.Client) => (client as unknown as { processID: number }).processID;
+const outcome = (work: Promise<unknown>) =>
+  work.then(
+    () => 'done',
+    ({ code }) => code,
+  );
+
+describe.each<[string, (kind: string, number: number) => Promise<unknown>]>([
+  ['a simple query', (kind, number) => asker.query(`select pg_${kind}_backend(${number})`)],
+  ['a parameter', (kind, number) => asker.query(`select pg_${kind}_backend($1)`, [number])],
+  [
+    'a statement with a name',
+    (kind, number) => asker.query({ name: 'k', text: `select pg_catalog.pg_${kind}_backend($1)`, values: [number] }),
+  ],
+  [
+    'a parameter in binary',
+    (kind, number) => {
+      const value = Buffer.alloc(4);
+      value.writeInt32BE(number);
+      return asker.query(`select pg_${kind}_backend($1)`, [value]);
+    },
+  ],
+])('by %s', (_how, ask) => {
+  test('a query is cancelled, and its session goes on', async () => {
+    const busy = await clients.pg();
+    const query = outcome(busy.query('select pg_sleep(20)'));
+    await sleep(50);
+    await ask('cancel', numberOf(busy));
+    expect(await query).toBe('57014');
+    expect((await busy.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+  });
+
+  test('a session is ended, idle or not', async () => {
+    const [busy, idle] = [await clients.pg(), await clients.pg()];
+    const ended = new Promise((resolve) => idle.once('error', resolve));
+    const query = outcome(busy.query('select pg_sleep(20)'));
+    await sleep(50);
+    await ask('terminate', numberOf(busy));
+    expect(await query).toBe('57P01');
+    await ask('terminate', numberOf(idle));
+    expect(await ended).toMatchObject({
+      code: '57P01',
+      message: 'terminating connection due to administrator command',
+    });
+  });
+});
+
+test('one’s own session, too', async () => {
+  asker.on('error', () => {});
+  expect(await outcome(asker.query('select pg_terminate_backend($1), pg_sleep(5)', [numberOf(asker)]))).toBe('57P01');
+});
+
+test('a statement that is only prepared, fails to begin, or is another’s, harms nobody', async () => {
+  const idle = await clients.pg();
+  await asker.query('drop role if exists signaller');
+  await asker.query("create role signaller login password 'x'");
+  const other = await clients.pg({ user: 'signaller', password: 'x' });
+  const number = numberOf(idle);
+  await asker.query(`prepare p as select pg_terminate_backend(${number})`);
+  await asker.query(`explain select pg_terminate_backend(${number})`);
+  await asker.query('begin');
+  await outcome(asker.query('select 1/0'));
+  await outcome(asker.query(`select pg_terminate_backend(${number})`));
+  await asker.query('rollback');
+  await asker.query(`select 'pg_terminate_backend', ${number}`);
+  await asker.query(`select pg_terminate_backend(${number + 1000}), pg_cancel_backend(1)`);
+  await other.query(`select pg_terminate_backend(${number})`);
+  await sleep(50);
+  expect((await idle.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+});
+
+test('knex cancels what takes too long', async () => {
+  const { host, user, password } = server;
+  const db = knex({
+    client: 'pg',
+    connection: { host, port: sluice.port, user, password, database: 'postgres' },
+    pool: { min: 0, max: 2 },
+  });
+  try {
+    await expect(db.select(db.raw('pg_sleep(20)')).timeout(200, { cancel: true })).rejects.toThrow(/timeout/);
+    const direct = new Clients(server);
+    const look = await direct.pg();
+    for (;;) {
+      const { rows } = await look.query(
+        "select 1 from pg_stat_activity where query ~ 'pg_sleep\\(20\\)' and state = 'active' and pid <> pg_backend_pid()",
+      );
+      if (rows.length === 0) break;
+      await sleep(20);
+    }
+    await direct.end();
+  } finally {
+    await db.destroy();
+  }
+});
+
+test('with session_state = pgbouncer it is as with PgBouncer: the number is nobody’s', async () => {
+  await clients.end();
+  await sluice.stop();
+  await begin('session_state = pgbouncer');
+  const idle = await clients.pg();
+  expect((await asker.query('select pg_terminate_backend($1) as done', [numberOf(idle)])).rows).toEqual([
+    { done: false },
+  ]);
+  expect((await idle.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+});
+
+test('numbers are found in a Bind whatever its bytes', async () => {
+  const { numbersIn } = await import('../packages/sluice/src/client/numbers.ts');
+  const whole = Buffer.from(
+    wire.concat(wire.describe('S', ''), wire.bind('', '', ['4194310', null, 'x', '12']), wire.sync()),
+  );
+  expect(numbersIn('select 5000000', whole, 0, whole.length)).toEqual([5_000_000, 4_194_310]);
+  for (let end = 0; end <= whole.length; end++) for (const shift of [0, 1, 2, 3]) numbersIn('', whole, shift, end);
+  for (let i = 0; i < 20_000; i++) {
+    const bytes = Buffer.from(whole);
+    for (let k = 0; k < 3; k++) bytes[Math.floor(Math.random() * bytes.length)] = Math.floor(Math.random() * 256);
+    expect(() => numbersIn('', bytes, 0, bytes.length)).not.toThrow();
+  }
+});
