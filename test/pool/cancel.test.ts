@@ -164,7 +164,9 @@ describe('what a handle was asked for with', () => {
     const pool = makePool({ max: 1 });
     await pool.query('SELECT 1');
     for (const deadline of [0, new Date(0), Date.now() - 1]) {
-      expect((await failure(pool.acquire({ deadline }))).code).toBe('SLUICE_POOL_EXHAUSTED');
+      const error = await failure(pool.acquire({ deadline }));
+      expect(error.code).toBe('SLUICE_POOL_EXHAUSTED');
+      expect(error.message).toMatch(/the deadline of the request .* was over before it was made/);
       expect((await failure(pool.query({ text: 'SELECT 1', deadline }))).code).toBe('SLUICE_POOL_EXHAUSTED');
     }
     for (const deadline of [true, '', [], Number.NaN])

@@ -90,6 +90,13 @@ describe("beside pg's own query_timeout, which stops waiting and leaves the serv
   });
 });
 
+test('who waits in vain for a connection at its reset hears of it', async () => {
+  const pool = makePool({ max: 1, query_timeout: 100, connectionTimeoutMillis: 200 });
+  await failure(pool.query('SELECT pg_sleep(3)'));
+  const { message } = await failure(pool.query('SELECT 1'));
+  expect(message).toMatch(/has not answered a connection that is being checked or reset/);
+});
+
 test('with a time limit for all queries, a ROLLBACK waits its turn behind one that nobody awaited', async () => {
   const pool = makePool({ max: 1, reset: 'none', commandTimeoutMillis: 100 });
   const work = pool.transaction(async (tx) => {

@@ -59,6 +59,10 @@ export function exhausted(
   const numbers = numbersOf(engine);
   const holders = holdersOf(engine);
   const failure = engine.core.adder.lastError;
+  if (reason === 'timeout' && patienceMs <= 0) {
+    const text = `timeout exceeded when trying to connect: the deadline of the request to pool "${engine.name}" was over before it was made, and no connection was looked for: give it a later one, or make what comes before faster`;
+    return new PoolExhausted(reason, text, numbers, holders);
+  }
   const text = [
     headline(engine, reason, patienceMs),
     `(total=${numbers.total}, active=${numbers.active}, idle=${numbers.idle}, waiting=${numbers.waiting}; ` +
@@ -103,6 +107,9 @@ function remedy(
   const free = maxSize + reserveSize - active;
   if (priority < settings.reservedPriority && free > 0 && free <= settings.reservedSlots)
     return `The places left are kept for requests of priority ${settings.reservedPriority} and above (reservedSlots): give this one a priority, or raise max.`;
+  const late = core.count(EntryState.Checking) + core.count(EntryState.Resetting);
+  if (late > 0 && late === total)
+    return `The server has not answered ${late === 1 ? 'a connection that is' : `${late} connections that are`} being checked or reset: it is out of reach, or still busy with what the last holder left (a query that pg's query_timeout gave up).`;
   const opening = core.count(EntryState.Opening);
   if (opening > 0 && active < maxSize && total <= maxSize + reserveSize)
     return `The server has not answered ${opening === 1 ? 'a connection that is' : `${opening} connections that are`} being opened: check host, port and firewall, and give requests more time than a login takes.`;
