@@ -118,17 +118,19 @@ test('a text with constants, of another kind, in a transaction or without a Desc
 
 test('the unnamed statement is there for what is sent behind it, and for nobody afterwards', async () => {
   await begin('');
+  // Not answered before the next packet is there.
+  const SLOW = 'select pg_sleep(0.2)';
   const [client, other] = [await login(), await login()];
-  for (let i = 0; i < 4; i++) await ask(client, 'select 5');
+  for (let i = 0; i < 4; i++) await ask(client, SLOW);
   // The second exchange binds what the first has parsed, before that is answered.
-  const [first, again] = [exchange('select 5'), RUN];
+  const [first, again] = [exchange(SLOW), RUN];
   client.send(...first);
   client.send(...again);
   expect(types(await client.until('Z'))).toBe('12TDCZ');
   expect(types(await client.until('Z'))).toBe('2TDCZ');
   expect(types(await send(client, ...RUN))).toBe('EZ');
   expect(types(await send(other, ...RUN))).toBe('EZ');
-  expect(types(await send(client, ...exchange('select 5')))).toBe('12TDCZ');
+  expect(types(await send(client, ...exchange(SLOW)))).toBe('12TDCZ');
   expect(types(await send(client, wire.close('S', ''), wire.sync()))).toBe('3Z');
 });
 

@@ -205,3 +205,77 @@ test('what changes nothing leaves statements shared', async () => {
   await ask(one, 'create temp table tt (x int)');
   expect(await names()).toBe('2');
 });
+
+describe('behind a change that is not answered yet', () => {
+  const both = async (work: (at: { host: string; port: number }) => Promise<unknown>) => {
+    sluice = await startSluice(server, {
+      settings: 'pool_mode = transaction\ndefault_pool_size = 2\nmax_prepared_statements = 100',
+    });
+    const direct = await work({ host: server.host, port: server.port });
+    expect(await work({ host: sluice.host, port: sluice.port })).toEqual(direct);
+    return direct;
+  };
+  const insert = 'insert into st values ($1)';
+  const made = async (at: { host: string; port: number }) => {
+    const one = await raw(at);
+    await ask(one, 'drop table if exists st');
+    await ask(one, 'create table st (x int)');
+    await run(one, 'first', insert, ['1']);
+    return one;
+  };
+  const use = (name: string) => [wire.parse(name, insert), wire.bind('', name, ['007']), wire.execute(''), wire.sync()];
+  const change = 'alter table st alter x type text';
+
+  test.each([
+    ['a query', () => [wire.query(change)], 2],
+    ['an exchange', () => [wire.parse('', change), wire.bind('', ''), wire.execute(''), wire.sync()], 2],
+    ['the same without a Sync', () => [wire.parse('', change), wire.bind('', ''), wire.execute('')], 1],
+    ['one with a name', () => [wire.parse('ddl', change), wire.bind('', 'ddl'), wire.execute('')], 1],
+    ['comments before it', () => [wire.query(`/* migration */\n -- 17\n${change}`)], 2],
+  ] as const)('a Parse in the same packet is of the schema after it: %s', async (_how, ddl, ends) => {
+    const stored = await both(async (at) => {
+      const one = await made(at);
+      one.send(...ddl(), ...use('second'));
+      for (let i = 0; i < ends; i++) await one.until('Z');
+      const value = await ask(one, "select x::text from st where x::text like '%7'");
+      await ask(one, 'drop table st');
+      return value;
+    });
+    expect(stored).toBe('007');
+  });
+
+  test.each(['commit', 'commit\0and the connection cut'])('whose client says goodbye with it: %s', async (how) => {
+    const stored = await both(async (at) => {
+      const other = await made(at);
+      const one = await raw(at);
+      await ask(one, 'begin');
+      await ask(one, change);
+      one.send(wire.query('commit'), ...(how === 'commit' ? [wire.terminate()] : []));
+      one.end();
+      // It waits for the lock, or comes after it.
+      await ask(other, 'select count(*) from st');
+      const type = "select data_type from information_schema.columns where table_name = 'st'";
+      if ((await ask(other, type)) !== 'text') await ask(other, change);
+      await run(other, 'second', insert, ['007']);
+      const value = await ask(other, "select x::text from st where x::text like '%7'");
+      await ask(other, 'drop table st');
+      return value;
+    });
+    expect(stored).toBe('007');
+  });
+
+  test('a ROLLBACK of it', async () => {
+    const told = await both(async (at) => {
+      const one = await made(at);
+      await ask(one, 'begin');
+      await ask(one, change);
+      await run(one, 'of text', insert, ['1']);
+      one.send(wire.query('rollback'), ...use('second'));
+      for (let i = 0; i < 2; i++) await one.until('Z');
+      const value = await ask(one, "select x::text from st where x::text like '%7'");
+      await ask(one, 'drop table st');
+      return value;
+    });
+    expect(told).toBe('7');
+  });
+});

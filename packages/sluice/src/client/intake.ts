@@ -9,7 +9,7 @@ import type { Server } from '../server/server.ts';
 import { sendPrepared } from './auto-prepared.ts';
 import { Backlog, isRoom, leave } from './backlog.ts';
 import { isWrong, PIPELINE_REPLIES, refuseMessage } from './bounds.ts';
-import { DiscardWatch, OWED } from './glance.ts';
+import { ChangeWatch, OWED, Sees } from './glance.ts';
 import { Keeping } from './home.ts';
 import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
 import { intercept, mayNameOne, mustWait, parseSent, runSent } from './prepared.ts';
@@ -31,7 +31,7 @@ export class Intake {
   #alone = false;
   /** The backlog waits for what the server says to messages before it. */
   #held = false;
-  readonly #discards = new DiscardWatch();
+  readonly #changes = new ChangeWatch();
   /** Bytes that are nobody else's. */
   #owned: Buffer | null = null;
   #bodyLeft = 0;
@@ -82,6 +82,12 @@ export class Intake {
       this.#repetition.record(buffer, start, end);
   }
 
+  /** What a message may do to prepared statements, where there are any. */
+  #sees(what: number, buffer: Buffer, at: number, end: number): Sees {
+    const { home, server } = this.#session;
+    return home.maxPrepared > 0 ? this.#changes.sees(what, buffer, at, end, server!.statements.alters) : Sees.Nothing;
+  }
+
   /** The commonest exchanges at once. */
   #takeWhole(buffer: Buffer, at: number, end: number): boolean {
     const session = this.#session;
@@ -93,7 +99,7 @@ export class Intake {
     else this.#record(buffer, at, end);
     if (session.state !== SessionState.Linked && !this.#mayProceed(first, buffer, at, end)) return true;
     const server = session.server!;
-    if (session.home.maxPrepared > 0 && this.#discards.sees(first, buffer, at, end)) return false;
+    if (this.#sees(first, buffer, at, end) !== Sees.Nothing) return false;
     if (runAt > at) {
       const before = sendPrepared(session, server, statement!);
       if (before === null) return false;
@@ -239,8 +245,8 @@ export class Intake {
         this.#session.drop(TERMINATED);
         return;
       }
-      if (this.#session.home.maxPrepared > 0 && this.#discards.sees(what, buffer, at, end))
-        this.#session.server!.queue.changesBooks();
+      const seen = this.#sees(what, buffer, at, end);
+      if (seen !== Sees.Nothing) this.#session.server!.queue.changesBooks(seen === Sees.Alters);
       if (this.#concerns(what, buffer, at, end)) {
         this.#send(buffer, from, at);
         from = at;

@@ -152,7 +152,8 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   if (!session.statements.hasRoomFor(name))
     return name === '' ? result('pass') : noRoom(session, server, TOO_MANY_NAMES);
   const tail = buffer.subarray(nameEnd + 1, at + size);
-  const statement = store.take(tail, readingBy(session, tail));
+  // Behind what changes the schema, and is not answered, nobody knows by what it is read.
+  const statement = store.take(tail, server.queue.altering ? null : readingBy(session, tail));
   if (statement === null && name === '') return result('pass');
   if (statement === null) return noRoom(session, server, tooMuchText(store.maxBytes));
   lookAt(session, statement);
@@ -216,7 +217,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
       session.registry.concernsOthers(session, statement.suspicion, numbersIn(statement.key, buffer, at, end));
   } else if (statement.prepares && session.home.keeping === Keeping.Statements)
     session.suspect(STATEMENTS, statement.key);
-  if (statement.forgets) server.queue.changesBooks();
+  if (statement.forgets || statement.alters) server.queue.changesBooks(statement.alters);
   const pieces: Uint8Array[] = [];
   ensure(session, server, statement, pieces);
   server.queue.sent(Reply.Bind, Action.Forward, statement.use);

@@ -88,8 +88,14 @@ export class ServerStatements {
   }
 
   /** A command was completed whose tag lies from `at` to `end`, behind a message of type `before`. Returns which statements it threw away. */
-  completed(bytes: Buffer, at: number, end: number, before: number): 'everything' | 'statements' | null {
-    const matters = tagMatters(bytes, at, before);
+  completed(
+    bytes: Buffer,
+    at: number,
+    end: number,
+    before: number,
+    isQuery: boolean,
+  ): 'everything' | 'statements' | null {
+    const matters = tagMatters(bytes, at, before, isQuery);
     if (!matters && !this.#alters) return null;
     const tag = bytes.toString('latin1', at, end);
     const what = matters ? changedBy(tag) : null;
@@ -106,6 +112,17 @@ export class ServerStatements {
     if (!this.#alters) return;
     this.#alters = false;
     this.#store.alterations++;
+  }
+
+  /** Has the transaction under way changed the schema? */
+  get alters(): boolean {
+    return this.#alters;
+  }
+
+  /** The connection is closed. `unsure`: what was under way may have changed the schema, and nobody will tell. */
+  gone(unsure: boolean): void {
+    if (unsure || this.#alters) this.#store.alterations++;
+    this.clear();
   }
 
   /** The server forgot everything (DISCARD ALL, DEALLOCATE ALL, a closed connection). */

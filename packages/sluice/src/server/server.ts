@@ -302,8 +302,8 @@ export class Server implements ConnHandler {
         if (queue.head === Reply.Describe) queue.pop();
         return passing;
       case Back.Executed:
-        queue.completed();
-        if (buffer[at] === 0x43 && size > 0) this.#completed(buffer, at, size);
+        if (buffer[at] !== 0x43 || size === 0) queue.completed();
+        else this.#completed(buffer, at, size, queue.completed());
         return passing;
       case Back.Ready:
         return this.#ready(buffer[at + HEADER_BYTES]!, passing);
@@ -329,8 +329,8 @@ export class Server implements ConnHandler {
   }
 
   /** A command: has it thrown the prepared statements away? */
-  #completed(buffer: Buffer, at: number, size: number): void {
-    const what = this.statements.completed(buffer, at + HEADER_BYTES, at + size - 1, this.#before);
+  #completed(buffer: Buffer, at: number, size: number, isQuery: boolean): void {
+    const what = this.statements.completed(buffer, at + HEADER_BYTES, at + size - 1, this.#before, isQuery);
     if (what === null) return;
     this.statements.clear();
     this.settings = what === 'everything' ? AS_AT_LOGIN : new SessionSettings(this.settings.values);

@@ -25,6 +25,8 @@ export class Statement {
   readonly forgets: boolean;
   /** It is PREPARE, or one of them. */
   readonly prepares: boolean;
+  /** It changes the schema. */
+  readonly alters: boolean;
   /** What it may leave behind in the session; undefined: nobody has looked. */
   suspicion: Suspicion | null | undefined = undefined;
   /** Names that clients have for it, and Parses under way. */
@@ -47,6 +49,7 @@ export class Statement {
     this.serverName = `PGBOUNCER_${id}`;
     this.forgets = forgetsStatements(key);
     this.prepares = namesStatements(key);
+    this.alters = altersSchema(key, false);
     this.use = new StatementUse(this);
   }
 }
@@ -74,6 +77,16 @@ export const LEADING_CHARACTERS = 512;
 /** What may stand before one. A comment cannot go beyond its end here: a pattern that may try that takes exponential time. */
 const LEADING = String.raw`(?:[\s;]|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*`;
 const FORGETS = new RegExp(String.raw`^${LEADING}(?:deallocate|discard)\b`, 'i');
+/** Commands that change the schema, and those that make such a change count, or take it back. */
+const ALTERS = new RegExp(String.raw`^${LEADING}(?:alter|create|drop|do|import|grant|revoke|commit\s+prepared)\b`, 'i');
+const ENDS = new RegExp(String.raw`^${LEADING}(?:commit|end|rollback|abort|prepare\s+transaction)\b`, 'i');
+
+/** Does a text begin with a command that changes the schema? `altered`: its transaction has done so, and the end of that counts, too. */
+export function altersSchema(text: string, altered: boolean): boolean {
+  const beginning = text.slice(0, LEADING_CHARACTERS);
+  return ALTERS.test(beginning) || (altered && ENDS.test(beginning));
+}
+
 /** A text that is cut before its first word ends. */
 const UNDECIDED = new RegExp(String.raw`^${LEADING}(?:-|--[^\n\0]*|/|/\*[^\0]*|[a-z]{0,10})$`, 'i');
 
@@ -87,7 +100,8 @@ export function mayForgetStatements(text: string): boolean {
   return forgetsStatements(text) || UNDECIDED.test(text);
 }
 
-const CHANGES = /^(?:ALTER |CREATE |DROP |DO$|IMPORT FOREIGN SCHEMA$|SELECT )/;
+const CHANGES =
+  /^(?:ALTER |CREATE |DROP |DO$|COMMIT PREPARED$|GRANT|REVOKE|IMPORT FOREIGN SCHEMA$|DISCARD TEMP$|SELECT )/;
 
 /** What a completed command changes for prepared statements, by its tag, of one that matters; null: nothing. */
 export function changedBy(tag: string): 'everything' | 'statements' | 'schema' | null {

@@ -88,7 +88,7 @@ export function exchangeAnswer(bytes: Uint8Array, at: number, end: number): read
   if (bytes[next] === 0x44) before = 0x44;
   while (next < end && bytes[next] === 0x44) next = nextAt(bytes, next);
   if (next >= end || bytes[next] !== 0x43 || nextAt(bytes, next) !== end - READY_BYTES) return null;
-  if (tagMatters(bytes, next + HEADER_BYTES, before)) return null;
+  if (tagMatters(bytes, next + HEADER_BYTES, before, first === 0x54)) return null;
   if (bytes[end - READY_BYTES] !== 0x5a || lengthAt(bytes, end - READY_BYTES) !== READY_BYTES - 1) return null;
   if (first === 0x54) return SIMPLE_EXCHANGE;
   if (first === 0x31) return isDescribed ? DESCRIBED_EXCHANGE : PLAIN_EXCHANGE;
@@ -96,25 +96,36 @@ export function exchangeAnswer(bytes: Uint8Array, at: number, end: number): read
 }
 
 /**
- * May the command that was completed with this tag have changed what statements mean, or which are prepared: ALTER, CREATE, DROP, DO,
- * DEALLOCATE, DISCARD, IMPORT FOREIGN SCHEMA, a table made of a SELECT? (True of some others that begin alike.) `at`: where its tag begins;
- * `before`: the type of the message that came before it, among those of its command.
+ * May the command that was completed with this tag have changed what statements mean, or which are prepared: ALTER, CREATE, DROP, DO, COMMIT
+ * PREPARED, GRANT, REVOKE, IMPORT FOREIGN SCHEMA, DEALLOCATE, DISCARD, a table made of a SELECT? (True of some others that begin alike.)
+ * `at`: where its tag begins; `before`: the type of the message in front of it; `isQuery`: it answers a Query, not an Execute.
  */
-export function tagMatters(bytes: Uint8Array, at: number, before: number): boolean {
+export function tagMatters(bytes: Uint8Array, at: number, before: number, isQuery: boolean): boolean {
   const first = bytes[at]!;
   // @, A, D, E.
   if ((first & ~5) === 0x40) return true;
-  if (first === 0x53) return bytes[at + 2] === 0x4c && makesTable(bytes[at + 7]!, before);
-  return (first === 0x43 && bytes[at + 1] === 0x52) || (first === 0x49 && bytes[at + 1] === 0x4d);
+  const second = bytes[at + 1];
+  switch (first) {
+    case 0x53: // SELECT, not SET
+      return bytes[at + 2] === 0x4c && makesTable(bytes[at + 7]!, before, isQuery);
+    case 0x43: // CREATE, COMMIT PREPARED
+      return second === 0x52 || (second === 0x4f && bytes[at + 6] === 0x20);
+    case 0x49: // IMPORT, not INSERT
+      return second === 0x4d;
+    case 0x52: // REVOKE
+      return bytes[at + 2] === 0x56;
+    default: // GRANT
+      return first === 0x47;
+  }
 }
 
 /**
  * "SELECT 5" is what is told of CREATE TABLE AS, SELECT INTO and CREATE MATERIALIZED VIEW, too: without columns where those would be
  * told, and without the rows. Of one without rows whose columns nobody has asked for it is not known.
  */
-function makesTable(digit: number, before: number): boolean {
+function makesTable(digit: number, before: number, isQuery: boolean): boolean {
   if (before === 0x44 || before === 0x54) return false;
-  return (before !== 0x32 && before !== 0x73) || digit !== 0x30;
+  return isQuery || before === 0x6e || digit !== 0x30;
 }
 
 /** Where the message behind the one at `at` begins; far away where its length makes no sense. */

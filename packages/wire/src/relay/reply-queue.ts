@@ -75,6 +75,8 @@ export class ReplyQueue {
   #data = false;
   /** The group that is being sent changes books. */
   #changing = false;
+  /** And perhaps the schema. */
+  #altering = false;
   #unsure = 0;
   /** Kind of the last message that reached the server. */
   #last: Reply = Reply.None;
@@ -100,14 +102,20 @@ export class ReplyQueue {
     return this.#changing || this.#unsure > 0;
   }
 
-  /** The group that is being sent changes books in a way that shows when it is answered. */
-  changesBooks(): void {
+  /** The group that is being sent changes books in a way that shows when it is answered. `schema`: it may change the schema. */
+  changesBooks(schema = false): void {
     this.#changing = true;
+    if (schema) this.#altering = true;
+  }
+
+  /** Something in front of it, in the group that is being sent, may change the schema. */
+  get altering(): boolean {
+    return this.#altering;
   }
 
   /** Nothing is owed: what somebody had begun to change, and has not sent, concerns nobody who comes after him. */
   changesHands(): void {
-    if (this.length === 0) this.#changing = false;
+    if (this.length === 0) this.#changing = this.#altering = false;
   }
 
   /** Replies owed to the client. */
@@ -226,10 +234,12 @@ export class ReplyQueue {
     this.#data = true;
   }
 
-  /** A command was completed, which ends a copy that went well. Of an Execute it is the reply. */
-  completed(): void {
-    if (this.head === Reply.Execute) this.pop();
+  /** A command was completed, which ends a copy that went well. Of an Execute it is the reply. Returns whether it was a Query's. */
+  completed(): boolean {
+    const { head } = this;
+    if (head === Reply.Execute) this.pop();
     else if (!this.copyIn) this.#syncInCopy = false;
+    return head === Reply.Query;
   }
 
   /** Nothing is owed, and nothing will come. */
@@ -299,8 +309,9 @@ export class ReplyQueue {
     }
   }
 
-  /** Nothing is owed any more: the connection is gone. Effects are reverted. */
-  clear(): void {
+  /** Nothing is owed any more: the connection is gone. Effects are reverted. Returns whether books were `changing`. */
+  clear(): boolean {
+    const { changing } = this;
     const dropped: Effect[] = [];
     while (this.length > 0) {
       const effect = this.#takeHead();
@@ -311,9 +322,10 @@ export class ReplyQueue {
     this.untrusted = false;
     this.#syncInCopy = false;
     this.#data = false;
-    this.#changing = false;
+    this.#changing = this.#altering = false;
     this.#last = Reply.None;
     for (let i = dropped.length - 1; i >= 0; i--) dropped[i]!.revert(false);
+    return changing;
   }
 
   #takeHead(): Effect | null {
@@ -326,7 +338,7 @@ export class ReplyQueue {
 
   #endGroup(): number {
     if (!this.#changing) return 0;
-    this.#changing = false;
+    this.#changing = this.#altering = false;
     this.#unsure++;
     return UNSURE;
   }
