@@ -263,6 +263,22 @@ describe('PAUSE and RESUME', () => {
     await close;
   });
 
+  test('who does not read what it is owed is dropped by a SUSPEND, and the log says why', async () => {
+    await begin({ settings: 'suspend_timeout = 1\nlog_disconnections = 1' });
+    const { raw } = await RawClient.login({ ...server, port: sluice.port });
+    raw.socket.pause();
+    raw.send(query("select repeat('x', 60000000)"));
+    const admin = await open();
+    for (;;) {
+      const row = (await rows(admin, 'SHOW CLIENTS')).find(({ database }) => database === server.database);
+      if (row?.state === 'active') break;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await admin.query('SUSPEND');
+    await sluice.waitFor(/closing because: suspend_timeout \(age=/);
+    await admin.query('RESUME');
+  });
+
   test('SUSPEND keeps everything as it is, and a console that leaves resumes', async () => {
     await begin();
     const client = await clients.pg();

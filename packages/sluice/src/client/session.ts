@@ -4,7 +4,7 @@
  */
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import { type Effect, type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
-import type { Conn, ConnHandler } from '../net/conn.ts';
+import { type Conn, type ConnHandler, goneBecause } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { AS_AT_LOGIN, type SessionSettings } from '../server/session-settings.ts';
@@ -109,7 +109,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.clock.update();
     if (error !== null && this.state !== SessionState.Closed) this.registry.connectionBroke(this, error);
     if (this.state !== SessionState.Closed)
-      this.#leave(this.intake.saidGoodbye ? TERMINATED : 'client unexpected eof', null);
+      this.#leave(this.intake.saidGoodbye ? TERMINATED : goneBecause(error), null);
     this.registry.sessionClosed(this);
   }
 

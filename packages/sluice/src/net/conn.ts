@@ -78,3 +78,11 @@ export function addressOf(address: string | undefined, port: number | undefined,
   const plain = address?.startsWith('::ffff:') ? address.slice(7) : address;
   return { address: plain ?? 'unknown', port: port ?? 0, unix: false, pid: 0 };
 }
+
+/** What we have destroyed a connection for, while something was still to be said to the other side. */
+export class Dropped extends Error {}
+
+/** Why a client's connection was closed without a goodbye. */
+export function goneBecause(error: Error | null): string {
+  return error instanceof Dropped ? error.message : 'client unexpected eof';
+}

@@ -5,6 +5,7 @@
 import { EntryState } from '@sluice/core';
 import { SessionState } from '../client/side.ts';
 import { CONSOLE_DATABASE } from '../config/index.ts';
+import { Dropped } from '../net/conn.ts';
 import { type Database, FORCED_DISCONNECT, type Pooler, type ShutdownMode } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
 
@@ -300,7 +301,7 @@ export class Operator {
   }
 
   #dropUnflushed(): void {
-    for (const conn of this.#unflushed()) conn.destroy(new Error('suspend_timeout'));
+    for (const conn of this.#unflushed()) conn.destroy(new Dropped('suspend_timeout'));
   }
 }
 
