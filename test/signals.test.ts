@@ -94,6 +94,8 @@ test('a statement that is only prepared, fails to begin, or is another’s, harm
   await asker.query(`select 'pg_terminate_backend', ${number}`);
   await asker.query(`select pg_terminate_backend(${number + 1000}), pg_cancel_backend(1)`);
   await other.query(`select pg_terminate_backend(${number})`);
+  const elsewhere = await clients.pg({ database: 'template1' });
+  await elsewhere.query(`select pg_terminate_backend(${number})`);
   await sleep(50);
   expect((await idle.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
 });

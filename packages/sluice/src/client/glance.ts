@@ -27,7 +27,7 @@ export class ChangeWatch {
   #unnamed: Sees = Sees.Nothing;
 
   /** What may the message at `at` run? `altered`: its transaction has changed the schema. */
-  sees(what: number, buffer: Buffer, at: number, end: number, altered: boolean): Sees {
+  sees(what: number, buffer: Buffer, at: number, end: number, altered = false): Sees {
     if (what === Front.Bind) return this.#unnamed;
     if (what !== Front.Query && what !== Front.Parse) return Sees.Nothing;
     const may = mayDo(buffer, what === Front.Query ? at + HEADER_BYTES : textAt(buffer, at, end), end, altered);

@@ -85,7 +85,7 @@ export class Intake {
   /** What a message may do to prepared statements, where there are any. */
   #sees(what: number, buffer: Buffer, at: number, end: number): Sees {
     const { home, server } = this.#session;
-    return home.maxPrepared > 0 ? this.#changes.sees(what, buffer, at, end, server!.statements.alters) : Sees.Nothing;
+    return home.maxPrepared > 0 ? this.#changes.sees(what, buffer, at, end, server?.statements.alters) : Sees.Nothing;
   }
 
   /** The commonest exchanges at once. */

@@ -18,11 +18,13 @@ export function concernsOthers(
   if (signal !== null && numbers.length > 0) setImmediate(() => reach(pooler, session, signal, numbers));
 }
 
-/** As PostgreSQL allows it to everybody: what is of the same role. */
+/** As PostgreSQL allows it to everybody: what is of the same role. Of the same database, too: others may be another server's, and another's role there. */
 function reach(pooler: Pooler, session: Session, signal: Signal, numbers: readonly number[]): void {
   for (const number of numbers) {
     const target = pooler.sessions.get(number);
-    if (target === undefined || target.identity.user !== session.identity.user) continue;
+    if (target === undefined) continue;
+    const { user, database } = target.identity;
+    if (user !== session.identity.user || database !== session.identity.database) continue;
     if (signal === 'terminate') target.disconnect('terminating connection due to administrator command', '57P01');
     // A query that cancels its own session is over before the request could land.
     else if (target !== session) carryCancel(pooler, number, target.identity.cancelKey, null, () => {});
