@@ -51,7 +51,7 @@ describe('the hooks', () => {
     test('database, user, port and further settings', async () => {
       const pool = own(
         new Pool({
-          connectionString: `postgres://nobody:wrong@${host}:1/nowhere?application_name=url&sslmode=require`,
+          connectionString: `postgres://nobody:wrong@${host}:1/nowhere?application_name=url&sslmode=verify-full`,
           beforeConnect: (config) => ({
             ...config,
             user,
