@@ -7,7 +7,7 @@
  * closes the descriptor. The second is what keeps bytes from a descriptor that was closed and given to somebody else, so
  * `write` looks at it every time. `fastConnsWork` says whether the runtime has them. A third is done without where it is
  * not there: `_handle.onread`, which is called for each read, and `_handle.bytesRead`, which has then been added to.
- * With it an accepted connection is a handle only: Node's socket around it, most of a connection's memory, is made
+ * With it an accepted connection is a handle only: Node's socket around it, a fifth of what a login costs, is made
  * where there is need of one, for what waits to be written and for the end.
  */
 import { writeSync } from 'node:fs';
