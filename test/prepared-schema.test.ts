@@ -2,7 +2,7 @@
 import * as wire from '@sluice/wire';
 import { afterEach, describe, expect, test } from 'vitest';
 import { postgres } from './support/postgres.ts';
-import { errorOf, RawClient } from './support/raw.ts';
+import { cell, errorOf, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = postgres();
@@ -23,9 +23,8 @@ async function raw(at: { host: string; port: number }, params = {}): Promise<Raw
 async function ask(client: RawClient, sql: string): Promise<string | null> {
   client.send(wire.query(sql));
   const messages = await client.until('Z');
-  const row = messages.find(({ type }) => type === 'D');
   if (messages.some(({ type }) => type === 'E')) throw new Error(`${sql}: ${errorOf(messages).message}`);
-  return row === undefined ? null : (wire.parseDataRow(row.body, 0, row.body.length)[0]?.toString() ?? null);
+  return messages.some(({ type }) => type === 'D') ? cell(messages) : null;
 }
 
 /** Parse by this name, Bind, Execute: the first cell, the command's tag, or the error's code. */
@@ -39,8 +38,7 @@ async function run(client: RawClient, name: string, sql: string, values: string[
   );
   const messages = await client.until('Z');
   if (messages.some(({ type }) => type === 'E')) return errorOf(messages).code;
-  const row = messages.find(({ type }) => type === 'D');
-  if (row !== undefined) return String(wire.parseDataRow(row.body, 0, row.body.length)[0]);
+  if (messages.some(({ type }) => type === 'D')) return cell(messages);
   return messages.find(({ type }) => type === 'C')!.body.toString('latin1');
 }
 

@@ -122,26 +122,31 @@ export class Adder<T> {
     if (fillMin === false || pool.mode !== 'running') return false;
     const size = pool.size - pool.count(EntryState.Closing);
     if (size < minSize || minIdle === 0) return size < minSize;
-    const soon = pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
-    const spare = pool.count(EntryState.Idle) + soon - pool.queue.length;
+    const spare = pool.count(EntryState.Idle) + this.#underWay - pool.queue.length;
     return spare < minIdle && (maxSize <= 0 || size < maxSize);
+  }
+
+  /** Entries that nobody holds and that are not idle yet. */
+  get #underWay(): number {
+    const pool = this.#pool;
+    return pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
   }
 
   /** Entries that will be free soon without a dial. */
   #supply(): number {
-    const { lists } = this.#pool;
-    const { Opening, Checking, Resetting } = EntryState;
-    return lists[Opening]!.length + this.#inTime(lists[Checking]!) + this.#inTime(lists[Resetting]!);
+    const { lists, set } = this.#pool;
+    const { Checking, Resetting } = EntryState;
+    return this.#underWay - (set === null ? this.#late(lists[Checking]!) + this.#late(lists[Resetting]!) : 0);
   }
 
-  /** How many of a list's entries, the oldest first, have come to it lately. */
-  #inTime(list: List<Entry<T>>): number {
-    let count = list.length;
-    if (count === 0 || this.#pool.set !== null) return count;
+  /** How many of a list's entries, the oldest first, have been in it for long. */
+  #late(list: List<Entry<T>>): number {
+    if (list.length === 0) return 0;
     const since = this.#pool.env.now() - LATE_MS;
+    let count = 0;
     for (const entry of list) {
       if (entry.stateSince > since) break;
-      count--;
+      count++;
     }
     return count;
   }

@@ -18,9 +18,7 @@ import { refuseQuery } from './queries.ts';
 import { shownSql, textOf } from './query-config.ts';
 import { isBusy, isSpent, lastSent } from './raw-client.ts';
 import { firedOf, pastDeadline } from './stopped.ts';
-
-/** setTimeout takes no longer one. */
-const LONGEST_TIMER_MS = 2_147_483_647;
+import { LONGEST_MS } from './timers.ts';
 
 /** pg's query signatures, and a config that may carry `signal` and `timeoutMillis`. */
 export interface QueryMethod {
@@ -202,7 +200,7 @@ export class Lease implements AsyncDisposable, Disposable {
 
   /** The same, without commandTimeoutMillis and pg's own query_timeout too: those would only take it out of the line. */
   #patient(sql: string): Promise<pg.QueryResult> {
-    return this.unbound({ text: sql, timeoutMillis: 0, query_timeout: LONGEST_TIMER_MS } as pg.QueryConfig);
+    return this.unbound({ text: sql, timeoutMillis: 0, query_timeout: LONGEST_MS } as pg.QueryConfig);
   }
 
   /** A query that no signal and no deadline of the hold stops. */

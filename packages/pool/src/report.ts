@@ -109,11 +109,15 @@ function remedy(
     return `The places left are kept for requests of priority ${settings.reservedPriority} and above (reservedSlots): give this one a priority, or raise max.`;
   const late = core.count(EntryState.Checking) + core.count(EntryState.Resetting);
   if (late > 0 && late === total)
-    return `The server has not answered ${late === 1 ? 'a connection that is' : `${late} connections that are`} being checked or reset: it is out of reach, or still busy with what the last holder left (a query that pg's query_timeout gave up).`;
+    return `${notAnswered(late)} being checked or reset: it is out of reach, or still busy with what the last holder left (a query that pg's query_timeout gave up).`;
   const opening = core.count(EntryState.Opening);
   if (opening > 0 && active < maxSize && total <= maxSize + reserveSize)
-    return `The server has not answered ${opening === 1 ? 'a connection that is' : `${opening} connections that are`} being opened: check host, port and firewall, and give requests more time than a login takes.`;
+    return `${notAnswered(opening)} being opened: check host, port and firewall, and give requests more time than a login takes.`;
   return null;
+}
+
+function notAnswered(count: number): string {
+  return `The server has not answered ${count === 1 ? 'a connection that is' : `${count} connections that are`}`;
 }
 
 /** The pool did not become warm in time, though no dial failed. */

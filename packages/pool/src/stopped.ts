@@ -19,6 +19,9 @@ const FATES = {
   lost: 'was given up, and whether it took effect is not known, for its connection was lost as it was about to be cancelled',
 } as const;
 
+/** Those that leave open whether it took effect. */
+const OPEN: ReadonlySet<Fate> = new Set(['unanswered', 'pipelined', 'lost']);
+
 /** Errors of queries of which nobody knows whether they took effect. */
 const UNKNOWN = new WeakSet<object>();
 
@@ -46,7 +49,7 @@ export class Stop {
   /** `failure`: what the query ended with, where it did. */
   error(fate: Fate, failure?: unknown): QueryCancelled {
     const error = new QueryCancelled(this.reason, `the query ${FATES[fate]}: ${this.#because}`, this.#cause ?? failure);
-    if (FATES[fate].includes('not known')) UNKNOWN.add(error);
+    if (OPEN.has(fate)) UNKNOWN.add(error);
     return error;
   }
 

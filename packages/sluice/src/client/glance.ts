@@ -74,8 +74,10 @@ function beginsToAlter(buffer: Buffer, at: number, end: number): boolean {
       return second === 0x72;
     case 0x69:
       return second === 0x6d;
+    case 0x72:
+      return second === 0x65;
     default:
-      return (buffer[at]! | 0x20) === 0x72 && second === 0x65;
+      return false;
   }
 }
 

@@ -36,6 +36,12 @@ const BROKEN_MS = 500;
  */
 const NODES_OWN = { allowHalfOpen: false, emitClose: false, autoDestroy: true, decodeStrings: false };
 
+/** Node's socket around what there is already. */
+function socketFor(existing: object, arrived: (n: number) => boolean): RawSocket {
+  const onread = { buffer: SHARED, callback: arrived };
+  return new Socket({ ...existing, onread, manualStart: true, ...NODES_OWN } as SocketConstructorOpts) as RawSocket;
+}
+
 export class FastConn implements Conn, Late, Watched {
   handler: ConnHandler;
   queued = 0;
@@ -86,9 +92,7 @@ export class FastConn implements Conn, Late, Watched {
   /** For a connection that exists as a descriptor: another process has passed it on, or the C library has accepted it. */
   static adopted(fd: number, handler: ConnHandler, unixPort: number): FastConn {
     let conn: FastConn | null = null;
-    const onread = { buffer: SHARED, callback: (n: number) => conn!.#arrived(n) };
-    const options = { fd, readable: true, writable: true, onread, manualStart: true, ...NODES_OWN };
-    const socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
+    const socket = socketFor({ fd, readable: true, writable: true }, (n) => conn!.#arrived(n));
     if (unixPort < 0) socket.setNoDelay(true);
     conn = new FastConn(socket, socket._handle, handler, unixPort);
     socket.read(0);
@@ -130,9 +134,7 @@ export class FastConn implements Conn, Late, Watched {
   /** Node's socket, around the handle as it is. */
   #needSocket(): RawSocket {
     if (this.#socket !== null) return this.#socket;
-    const onread = { buffer: SHARED, callback: (n: number) => this.#arrived(n) };
-    const options = { handle: this.#handle, onread, manualStart: true, ...NODES_OWN };
-    this.#socket = new Socket(options as unknown as SocketConstructorOpts) as RawSocket;
+    this.#socket = socketFor({ handle: this.#handle }, (n) => this.#arrived(n));
     this.#attend(this.#socket);
     return this.#socket;
   }
