@@ -39,6 +39,13 @@ export function whyRefuse<T>(pool: Pool<T>, waiter: Waiter<T>): Refusal | null {
   return shed === true && comesTooLate(pool, waiter) ? 'shed' : null;
 }
 
+/** Behind others, in a pool that is full and has nothing free, a newcomer can neither be served nor be dialled for: nobody need look. */
+export function changesNothing<T>(pool: Pool<T>, newcomer: Waiter<T>): boolean {
+  const { maxSize, reserveSize } = pool.policy;
+  const isFull = maxSize > 0 && pool.size >= maxSize + reserveSize && pool.count(EntryState.Idle) === 0;
+  return isFull && pool.set === null && pool.queue.head !== newcomer;
+}
+
 /** Of two reasons to close a held entry when it comes back: the first, but what ends with a RESUME or waits for its holder gives way. */
 export function stronger(first: CloseReason | null, second: CloseReason): CloseReason {
   return first === null || first === 'paused' || (first === 'drained' && second !== 'paused') ? second : first;

@@ -7,7 +7,7 @@ import { Adder } from './adder.ts';
 import { Entry } from './entry.ts';
 import { InvariantError } from './errors.ts';
 import { closeIdle, fitIdle, goesStraight, startCheck } from './idle.ts';
-import { assertHeld, stronger, whyRefuse, whyRetire } from './life.ts';
+import { assertHeld, changesNothing, stronger, whyRefuse, whyRetire } from './life.ts';
 import type { Limit } from './limit.ts';
 import { List } from './list.ts';
 import type { PoolEnvironment, PoolPolicy } from './policy.ts';
@@ -36,6 +36,8 @@ export class Pool<T> {
   mode: PoolMode = 'running';
   /** Entries by state; their lengths are the counts. Closed entries stand in none. */
   readonly lists: readonly List<Entry<T>>[];
+  /** Entries in every state but closed: what the limits count. */
+  size = 0;
   /** In the middle of `serve`: what asks for it now is served after. */
   serving = false;
   /** A new policy may have made it too large: looked at as entries come back. */
@@ -65,11 +67,6 @@ export class Pool<T> {
     return state === EntryState.Closed ? 0 : this.lists[state]!.length;
   }
 
-  /** Entries in every state but closed: what the limits count. */
-  get size(): number {
-    return this.lists.reduce((sum, list) => sum + list.length, 0);
-  }
-
   /** Every entry, in no promised order. */
   *entries(): IterableIterator<Entry<T>> {
     for (const list of this.lists) yield* list;
@@ -93,6 +90,7 @@ export class Pool<T> {
     const refusal = whyRefuse(this, waiter);
     if (refusal !== null) return this.#refuse(waiter, refusal);
     this.queue.push(waiter);
+    if (changesNothing(this, waiter)) return null;
     if (!this.serving) this.#asking = waiter;
     this.serve();
     const entry = this.#asking === waiter ? this.#given : null;
@@ -378,6 +376,7 @@ export class Pool<T> {
       limit.used++;
     }
     this.lists[EntryState.Opening]!.push(entry);
+    this.size++;
     this.stats.dials++;
     this.port.open(entry);
     return entry;
@@ -393,7 +392,8 @@ export class Pool<T> {
     this.lists[from]!.remove(entry);
     entry.state = to;
     entry.stateSince = this.env.now();
-    if (to !== EntryState.Closed) this.lists[to]!.push(entry);
+    if (to === EntryState.Closed) this.size--;
+    else this.lists[to]!.push(entry);
     this.set?.onMove?.(from, to);
   }
 }

@@ -10,6 +10,13 @@ import { isBusy } from './raw-client.ts';
 const QUIET_MS = 1_000;
 const LOOK_MS = 50;
 
+/** Has the event listeners? Asked of Node's own table where there is one: `listenerCount` costs as much as a tenth of a cycle. */
+export function isHeard(events: EventEmitter, name: 'acquire' | 'release'): boolean {
+  const table = (events as { _events?: { acquire?: unknown; release?: unknown } })._events;
+  if (table === undefined || table === null) return events.listenerCount(name) > 0;
+  return (name === 'acquire' ? table.acquire : table.release) !== undefined;
+}
+
 /** As `emit`, but it never throws. */
 export function emitSafely(events: EventEmitter, name: string, ...args: unknown[]): void {
   try {

@@ -1,7 +1,7 @@
 /** Who hears of a dial that failed. Owns the choice; the next dial is the core's. */
 import { type Entry, EntryState } from '@sluice/core';
 import { emitSafely } from './announce.ts';
-import { listened, publish } from './channels.ts';
+import { channels } from './channels.ts';
 import type { Conn } from './conn.ts';
 import type { Engine } from './engine.ts';
 import { ConfigNotMade } from './errors.ts';
@@ -19,7 +19,8 @@ const STILL_MS = 1_000;
 export function dialFailed(engine: Engine, entry: Entry<Conn>, error: unknown): void {
   const { core, settings } = engine;
   const { now } = engine.clock;
-  if (listened('openFailed')) publish('openFailed', { pool: engine.name, error, failures: core.adder.failures + 1 });
+  if (channels.openFailed.hasSubscribers)
+    channels.openFailed.publish({ pool: engine.name, error, failures: core.adder.failures + 1 });
   const leaving: Ticket[] = [];
   const isLast = core.size - core.count(EntryState.Closing) === 1;
   const isStill = now - engine.returnedAt >= STILL_MS;

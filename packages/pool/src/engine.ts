@@ -16,8 +16,8 @@ import {
   type WaitQueue,
 } from '@sluice/core';
 import { Alarm } from './alarm.ts';
-import { emitSafely } from './announce.ts';
-import { listened, publish } from './channels.ts';
+import { emitSafely, isHeard } from './announce.ts';
+import { channels } from './channels.ts';
 import { Clock } from './clock.ts';
 import type { Conn } from './conn.ts';
 import type { AcquireOptions, PoolOptions } from './contract.ts';
@@ -226,7 +226,7 @@ export class Engine {
   fail(ticket: Ticket, error: unknown): void {
     ticket.unhook();
     ticket.error = error;
-    if (listened('refused')) publish('refused', { pool: this.name, error });
+    if (channels.refused.hasSubscribers) channels.refused.publish({ pool: this.name, error });
     ticket.reject?.(error);
     if (this.ending) this.wake();
   }
@@ -251,10 +251,10 @@ export class Engine {
     this.tally.acquires++;
     if (this.settings.allowExitOnIdle) conn.client.ref?.();
     if (this.settings.leakMs > 0) this.wake(this.clock.now + this.settings.leakMs);
-    if (this.events.listenerCount('acquire') > 0) emitSafely(this.events, 'acquire', conn.client);
-    if (listened('acquire')) {
+    if (isHeard(this.events, 'acquire')) emitSafely(this.events, 'acquire', conn.client);
+    if (channels.acquire.hasSubscribers) {
       const waitMs = ticket.resolve === null ? 0 : this.clock.now - ticket.since;
-      publish('acquire', { pool: this.name, client: conn.client, waitMs });
+      channels.acquire.publish({ pool: this.name, client: conn.client, waitMs });
     }
     return conn;
   }
@@ -271,7 +271,7 @@ export class Engine {
     client._poolUseCount = entry.uses;
     if (conn.leakReported) this.leaks.cameBack(conn);
     conn.fresh = false;
-    if (this.events.listenerCount('release') > 0) emitSafely(this.events, 'release', error, client);
+    if (isHeard(this.events, 'release')) emitSafely(this.events, 'release', error, client);
     this.forfeit(conn);
     this.#giveBack(conn, generation, error);
     // Places kept for a priority: with this one free, those that are left may all wait for one another.
@@ -284,7 +284,7 @@ export class Engine {
   forfeit(conn: Conn): void {
     const heldMs = this.clock.now - conn.entry.stateSince;
     this.tally.useMs.note(heldMs);
-    if (listened('release')) publish('release', { pool: this.name, client: conn.client, heldMs });
+    if (channels.release.hasSubscribers) channels.release.publish({ pool: this.name, client: conn.client, heldMs });
     conn.letGo();
   }
 
@@ -351,7 +351,7 @@ export class Engine {
   }
 
   idleFailed(error: Error, client: RawClient): void {
-    if (listened('lost')) publish('lost', { pool: this.name, client, error });
+    if (channels.lost.hasSubscribers) channels.lost.publish({ pool: this.name, client, error });
     (error as Error & { client?: unknown }).client = client;
     // Unlike in pg-pool an idle connection that fails does not end a process that forgot to listen.
     if (this.settings.compat || this.events.listenerCount('error') > 0) emitSafely(this.events, 'error', error, client);

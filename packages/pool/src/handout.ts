@@ -47,15 +47,6 @@ function obtainOne(engine: Engine, options: AcquireOptions | undefined, settle: 
 
 const itself: Shape = (_engine, conn) => conn;
 
-const nobody = (): void => {};
-let resolveLast: (value: unknown) => void = nobody;
-let rejectLast: (error: unknown) => void = nobody;
-/** Hands a promise's functions out without a closure a promise. */
-const expose = (resolve: (value: unknown) => void, reject: (error: unknown) => void) => {
-  resolveLast = resolve;
-  rejectLast = reject;
-};
-
 /** `obtain` as a promise. Without hooks and instrumentations there is no closure of ours in it. */
 export function obtainAsync<T>(
   engine: Engine,
@@ -70,14 +61,8 @@ export function obtainAsync<T>(
   const got = engine.request(options);
   if (!(got instanceof Ticket)) return Promised.resolve(shape(engine, got));
   if (!got.waiting) return Promised.reject(got.error);
-  const promise = new Promised<unknown>(expose);
   got.shape = shape;
-  got.resolve = resolveLast;
-  got.reject = rejectLast;
-  // Kept here they would keep the promise and its lease from being collected.
-  resolveLast = nobody;
-  rejectLast = nobody;
-  return promise as Promise<T>;
+  return new Promised(got.settleBy) as Promise<T>;
 }
 
 /** The request with one deadline for all that happens on its behalf. */

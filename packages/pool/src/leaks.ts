@@ -5,7 +5,7 @@
 import { EntryState } from '@sluice/core';
 import { emitSafely } from './announce.ts';
 import { abandonQuery } from './cancel.ts';
-import { listened, publish } from './channels.ts';
+import { channels } from './channels.ts';
 import type { Conn } from './conn.ts';
 import type { LeakReport } from './contract.ts';
 import type { Engine } from './engine.ts';
@@ -82,7 +82,7 @@ export class Leaks {
     };
     const what = kind === 'held' ? `held for more than ${engine.settings.leakMs} ms` : 'not referenced any more';
     if (engine.settings.reclaim) this.#takeBack(conn, what);
-    if (listened('leak')) publish('leak', report);
+    if (channels.leak.hasSubscribers) channels.leak.publish(report);
     emitSafely(engine.events, 'leak', report, conn.client);
   }
 

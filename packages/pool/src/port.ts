@@ -5,7 +5,7 @@
 import { type CloseReason, type Entry, EntryState, type PoolPort } from '@sluice/core';
 import { announce, emitSafely } from './announce.ts';
 import { abandonQuery } from './cancel.ts';
-import { listened, publish } from './channels.ts';
+import { channels } from './channels.ts';
 import { Conn, type ServerError } from './conn.ts';
 import { type DialDone, dial } from './dial.ts';
 import { ALL_DIRT, Dirt, undo } from './dirt.ts';
@@ -98,7 +98,7 @@ export class ClientPort implements PoolPort<Conn> {
     const engine = this.#engine;
     const { entry, client } = conn;
     if (entry.state !== EntryState.Opening || this.#isLost(conn, null, "under the listeners of 'connect'")) return;
-    if (listened('open')) publish('open', { pool: engine.name, client, dialMs });
+    if (channels.open.hasSubscribers) channels.open.publish({ pool: engine.name, client, dialMs });
     engine.opened(entry, null);
   }
 
@@ -295,7 +295,7 @@ export class ClientPort implements PoolPort<Conn> {
       return;
     }
     const { client } = conn;
-    if (listened('close')) publish('close', { pool: engine.name, client, reason });
+    if (channels.close.hasSubscribers) channels.close.publish({ pool: engine.name, client, reason });
     if (engine.settings.allowExitOnIdle) client.ref?.();
     if (reason === 'max uses') engine.log('remove expended client');
     this.#beforeClose(conn, reason);

@@ -4,7 +4,7 @@
  */
 import { EntryState } from '@sluice/core';
 import { emitSafely } from './announce.ts';
-import { listened, publish } from './channels.ts';
+import { channels } from './channels.ts';
 import { JUMP_MS } from './clock.ts';
 import type { Engine } from './engine.ts';
 import type { Ticket } from './ticket.ts';
@@ -38,7 +38,7 @@ export function thawed(engine: Engine, ms: number): void {
   // Timers have slept, too.
   alarm.stop();
   alarm.noLaterThan(engine.nextWake(), clock.now);
-  if (listened('clockJump')) publish('clockJump', { pool: engine.name, ms });
+  if (channels.clockJump.hasSubscribers) channels.clockJump.publish({ pool: engine.name, ms });
   emitSafely(engine.events, 'clockJump', ms);
 }
 

@@ -16,6 +16,11 @@ export class Ticket extends Waiter<Conn> {
   /** Makes of the connection what `resolve` gets. */
   shape: Shape;
   reject: ((error: unknown) => void) | null = null;
+  /** Makes a promise's functions those that settle it: one closure a ticket, not one a promise. */
+  readonly settleBy = (resolve: (value: unknown) => void, reject: (error: unknown) => void): void => {
+    this.resolve = resolve;
+    this.reject = reject;
+  };
   /** How it ended when that was before there was anybody to tell. */
   entry: Entry<Conn> | null = null;
   error: unknown = null;
