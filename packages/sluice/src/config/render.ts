@@ -1,9 +1,9 @@
 // Owns docs/settings.md: its text comes out of the settings table, so that the page can't fall behind it.
 // It must not know where the page is kept (scripts/docs.mjs writes it, a test compares it).
 
+import { LARGEST, largest, smallest } from './bounds.ts';
 import { GROUPS, type Scope, type SettingRow, settingName } from './setting-row.ts';
 import { ALIASES, type KeyedRow, rowsIn, SETTINGS, sectionOf } from './settings.ts';
-import { LARGEST, largest, smallest } from './values.ts';
 
 const INTRODUCTION = `# Settings
 

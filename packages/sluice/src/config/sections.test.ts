@@ -51,11 +51,7 @@ describe('an entry of [databases], [users] or [peers]', () => {
       'a = load_balance_hosts=x',
       'invalid load_balance_hosts: "x"; it must be one of disable, round-robin, in [databases] "a"',
     ],
-    [
-      'databases',
-      'a = pool_size=-2',
-      'invalid pool_size: "-2"; it must be a whole number from 0 to 2147483647, in [databases] "a"',
-    ],
+    ['databases', 'a = port=-2', 'invalid port: "-2"; it must be a whole number from 1 to 65535, in [databases] "a"'],
     [
       'databases',
       "a = password='hunter2",
@@ -103,7 +99,7 @@ describe('an entry of [databases], [users] or [peers]', () => {
 
   it('shows all that is wrong with it, and no other value of it', () => {
     const messages = entry('databases', 'a = password=hunter2 port=x pool_size=y zzz=hunter2');
-    expect(messages).toHaveLength(3);
+    expect(messages).toHaveLength(2);
     expect(messages.join()).not.toContain('hunter2');
   });
 
@@ -121,6 +117,8 @@ describe('an entry of [databases], [users] or [peers]', () => {
 
   it.each([
     ['-1', undefined],
+    ['-2', undefined],
+    ['x', 0],
     ['0', 0],
     ['010', 10],
     ["'7'", 7],

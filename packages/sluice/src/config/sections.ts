@@ -17,7 +17,7 @@ import {
   type UserConfig,
 } from './settings.ts';
 import { utf8Bytes } from './text.ts';
-import { holdsNumber, type Parsed, parseValue } from './values.ts';
+import { parseValue } from './values.ts';
 
 /** The longest names PgBouncer keeps, in bytes (MAX_DBNAME and MAX_USERNAME of bouncer.h, less the closing zero). */
 export const MAX_DATABASE_NAME = 63;
@@ -140,17 +140,19 @@ function readPair(reading: Reading, name: string, text: string, given: Map<strin
   const { key, row } = found;
   const field = fieldName(key, row);
   if (given.has(field)) warn(reading, `"${name}" is given more than once: the last value counts`);
-  // PgBouncer's own mark for "not set" in these sections.
-  const unset = text === '-1' && holdsNumber(row) && row.kind !== 'port';
-  const parsed: Parsed | null = unset ? null : parseValue(row, text, 'decimal');
-  if (parsed !== null && !parsed.ok) {
+  const parsed = parseValue(row, text, 'decimal');
+  if (!parsed.ok) {
     fail(reading, `invalid ${label(name)} ${quote(text)}; it must be ${parsed.expected}`);
     return false;
   }
-  if (parsed?.note !== undefined) problems.warning(entry.place, entryName(reading), `${name}=${text}: ${parsed.note}`);
-  const zero = parsed !== null && parsed.value === 0 && row.zeroInherits === true;
+  // PgBouncer's own mark for "not set" in these sections is no mistake.
+  const isMark = parsed.isUnset === true && text === '-1';
+  if (parsed.note !== undefined && !isMark)
+    problems.warning(entry.place, entryName(reading), `${name}=${text}: ${parsed.note}`);
+  const isUnset = parsed.isUnset === true;
+  const zero = !isUnset && parsed.value === 0 && row.zeroInherits === true;
   if (zero) reading.inherited.push({ entry, scope, setting: settingName(key), field });
-  given.set(field, parsed === null || zero ? undefined : parsed.value);
+  given.set(field, zero || isUnset ? undefined : parsed.value);
   return true;
 }
 

@@ -65,6 +65,10 @@ export interface SettingRow {
   readonly group: Group;
   /** One line of documentation. */
   readonly doc: string;
+  /** Of a number below 0, which PgBouncer takes: it is as good as 0 (the default here), as no limit, or nobody could be served with it. */
+  readonly negative?: 'most' | 'refused';
+  /** For `enum`: what counts in place of an unknown word. */
+  readonly otherwise?: string;
   /** Allowed values the platform cannot do, each with the text of the refusal at start-up. */
   readonly refused?: Readonly<Record<string, string>>;
   /** In [databases] and [users], 0 means "not set: the global value applies" (PgBouncer does so for limits). */

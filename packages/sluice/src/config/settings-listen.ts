@@ -43,12 +43,14 @@ export const LISTEN_ROWS = {
     kind: 'port',
     default: '6432',
     min: 0,
+    negative: 'refused',
     doc: 'Port for TCP, and the number in the name of the Unix socket. 0 lets the system choose one (for tests).',
   },
   listen_backlog: {
     ...GENERAL,
     kind: 'int',
     default: '128',
+    negative: 'most',
     doc: 'How many connections may wait to be accepted before the system turns new ones away (listen(2)).',
   },
   unix_socket_dir: {
@@ -61,7 +63,7 @@ export const LISTEN_ROWS = {
     ...GENERAL,
     kind: 'mode',
     default: '0777',
-    max: 0o777,
+    max: 0o7777,
     doc: 'File mode of the Unix socket, in octal. Not for the abstract namespace, not on Windows.',
   },
   unix_socket_group: {

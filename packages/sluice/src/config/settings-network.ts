@@ -55,6 +55,7 @@ export const NETWORK_ROWS = {
     kind: 'enum',
     values: SYSLOG_FACILITIES,
     default: 'daemon',
+    otherwise: 'daemon',
     doc: 'The syslog facility of our lines.',
   },
   pkt_buf: {
@@ -101,6 +102,7 @@ export const NETWORK_ROWS = {
     ...NETWORK,
     kind: 'seconds',
     default: '0',
+    negative: 'refused',
     max: 32_767,
     doc: "Idle time before the first keepalive probe. 0: the system's own (2 hours on Linux).",
   },
@@ -108,6 +110,7 @@ export const NETWORK_ROWS = {
     ...NETWORK,
     kind: 'seconds',
     default: '0',
+    negative: 'refused',
     max: 32_767,
     doc: "Time between two keepalive probes. 0: the system's own.",
   },
@@ -122,6 +125,7 @@ export const NETWORK_ROWS = {
     ...NETWORK,
     kind: 'millis',
     default: '0',
+    negative: 'refused',
     doc: 'How long sent data may stay unacknowledged before the connection is closed (TCP_USER_TIMEOUT). 0: off.',
   },
 } as const satisfies Record<string, SettingRow>;

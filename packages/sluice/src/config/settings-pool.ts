@@ -104,6 +104,7 @@ export const POOL_ROWS = {
     ...SESSION,
     kind: 'int',
     default: '200',
+    negative: 'most',
     doc: 'Prepared statements kept on each server for transaction and statement mode. 0: no support for them there.',
   },
   max_prepared_statement_bytes: {

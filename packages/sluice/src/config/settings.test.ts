@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { largest, smallest } from './bounds.ts';
 import { defaultConfig } from './defaults.ts';
 import { fieldName, GROUPS, type Scope, settingName } from './setting-row.ts';
 import { ALIASES, findRow, rowsIn } from './settings.ts';
 import { showConfig } from './show.ts';
-import { largest, parseValue, smallest } from './values.ts';
+import { parseValue } from './values.ts';
 
 const SCOPES: readonly Scope[] = ['global', 'database', 'user', 'peer'];
 const ROWS = SCOPES.flatMap((scope) => rowsIn(scope).map(({ key, row }) => ({ scope, key, row })));

@@ -1,11 +1,13 @@
 // Owns how the text of a value is read and how a value is printed, for each kind of the settings table.
 // It must not know any particular setting, nor where the text came from.
 
-import type { Kind, SettingRow, SettingValue } from './setting-row.ts';
+import { largest, smallest } from './bounds.ts';
+import { oddGlobal, oddInEntry } from './odd-numbers.ts';
+import type { SettingRow, SettingValue } from './setting-row.ts';
 
-/** A value that was read, or what was expected in its stead ("a whole number from ..."). */
+/** A value that was read (in an entry it may be as good as not given), or what was expected in its stead ("a whole number from ..."). */
 export type Parsed =
-  | { readonly ok: true; readonly value: SettingValue; readonly note?: string }
+  | { readonly ok: true; readonly value: SettingValue; readonly isUnset?: true; readonly note?: string }
   | { readonly ok: false; readonly expected: string };
 
 /**
@@ -14,17 +16,18 @@ export type Parsed =
  */
 export type NumberSyntax = 'c' | 'decimal';
 
-/** The largest number of a row without a bound of its own: that of PgBouncer's `int`. */
-export const LARGEST = 2_147_483_647;
-
-/** Reads the text of a value. Numbers outside the row's bounds and unknown words are refused, never adjusted. */
+/**
+ * Reads the text of a value. Of PgBouncer's own settings a number outside the row's bounds is what PgBouncer makes of it, with a note, as
+ * long as it could serve anybody with that; what else does not fit is refused.
+ */
 export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax): Parsed {
   const finer = row.check?.(text) ?? null;
   if (finer !== null) return { ok: false, expected: finer };
   switch (row.kind) {
+    case 'mode':
+      return parseMode(row, text, syntax);
     case 'int':
     case 'port':
-    case 'mode':
     case 'bytes':
     case 'percent':
     case 'millis':
@@ -48,22 +51,6 @@ export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax):
   }
 }
 
-/** Whether values of this row are numbers. */
-export function holdsNumber(row: SettingRow): boolean {
-  return NUMBER_KINDS.has(row.kind);
-}
-
-const NUMBER_KINDS: ReadonlySet<Kind> = new Set<Kind>([
-  'int',
-  'port',
-  'mode',
-  'bytes',
-  'percent',
-  'time',
-  'seconds',
-  'millis',
-]);
-
 function splitList(text: string, separator: RegExp): readonly string[] {
   return text
     .split(separator)
@@ -72,10 +59,12 @@ function splitList(text: string, separator: RegExp): readonly string[] {
 }
 
 /** Words that are refused later, with the reason, are not offered. */
-function parseEnum({ values = [], refused = {} }: SettingRow, text: string): Parsed {
+function parseEnum({ values = [], refused = {}, otherwise }: SettingRow, text: string): Parsed {
   const lower = text.toLowerCase();
   const value = values.find((one) => one === lower);
   if (value !== undefined) return { ok: true, value };
+  if (otherwise !== undefined)
+    return { ok: true, value: otherwise, note: `it is unknown, and ${otherwise} counts, as in PgBouncer` };
   return { ok: false, expected: `one of ${values.filter((one) => !Object.hasOwn(refused, one)).join(', ')}` };
 }
 
@@ -85,6 +74,17 @@ function parseBool(text: string, syntax: NumberSyntax): Parsed {
   if (number === null) return { ok: false, expected: '0 (off) or 1 (on)' };
   if (number === 0 || number === 1) return { ok: true, value: number === 1 };
   return { ok: true, value: true, note: 'it is read as 1 (on); write 0 or 1' };
+}
+
+/** Without a 0 before it the number is decimal, which hardly anybody means. */
+function parseMode(row: SettingRow, text: string, syntax: NumberSyntax): Parsed {
+  const parsed = numberInBounds(row, parseWhole(text, syntax), text, syntax);
+  if (!parsed.ok || parsed.note !== undefined || /^[+-]?0/.test(text)) return parsed;
+  const octal = `0${Number(parsed.value).toString(8)}`;
+  return {
+    ...parsed,
+    note: `it is read as a decimal number, which is ${octal} in octal; write a 0 before an octal one`,
+  };
 }
 
 function parseWhole(text: string, syntax: NumberSyntax): number | null {
@@ -100,10 +100,18 @@ function parseWhole(text: string, syntax: NumberSyntax): number | null {
 function numberInBounds(row: SettingRow, number: number | null, text: string, syntax: NumberSyntax, scale = 1): Parsed {
   const digits =
     number === null && syntax === 'decimal' ? /^(?![+-]?0[xX])[+-]?[0-9]{1,20}/.exec(text)?.[0] : undefined;
-  if (digits === undefined) return inBounds(row, number, scale);
-  const parsed = inBounds(row, Number(digits), scale);
+  const parsed = inBounds(row, digits === undefined ? number : Number(digits), scale);
+  if (!parsed.ok) return odd(row, text, syntax, scale) ?? parsed;
+  if (digits === undefined) return parsed;
   const read = scale === 1 ? digits : `${digits} seconds`;
-  return parsed.ok ? { ...parsed, note: `it is read as ${read}, as PgBouncer reads it; write ${digits}` } : parsed;
+  return { ...parsed, note: `it is read as ${read}, as PgBouncer reads it; write ${digits}` };
+}
+
+function odd(row: SettingRow, text: string, syntax: NumberSyntax, scale: number): Parsed | null {
+  const found = row.own ? null : syntax === 'c' ? oddGlobal(row, text) : oddInEntry(row, text);
+  if (found === null) return null;
+  const { number, note } = found;
+  return number === null ? { ok: true, value: 0, isUnset: true, note } : { ok: true, value: number * scale, note };
 }
 
 function parseFraction(text: string): number | null {
@@ -125,19 +133,6 @@ function inBounds(row: SettingRow, number: number | null, scale: number): Parsed
   const exact = Math.round(number * MICROSECONDS) / MICROSECONDS;
   // Adding 0 makes 0 of -0.
   return { ok: true, value: Math.round(exact * scale * 1000) / 1000 + 0 };
-}
-
-/** The smallest number a row takes, in its own unit. */
-export function smallest(row: SettingRow): number {
-  return row.min ?? 0;
-}
-
-/** The largest number a row takes, in its own unit. */
-export function largest(row: SettingRow): number {
-  if (row.max !== undefined) return row.max;
-  if (row.kind === 'port') return 65_535;
-  if (row.kind === 'percent') return 100;
-  return LARGEST;
 }
 
 function expectedNumber(row: SettingRow): string {
