@@ -100,6 +100,31 @@ test('a statement that is only prepared, fails to begin, or is another’s, harm
   expect((await idle.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
 });
 
+test('whom a condition leaves out is let be', async () => {
+  const number = numberOf(asker);
+  const text = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'nobody' and pid";
+  expect((await asker.query(`${text} <> $1`, [number])).rows).toEqual([]);
+  expect((await asker.query(`${text} = ${number}`)).rows).toEqual([]);
+  expect((await asker.query(`select pg_terminate_backend(${number}) where false`)).rows).toEqual([]);
+  await sleep(50);
+  expect((await asker.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+});
+
+test('a cancel that has been answered strikes nothing that begins after it', async () => {
+  const busy = await clients.pg();
+  let late = 0;
+  for (let i = 0; i < 80; i++) {
+    await busy.query('begin');
+    const first = outcome(busy.query(`select pg_sleep(${0.0005 + (i % 8) * 0.0005})`));
+    await sleep(1 + (i % 4));
+    const asked = asker.query('select pg_cancel_backend($1)', [numberOf(busy)]);
+    const [how] = await Promise.all([first, asked]);
+    if (how === 'done' && (await outcome(busy.query('select pg_sleep(0.005)'))) !== 'done') late++;
+    await busy.query('rollback');
+  }
+  expect(late).toBe(0);
+});
+
 test('knex cancels what takes too long', async () => {
   const { host, user, password } = server;
   const db = knex({
@@ -136,15 +161,19 @@ test('with session_state = pgbouncer it is as with PgBouncer: the number is nobo
 });
 
 test('numbers are found in a Bind whatever its bytes', async () => {
-  const { numbersIn } = await import('../packages/sluice/src/client/numbers.ts');
+  const { targetsOf } = await import('../packages/sluice/src/client/numbers.ts');
   const whole = Buffer.from(
     wire.concat(wire.describe('S', ''), wire.bind('', '', ['4194310', null, 'x', '12']), wire.sync()),
   );
-  expect(numbersIn('select 5000000', whole, 0, whole.length)).toEqual([5_000_000, 4_194_310]);
-  for (let end = 0; end <= whole.length; end++) for (const shift of [0, 1, 2, 3]) numbersIn('', whole, shift, end);
+  const signals = [{ kind: 'cancel', numbers: [5_000_000], params: [1, 2, 3, 4, 5] }] as const;
+  expect(targetsOf(signals, whole, 0, whole.length)).toEqual([
+    { kind: 'cancel', number: 5_000_000 },
+    { kind: 'cancel', number: 4_194_310 },
+  ]);
+  for (let end = 0; end <= whole.length; end++) for (const shift of [0, 1, 2, 3]) targetsOf(signals, whole, shift, end);
   for (let i = 0; i < 20_000; i++) {
     const bytes = Buffer.from(whole);
     for (let k = 0; k < 3; k++) bytes[Math.floor(Math.random() * bytes.length)] = Math.floor(Math.random() * 256);
-    expect(() => numbersIn('', bytes, 0, bytes.length)).not.toThrow();
+    expect(() => targetsOf(signals, bytes, 0, bytes.length)).not.toThrow();
   }
 });

@@ -3,9 +3,9 @@ import type { Pool, Refusal } from '@sluice/core';
 import type { Server } from '../server/server.ts';
 import type { StatementStore } from '../server/statements.ts';
 import type { Classifier } from '../sql/classifier.ts';
-import type { Suspicion } from '../sql/suspicion.ts';
 import type { Traffic } from '../telemetry/traffic.ts';
 import type { SeenTexts } from './auto-prepared.ts';
+import type { Target } from './numbers.ts';
 import type { Session } from './side.ts';
 
 export type PoolingMode = 'session' | 'transaction' | 'statement';
@@ -75,7 +75,7 @@ export interface ClientRegistry {
   /** The client of this server's query is gone: the query is cancelled and the server closed. */
   stopServer(server: Server, reason: string): void;
   /** A statement of its is about to be sent that concerns other sessions. `numbers`: those in it that may be sessions'. */
-  concernsOthers(session: Session, suspicion: Suspicion, numbers: readonly number[]): void;
+  concernsOthers(session: Session, databases: ReadonlySet<string>, targets: readonly Target[]): void;
   /** Something happened that must not: for the log. */
   report(error: Error): void;
   /** Its connection broke with an error of the system's. */

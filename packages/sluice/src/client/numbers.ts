@@ -1,8 +1,8 @@
-/** The numbers that a statement is about: in its text, and among the values that are bound to it in the same packet. Bytes only. */
+/** Whom a statement's signals are for: the numbers in its text, and those bound to it in the same packet. Bytes only. */
 import { HEADER_BYTES, lengthAt, ProtocolError, parseBind } from '@sluice/wire';
+import type { SessionSignal } from '../sql/signals.ts';
 
 /** Numbers of sessions have 7 to 10 digits. */
-const NUMBERS = /\b[0-9]{7,10}\b/g;
 const NUMBER = /^[0-9]{7,10}$/;
 /** So many are looked at. */
 const MOST = 100;
@@ -10,20 +10,28 @@ const MOST = 100;
 const BIND = 0x42;
 const DESCRIBE = 0x44;
 
-/** `text`: of the Query or Parse that ends at `at`; what comes behind it goes up to `end`. */
-export function numbersIn(text: string, buffer: Buffer, at: number, end: number): number[] {
-  const found = (text.match(NUMBERS) ?? []).map(Number);
-  return [...found, ...boundIn(buffer, at, end)].slice(0, MOST);
+export interface Target {
+  readonly kind: SessionSignal['kind'];
+  readonly number: number;
 }
 
-function boundIn(buffer: Buffer, from: number, end: number): number[] {
+/** `at`: where the Bind stands, with or without a Describe before it; what is here goes up to `end`. */
+export function targetsOf(signals: readonly SessionSignal[], buffer: Buffer, at: number, end: number): Target[] {
+  const bound = signals.some(({ params }) => params.length > 0) ? boundIn(buffer, at, end) : [];
+  const targets = signals.flatMap(({ kind, numbers, params }) => {
+    const all = [...numbers, ...params.map((param) => sessionNumber(bound[param - 1] ?? null))];
+    return all.flatMap((number) => (number === null ? [] : [{ kind, number }]));
+  });
+  return targets.slice(0, MOST);
+}
+
+function boundIn(buffer: Buffer, from: number, end: number): readonly (Uint8Array | null)[] {
   let at = from;
   if (at + HEADER_BYTES <= end && buffer[at] === DESCRIBE) at += lengthAt(buffer, at) + 1;
   const last = at + HEADER_BYTES <= end && buffer[at] === BIND ? at + lengthAt(buffer, at) + 1 : -1;
   if (last < at + HEADER_BYTES || last > end) return [];
   try {
-    const { values } = parseBind(buffer, at + HEADER_BYTES, last);
-    return values.map(sessionNumber).filter((number) => number !== null);
+    return parseBind(buffer, at + HEADER_BYTES, last).values;
   } catch (error) {
     if (error instanceof ProtocolError) return []; // PostgreSQL's to say
     throw error;

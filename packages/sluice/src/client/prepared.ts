@@ -12,7 +12,7 @@ import { type Statement, textOf } from '../server/statements.ts';
 import { STATEMENTS, sparesSession } from '../sql/suspicion.ts';
 import { LONG_NAME, NAME_BYTES, TOO_MANY_NAMES, tooMuchText } from './bounds.ts';
 import { Keeping } from './home.ts';
-import { numbersIn } from './numbers.ts';
+import { targetsOf } from './numbers.ts';
 import type { RefusedText, Session } from './side.ts';
 import {
   type AppliedEffect,
@@ -213,8 +213,9 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   if (statement.suspicion) {
     if (!sparesSession(statement.suspicion)) session.suspect(statement.suspicion, statement.key);
-    if (statement.suspicion.signal !== null && server.status !== Tx.Failed)
-      session.registry.concernsOthers(session, statement.suspicion, numbersIn(statement.key, buffer, at, end));
+    const { databases, signals } = statement.suspicion;
+    if (signals.length > 0 && server.status !== Tx.Failed)
+      session.registry.concernsOthers(session, databases, targetsOf(signals, buffer, at, end));
   } else if (statement.prepares && session.home.keeping === Keeping.Statements)
     session.suspect(STATEMENTS, statement.key);
   if (statement.forgets || statement.alters) server.queue.changesBooks(statement.alters);

@@ -113,8 +113,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.registry.sessionClosed(this);
   }
 
-  disconnect(reason: string, sqlState = '08P01', extra: LastWords = {}): void {
-    this.#leave(reason, errorResponse({ severity: 'FATAL', code: sqlState, message: reason, ...extra }));
+  disconnect(reason: string, sqlState = '08P01', { endsAfterMs = 0, ...extra }: LastWords = {}): void {
+    this.#leave(reason, errorResponse({ severity: 'FATAL', code: sqlState, message: reason, ...extra }), endsAfterMs);
   }
 
   drop(reason: string): void {
@@ -137,7 +137,6 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     return false;
   }
 
-  /** An exchange begins with the first message that goes to the server. */
   exchangeBegins(server: Server): void {
     if (this.queryAt !== 0) return;
     this.queryAt = this.clock.now;
@@ -341,7 +340,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.server = null;
     TO_SERVER.drop();
     TO_CLIENT.flush(this.conn);
-    if (this.#fatalRelayed || server.cutShort) this.#leave(reason, null, true);
+    if (this.#fatalRelayed || server.cutShort) this.#leave(reason, null, 0);
     else this.disconnect(reason, '08P01');
     this.registry.serverLostByClient(this, server);
   }
@@ -363,8 +362,8 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.home.pool.release(server.entry, generation, server.cancels > 0 ? 'cancels' : reset ? 'reset' : 'clean');
   }
 
-  /** The end, from whichever state: the server goes back, is rolled back, or is closed; the client is told or not. */
-  #leave(reason: string, message: Uint8Array | null, flushed = false): void {
+  /** The end, from whichever state: the server goes back, is rolled back, or is closed; the client is told or not, and cut off where no end is given. */
+  #leave(reason: string, message: Uint8Array | null, endsAfterMs: number | null = null): void {
     if (this.state === SessionState.Closed) return;
     const was = this.state;
     this.state = SessionState.Closed;
@@ -372,8 +371,9 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     this.registry.sessionEnds(this, reason, message !== null);
     // In the middle of a message it would take the words for the rest of that.
     if (message !== null && this.server?.cutShort !== true) this.conn.write(message, 0, message.length);
-    if (message !== null || flushed) this.conn.end();
-    else this.conn.destroy();
+    if (endsAfterMs === null) this.conn.destroy();
+    else if (endsAfterMs > 0) setTimeout(() => this.conn.end(), endsAfterMs);
+    else this.conn.end();
     if (was === SessionState.Waiting) this.home.pool.cancel(this.waiter);
     const { server } = this;
     if (this.follow?.leavesBehind && server !== null) server.discardOwed = true;

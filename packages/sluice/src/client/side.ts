@@ -46,6 +46,8 @@ export interface LastWords {
   readonly message?: string;
   readonly detail?: string;
   readonly hint?: string;
+  /** So long after them the connection ends; 0, the default: at once. */
+  readonly endsAfterMs?: number;
 }
 
 export interface Session {

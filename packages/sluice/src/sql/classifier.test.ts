@@ -37,21 +37,55 @@ describe('nothing is suspected of', () => {
 });
 
 describe('what is done to sessions by their numbers', () => {
-  const signal = (sql: string) => classifier.suspicionOf(sql)?.signal ?? null;
+  const signals = (sql: string) =>
+    (classifier.suspicionOf(sql)?.signals ?? []).map(({ kind, numbers, params }) =>
+      [kind, ...numbers, ...params.map((param) => `$${param}`)].join(' '),
+    );
   test.each([
-    ['select pg_cancel_backend(5000000)', 'cancel'],
-    ['SELECT PG_CATALOG.PG_TERMINATE_BACKEND($1)', 'terminate'],
-    ['select pg_cancel_backend($1), pg_terminate_backend($2), pg_cancel_backend($3)', 'terminate'],
-    ['begin; select pg_terminate_backend(pid) from (values (5000000)) as t(pid); commit', 'terminate'],
-    ['prepare p as select pg_terminate_backend(5000000)', null],
-    ['explain select pg_terminate_backend(5000000)', null],
-    ['create view v as select pg_terminate_backend(5000000)', null],
-    ["select 'pg_terminate_backend', 5000000", null],
-    ['select my_pg_terminate_backend_log(5000000)', null],
-  ] as const)('%s', (sql, expected) => {
-    expect(signal(sql)).toBe(expected);
+    ['select pg_cancel_backend(5000000)', ['cancel 5000000']],
+    ["select pg_cancel_backend('5000000'::int)::text", ['cancel 5000000']],
+    ['SELECT PG_CATALOG.PG_TERMINATE_BACKEND($1, 100)', ['terminate $1']],
+    ['select 7000000, pg_cancel_backend($1::integer), pg_terminate_backend($3)', ['cancel $1', 'terminate $3']],
+    ['begin; select pg_terminate_backend(5000000); commit', ['terminate 5000000']],
+    ['select pg_terminate_backend(pid) from pg_stat_activity where pid = $1', ['terminate $1']],
+    [
+      'select pg_cancel_backend(a.pid) from pg_catalog.pg_stat_activity a where a.pid in (5000000, $2)',
+      ['cancel 5000000 $2'],
+    ],
+    [
+      'select pg_cancel_backend(pid) from pg_stat_activity where pid = any(array[5000000, 5000001])',
+      ['cancel 5000000 5000001'],
+    ],
+    // Whom they mean is PostgreSQL's to find out.
+    ['select pg_terminate_backend(pid) from pg_stat_activity where pid <> 5000000', []],
+    ['select pg_terminate_backend(pid) from pg_stat_activity where not pid = 5000000', []],
+    ["select pg_terminate_backend(pid) from pg_stat_activity where pid = 5000000 and state = 'idle'", []],
+    ["select pg_terminate_backend(pid) from pg_stat_activity where pid = 5000000 or usename = 'x'", []],
+    ["select pg_terminate_backend(pid) from pg_stat_activity where usename = 'x' and pid <> $1", []],
+    ['select pg_terminate_backend(pid) from pg_stat_activity where pid > 5000000', []],
+    ['select pg_terminate_backend(pid) from pg_stat_activity where pid not in (5000000)', []],
+    ['select pg_terminate_backend(pid) from pg_stat_activity where pid <> all(array[5000000])', []],
+    ['select pg_terminate_backend(pid) from pg_stat_activity, t where pid = 5000000', []],
+    ['select pg_terminate_backend(pid) from mine.pg_stat_activity where pid = 5000000', []],
+    ['select pg_terminate_backend(pid) from (values (5000000)) as t(pid)', []],
+    ['select pg_terminate_backend(5000000) where false', []],
+    ['select pg_terminate_backend(5000000) from t', []],
+    ['select pg_terminate_backend(5000000) limit 0', []],
+    ['select pg_terminate_backend(5000000) union select true', []],
+    ['select case when false then pg_terminate_backend(5000000) end', []],
+    ['select pg_terminate_backend(5000000 + 1)', []],
+    ['select mine.pg_terminate_backend(5000000)', []],
+    ['insert into t select pg_terminate_backend(5000000)', []],
+    ['insert into t values (1); select pg_terminate_backend(5000000)', []],
+    ['prepare p as select pg_terminate_backend(5000000)', []],
+    ['explain select pg_terminate_backend(5000000)', []],
+    ['create view v as select pg_terminate_backend(5000000)', []],
+    ["select 'pg_terminate_backend', 5000000", []],
+    ['select my_pg_terminate_backend_log(5000000)', []],
+  ])('%s', (sql, expected) => {
+    expect(signals(sql)).toEqual(expected);
     const suspicion = classifier.suspicionOf(sql);
-    if (expected !== null && suspicion !== null) expect(sparesSession(suspicion)).toBe(true);
+    if (expected.length > 0 && suspicion !== null) expect(sparesSession(suspicion)).toBe(true);
   });
 });
 

@@ -3,6 +3,7 @@
  * out. A function's body is not looked into, but for DO, which is taken for anything.
  */
 import { isReadBy } from './read-by.ts';
+import { signalsOf } from './signals.ts';
 import {
   ALL_NAMES,
   ANYTHING,
@@ -61,7 +62,7 @@ const NOTHING: Suspicion = {
   unknowable: null,
   asksLastValue: false,
   databases: new Set(),
-  signal: null,
+  signals: [],
   refusal: null,
 };
 
@@ -110,16 +111,9 @@ function refusal(what: string, instead: keyof typeof INSTEAD): StateRefusal {
 export function classify(tree: unknown): Suspicion | null {
   if (asksLastValue(tree)) return suspicion({ asksLastValue: true });
   const found = leftBehind(tree);
-  return found === null || found.signal === null || runsAll(tree) ? found : { ...found, signal: null };
+  const signals = signalsOf(tree);
+  return signals.length === 0 ? found : { ...(found ?? NOTHING), signals };
 }
-
-/** Is all of the text run, and nothing of it only prepared, explained or made part of a view? */
-function runsAll(tree: unknown): boolean {
-  const { stmts = [] } = tree as { stmts?: { stmt?: Node }[] };
-  return stmts.every(({ stmt = {} }) => Object.keys(stmt).every((kind) => RUN.test(kind)));
-}
-
-const RUN = /^(?:SelectStmt|TransactionStmt|VariableSetStmt)$/;
 
 function leftBehind(tree: unknown): Suspicion | null {
   if (Array.isArray(tree)) return tree.reduce<Suspicion | null>((found, one) => add(found, leftBehind(one)), null);
@@ -256,8 +250,6 @@ function call(node: Node): Suspicion | null {
   const name = stringsOf(node.funcname).at(-1) ?? '';
   if (LOCK_FUNCTION.test(name))
     return name.includes('unlock') ? suspicion({ keeps: Keeps.Lock }) : keeping(Keeps.Lock, `${name}()`, 'lock');
-  if (name === 'pg_cancel_backend') return suspicion({ signal: 'cancel' });
-  if (name === 'pg_terminate_backend') return suspicion({ signal: 'terminate' });
   return name === 'set_config' ? setConfig((node.args ?? []) as readonly Node[]) : null;
 }
 

@@ -2,6 +2,7 @@
  * What a text of SQL may leave behind on the server beyond its transaction, and the cheap scan that finds out whether it is worth
  * a closer look. Suspicion only: what is really there afterwards, PostgreSQL itself is asked. Knows no clients and no servers.
  */
+import type { SessionSignal } from './signals.ts';
 
 /** Kinds of session state that a text may create or end; a bit each. */
 export const Keeps = {
@@ -44,14 +45,13 @@ export interface Suspicion {
   readonly asksLastValue: boolean;
   /** Databases in which PostgreSQL lets it have no other session than its own: those that it drops, renames or copies. */
   readonly databases: ReadonlySet<string>;
-  /** What it does to sessions by their numbers (pg_cancel_backend, pg_terminate_backend): the more violent of both; null: nothing. */
-  readonly signal: Signal | null;
+  /** What it does to sessions by their numbers. */
+  readonly signals: readonly SessionSignal[];
   readonly refusal: StateRefusal | null;
 }
 
-export type Signal = 'cancel' | 'terminate';
-
 const NO_NAMES: ReadonlySet<string> = new Set();
+const NO_SIGNALS: readonly SessionSignal[] = [];
 export const ALL_NAMES = '*';
 
 /** Of a text that nobody could read: anything. */
@@ -65,7 +65,7 @@ export const ANYTHING: Suspicion = {
   unknowable: null,
   asksLastValue: false,
   databases: NO_NAMES,
-  signal: null,
+  signals: NO_SIGNALS,
   refusal: null,
 };
 
@@ -105,7 +105,7 @@ export const STATEMENTS: Suspicion = {
   unknowable: null,
   asksLastValue: false,
   databases: NO_NAMES,
-  signal: null,
+  signals: NO_SIGNALS,
   refusal: null,
 };
 
@@ -130,14 +130,14 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
 export function absorb(found: Suspicion, more: Suspicion): Suspicion {
   for (const set of ['names', 'locals', 'resets', 'databases'] as const)
     for (const name of more[set]) (found[set] as Set<string>).add(name);
-  const { anySetting, keeps, executes, unknowable, asksLastValue, signal, refusal } = found;
+  const { anySetting, keeps, executes, unknowable, asksLastValue, signals, refusal } = found;
   return Object.assign(found, {
     anySetting: anySetting || more.anySetting,
     keeps: keeps | more.keeps,
     executes: executes || more.executes,
     unknowable: unknowable ?? more.unknowable,
     asksLastValue: asksLastValue && more.asksLastValue,
-    signal: signal === 'terminate' ? signal : (more.signal ?? signal),
+    signals: signals.length === 0 ? more.signals : [...signals, ...more.signals],
     refusal: refusal ?? more.refusal,
   });
 }
