@@ -47,9 +47,13 @@ test.each([
   await maintenance.query(statement);
 });
 
-test('a prepared statement does it, too', async () => {
+test('a prepared statement does it, too, when it is prepared and each time that it is run', async () => {
+  const drop = () => maintenance.query({ name: 'x', text: 'drop database emptied' });
   await used();
-  await maintenance.query({ name: 'x', text: 'drop database emptied' });
+  await drop();
+  await maintenance.query('create database emptied');
+  await used();
+  await drop();
 });
 
 test('who says goodbye while it is under way is not in its way', async () => {

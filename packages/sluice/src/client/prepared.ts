@@ -214,7 +214,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   if (statement.suspicion) {
     if (!sparesSession(statement.suspicion)) session.suspect(statement.suspicion, statement.key);
     const { databases, signals } = statement.suspicion;
-    if (signals.length > 0 && server.status !== Tx.Failed)
+    if ((databases.size > 0 || signals.length > 0) && server.status !== Tx.Failed)
       session.registry.concernsOthers(session, databases, targetsOf(signals, buffer, at, end));
   } else if (statement.prepares && session.home.keeping === Keeping.Statements)
     session.suspect(STATEMENTS, statement.key);
