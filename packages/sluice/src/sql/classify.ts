@@ -14,8 +14,7 @@ import {
   type StateRefusal,
   type Suspicion,
 } from './suspicion.ts';
-
-type Node = { readonly [key: string]: unknown };
+import { type Node, nameOf, stringsOf } from './tree.ts';
 
 const CURSOR_OPT_HOLD = 0x20;
 
@@ -84,18 +83,13 @@ export function asksLastValue(tree: unknown): boolean {
   return called.every((name) => HARMLESS.test(name));
 }
 
-/** The name of a function of PostgreSQL's own, as far as the text tells; of others the whole of it. */
-function ofPostgres(path: readonly string[]): string {
-  return path.length === 1 || path[0] === 'pg_catalog' ? path.at(-1)! : path.join('.');
-}
-
 /** The names of the functions called; null when it modifies something. */
 function calledIn(node: unknown): string[] | null {
   if (typeof node !== 'object' || node === null) return [];
   const found: string[] = [];
   for (const [kind, child] of Object.entries(node)) {
     if (MODIFIES.test(kind)) return null;
-    if (kind === 'FuncCall') found.push(ofPostgres(stringsOf((child as Node).funcname)));
+    if (kind === 'FuncCall') found.push(nameOf((child as Node).funcname));
     const inside = calledIn(child);
     if (inside === null) return null;
     found.push(...inside);
@@ -302,8 +296,4 @@ function constantOf(node: Node | undefined): { sval?: string; boolval: boolean }
     return { sval, boolval: /^(?:t|true|y|yes|on|1)$/i.test(sval) };
   }
   return constant?.boolval === undefined ? null : { boolval: constant.boolval.boolval === true };
-}
-
-function stringsOf(list: unknown): string[] {
-  return ((list ?? []) as readonly Node[]).map((item) => String((item.String as Node | undefined)?.sval ?? ''));
 }

@@ -2,7 +2,7 @@
  * What a text does to sessions by their numbers (pg_cancel_backend, pg_terminate_backend), where its tree leaves no doubt whom it means: the
  * number stands in the call, or the call is for each row of pg_stat_activity whose pid is that and about which nothing else is asked. Pure.
  */
-type Node = { readonly [key: string]: unknown };
+import { type Node, nameOf } from './tree.ts';
 
 export interface SessionSignal {
   readonly kind: 'cancel' | 'terminate';
@@ -89,12 +89,6 @@ function isPid(node: Node): boolean {
 function uncast(node: unknown): Node {
   const cast = (node as Node | undefined)?.TypeCast as Node | undefined;
   return cast === undefined ? ((node ?? {}) as Node) : uncast(cast.arg);
-}
-
-/** A name of PostgreSQL's own, as far as the text tells; of others the whole of it. */
-function nameOf(path: unknown): string {
-  const parts = listOf(path).map((part) => String((part.String as Node | undefined)?.sval ?? ''));
-  return parts[0] === 'pg_catalog' && parts.length === 2 ? parts[1]! : parts.join('.');
 }
 
 function listOf(list: unknown): readonly Node[] {
