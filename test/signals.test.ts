@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { postgres } from './support/postgres.ts';
+import { keyOf, RawClient } from './support/raw.ts';
 import { type Sluice, startSluice } from './support/sluice.ts';
 
 const server = postgres();
@@ -28,6 +29,7 @@ afterEach(async () => {
 });
 
 const numberOf = (client: pg.Client) => (client as unknown as { processID: number }).processID;
+const run = (sql: string) => [wire.parse('', sql), wire.bind('', ''), wire.execute('')];
 const outcome = (work: Promise<unknown>) =>
   work.then(
     () => 'done',
@@ -76,7 +78,7 @@ describe.each<[string, (kind: string, number: number) => Promise<unknown>]>([
 
 test('one’s own session, too', async () => {
   asker.on('error', () => {});
-  expect(await outcome(asker.query('select pg_terminate_backend($1), pg_sleep(5)', [numberOf(asker)]))).toBe('57P01');
+  expect(await outcome(asker.query('select pg_terminate_backend($1)', [numberOf(asker)]))).toBe('57P01');
 });
 
 test('a statement that is only prepared, fails to begin, or is another’s, harms nobody', async () => {
@@ -125,6 +127,69 @@ test('a cancel that has been answered strikes nothing that begins after it', asy
   expect(late).toBe(0);
 });
 
+test('what is prepared or described and not run, or stands behind what fails, harms nobody', async () => {
+  const victim = await clients.pg();
+  const { raw } = await RawClient.login({ ...server, port: sluice.port });
+  const kill = `select pg_terminate_backend(${numberOf(victim)})`;
+  const scripts = [
+    [wire.parse('', kill), wire.sync()],
+    [wire.parse('', kill), wire.describe('S', ''), wire.sync()],
+    [wire.parse('n', kill), wire.describe('S', 'n'), wire.sync()],
+    [wire.parse('', kill), wire.bind('', ''), wire.describe('P', ''), wire.sync()],
+    [wire.parse('', kill), wire.bind('', 'nobody'), wire.execute(''), wire.sync()],
+    [...run('select 1/0'), ...run(kill), wire.sync()],
+    [...run('select 1/0'), wire.bind('', 'n'), wire.execute(''), wire.sync()],
+    [wire.query(`select 1/0; ${kill}`)],
+    [wire.query(`${kill}, no_such_column`)],
+    [wire.query('set standard_conforming_strings = off')],
+    [wire.query(`select '\\'; ${kill}; --'`)],
+    [wire.query(kill.replace('select', "select '\\' from t where '; select"))],
+    [wire.query('reset standard_conforming_strings')],
+  ];
+  for (const script of scripts) {
+    raw.send(...script);
+    await raw.until('Z');
+  }
+  await sleep(50);
+  expect((await victim.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+  victim.on('error', () => {});
+  raw.send(wire.bind('', 'n'), wire.execute(''), wire.sync());
+  await raw.until('Z');
+  expect(await outcome(victim.query('select 1'))).not.toBe('done');
+  raw.end();
+});
+
+test('two cancels in one packet have both arrived when the last is answered', async () => {
+  const [one, two] = [await clients.pg(), await clients.pg()];
+  const { raw } = await RawClient.login({ ...server, port: sluice.port });
+  let late = 0;
+  for (let i = 0; i < 60; i++) {
+    await two.query('begin');
+    const first = outcome(two.query(`select pg_sleep(${0.0005 + (i % 8) * 0.0005})`));
+    await sleep(1 + (i % 4));
+    raw.send(...[one, two].map((each) => wire.query(`select pg_cancel_backend(${numberOf(each)})`)));
+    await raw.until('Z');
+    await raw.until('Z');
+    if ((await first) === 'done' && (await outcome(two.query('select pg_sleep(0.005)'))) !== 'done') late++;
+    await two.query('rollback');
+  }
+  expect(late).toBe(0);
+  raw.end();
+});
+
+test('what a session that is ended still sends is nobody’s', async () => {
+  const { raw, greeting } = await RawClient.login({ ...server, port: sluice.port });
+  raw.send(wire.query('create temp table t (a text)'), wire.query('copy t from stdin'));
+  await raw.until('G');
+  raw.send(wire.copyData(Buffer.alloc(100_000, 'x')).subarray(0, 50_000));
+  await asker.query('select pg_terminate_backend($1)', [keyOf(greeting).pid]);
+  await raw.until('E');
+  raw.send(Buffer.alloc(50_000, 'x'), Buffer.alloc(1_000));
+  await sleep(50);
+  raw.end();
+  expect(sluice.output()).not.toMatch(/bug:|unknown pkt/);
+});
+
 test('knex cancels what takes too long', async () => {
   const { host, user, password } = server;
   const db = knex({
@@ -163,7 +228,14 @@ test('with session_state = pgbouncer it is as with PgBouncer: the number is nobo
 test('numbers are found in a Bind whatever its bytes', async () => {
   const { targetsOf } = await import('../packages/sluice/src/client/numbers.ts');
   const whole = Buffer.from(
-    wire.concat(wire.describe('S', ''), wire.bind('', '', ['4194310', null, 'x', '12']), wire.sync()),
+    wire.concat(
+      wire.parse('n', 'select'),
+      wire.describe('S', 'n'),
+      wire.bind('p', 'n', ['4194310', null, 'x', '12']),
+      wire.describe('P', 'p'),
+      wire.execute('p'),
+      wire.sync(),
+    ),
   );
   const signals = [{ kind: 'cancel', numbers: [5_000_000], params: [1, 2, 3, 4, 5] }] as const;
   expect(targetsOf(signals, whole, 0, whole.length)).toEqual([

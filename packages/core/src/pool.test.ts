@@ -282,6 +282,27 @@ describe('limits', () => {
     expect(a.count(EntryState.Idle)).toBe(1);
   });
 
+  test('who is out of patience may take others out of the queue, who are, too', () => {
+    const pool = makePool({ maxSize: 1 });
+    first(pool);
+    const refused: string[] = [];
+    const waiters = ['a', 'b', 'c'].map((name) => {
+      const waiter = new Waiter<string>({
+        served: () => {},
+        refused: () => {
+          refused.push(name);
+          if (name === 'a') pool.cancel(waiters[1]!);
+        },
+      });
+      waiter.deadline = now + 10;
+      pool.acquire(waiter);
+      return waiter;
+    });
+    now += 20;
+    pool.tick();
+    expect([refused, pool.queue.length]).toEqual([['a', 'c'], 0]);
+  });
+
   test('one waiter too many is refused', () => {
     const pool = makePool({ maxSize: 1, maxWaiters: 1 });
     ask(pool);

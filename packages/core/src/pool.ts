@@ -266,8 +266,9 @@ export class Pool<T> {
   /** The coarse clock: deadlines, idle timeouts, lifetimes, the reserve, retries, the minimum. */
   tick(): void {
     const now = this.env.now();
-    for (const waiter of this.queue) {
-      if (waiter.deadline > now) continue;
+    // The owner of one may take out others.
+    for (const waiter of [...this.queue]) {
+      if (!waiter.waiting || waiter.deadline > now) continue;
       this.queue.remove(waiter);
       this.#refuse(waiter, 'timeout');
     }

@@ -292,7 +292,7 @@ export class Intake {
       if (done >= 0) return done;
     }
     if (maxPrepared === 0 || what === Front.Query || !mayNameOne(this.#session, what, buffer, at, end)) return -1;
-    return this.#intercept(buffer, at, Math.min(end, at + size), size);
+    return this.#intercept(buffer, at, Math.min(end, at + size), end, size);
   }
 
   /** What may leave something behind; what is dealt with was replaced. */
@@ -328,10 +328,10 @@ export class Intake {
   }
 
   /** Prepared statements. */
-  #intercept(buffer: Buffer, at: number, end: number, size: number): number {
+  #intercept(buffer: Buffer, at: number, end: number, until: number, size: number): number {
     const server = this.#session.server!;
     this.#session.exchangeBegins(server);
-    const result = intercept(this.#session, server, buffer, at, end);
+    const result = intercept(this.#session, server, buffer, at, end, until);
     if (result.kind === 'pass') return -1;
     if (result.kind === 'more') {
       this.#fragment.keep(buffer, at, end, result.needed);

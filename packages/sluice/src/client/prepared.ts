@@ -12,7 +12,7 @@ import { type Statement, textOf } from '../server/statements.ts';
 import { STATEMENTS, sparesSession } from '../sql/suspicion.ts';
 import { LONG_NAME, NAME_BYTES, TOO_MANY_NAMES, tooMuchText } from './bounds.ts';
 import { Keeping } from './home.ts';
-import { targetsOf } from './numbers.ts';
+import { concernOthers } from './numbers.ts';
 import type { RefusedText, Session } from './side.ts';
 import {
   type AppliedEffect,
@@ -100,8 +100,15 @@ export function isBoundAtOnce(buffer: Buffer, at: number, end: number): boolean 
   return portalEnd >= 0 && portalEnd + 1 < end && buffer[portalEnd + 1] === 0;
 }
 
-/** Looks at the extended-protocol message at `at`, of which the bytes up to `end` (its own end at most) are here. */
-export function intercept(session: Session, server: Server, buffer: Buffer, at: number, end: number): Interception {
+/** Looks at the message at `at`, of which the bytes up to `end` (its own end at most) are here; what is behind it goes up to `until`. */
+export function intercept(
+  session: Session,
+  server: Server,
+  buffer: Buffer,
+  at: number,
+  end: number,
+  until: number,
+): Interception {
   const what = buffer[at]!;
   const size = lengthAt(buffer, at) + 1;
   const whole = end - at >= size;
@@ -115,7 +122,7 @@ export function intercept(session: Session, server: Server, buffer: Buffer, at: 
     const never = maxBytes > 0 && 2 * (size - NAME_BYTES) > maxBytes;
     return never ? noRoom(session, server, tooMuchText(maxBytes)) : result('more', [], -1, size);
   }
-  if (what === 0x42) return bind(session, server, buffer, at, end, size);
+  if (what === 0x42) return bind(session, server, buffer, at, end, until);
   if (what === 0x44 || what === 0x43) {
     if (!whole) return result('more', [], -1, size);
     if (buffer[at + HEADER_BYTES] !== 0x53) return result('pass');
@@ -191,7 +198,8 @@ function parse(session: Session, server: Server, buffer: Buffer, at: number, siz
   return result('done', pieces);
 }
 
-function bind(session: Session, server: Server, buffer: Buffer, at: number, end: number, size: number): Interception {
+function bind(session: Session, server: Server, buffer: Buffer, at: number, end: number, until: number): Interception {
+  const size = lengthAt(buffer, at) + 1;
   const limit = Math.min(end, at + size);
   const portalEnd = buffer.indexOf(0, at + HEADER_BYTES);
   const nameEnd = portalEnd < 0 || portalEnd >= limit ? -1 : buffer.indexOf(0, portalEnd + 1);
@@ -213,9 +221,7 @@ function bind(session: Session, server: Server, buffer: Buffer, at: number, end:
   if (statement === undefined) return unknown(server, Reply.Bind, buffer, at, portalEnd + 1, nameEnd, size);
   if (statement.suspicion) {
     if (!sparesSession(statement.suspicion)) session.suspect(statement.suspicion, statement.key);
-    const { databases, signals } = statement.suspicion;
-    if ((databases.size > 0 || signals.length > 0) && server.status !== Tx.Failed)
-      session.registry.concernsOthers(session, databases, targetsOf(signals, buffer, at, end));
+    concernOthers(session, server, statement.suspicion, buffer, at, until);
   } else if (statement.prepares && session.home.keeping === Keeping.Statements)
     session.suspect(STATEMENTS, statement.key);
   if (statement.forgets || statement.alters) server.queue.changesBooks(statement.alters);

@@ -4,7 +4,7 @@
  */
 import { type Entry, type Refusal, Waiter, type WaiterOwner } from '@sluice/core';
 import { type Effect, type ErrorFields, errorResponse, type Parameters, type Reply } from '@sluice/wire';
-import { type Conn, type ConnHandler, goneBecause } from '../net/conn.ts';
+import { type Conn, type ConnHandler, endAfter, goneBecause } from '../net/conn.ts';
 import { type ServerHolder, Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { AS_AT_LOGIN, type SessionSettings } from '../server/session-settings.ts';
@@ -102,7 +102,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
   }
 
   onDrain(): void {
-    this.server?.resumeReading();
+    this.server?.reading.resume();
   }
 
   onClose(error: Error | null): void {
@@ -296,7 +296,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
 
   serverScanned(server: Server): void {
     this.clock.tick();
-    if (!TO_CLIENT.flush(this.conn)) server.pauseReading();
+    if (!TO_CLIENT.flush(this.conn)) server.reading.pause();
     if (this.state === SessionState.Linked) this.intake.serverScanned(server);
     if (this.state !== SessionState.Linked || !server.settled || server.closedBecause !== null) return;
     if (this.intake.repeats()) return;
@@ -372,8 +372,7 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
     // In the middle of a message it would take the words for the rest of that.
     if (message !== null && this.server?.cutShort !== true) this.conn.write(message, 0, message.length);
     if (endsAfterMs === null) this.conn.destroy();
-    else if (endsAfterMs > 0) setTimeout(() => this.conn.end(), endsAfterMs);
-    else this.conn.end();
+    else endAfter(this.conn, endsAfterMs);
     if (was === SessionState.Waiting) this.home.pool.cancel(this.waiter);
     const { server } = this;
     if (this.follow?.leavesBehind && server !== null) server.discardOwed = true;

@@ -32,7 +32,7 @@ import {
 } from '../sql/suspicion.ts';
 import { isReported } from './follow.ts';
 import { Keeping } from './home.ts';
-import { targetsOf } from './numbers.ts';
+import { concernOthers } from './numbers.ts';
 import { isBoundAtOnce } from './prepared.ts';
 import type { RefusedText, Session } from './side.ts';
 import { ClosedEffect } from './statement-effects.ts';
@@ -106,9 +106,7 @@ export function watch(
   const hasNoName = isQuery || isUnnamed(buffer, at, end);
   const suspicion = session.registry.classifier.suspicionOf(text);
   if (suspicion === null) return 'pass';
-  const signals = hasNoName && server.status !== Tx.Failed ? suspicion.signals : [];
-  if (signals.length > 0 || suspicion.databases.size > 0)
-    session.registry.concernsOthers(session, suspicion.databases, targetsOf(signals, buffer, at + size, end));
+  concernOthers(session, server, suspicion, buffer, at, end);
   const instead = deallocated(session, server, buffer, at, end, text);
   if (instead !== null) return instead;
   if (suspicion.asksLastValue) return hasNoName ? watchLastValue(session, server, isQuery) : 'pass';

@@ -13,6 +13,7 @@ describe('a number of [pgbouncer] that makes no sense', () => {
     ['default_pool_size', '4294967297', 1],
     ['default_pool_size', '0x100000002', 2],
     ['default_pool_size', '040000000003', 3],
+    ['tcp_keepidle', '-4294967291', 5],
     // Shown there as they are, and as good as 0.
     ['default_pool_size', '-1', 0],
     ['default_pool_size', '3000000000', 0],
@@ -43,6 +44,8 @@ describe('a number of [pgbouncer] that makes no sense', () => {
     ['query_timeout', '-1'],
     ['query_timeout', '-inf'],
     ['query_timeout', '5 min'],
+    ['query_timeout', '1e400'],
+    ['query_timeout', '1e-400'],
     // It starts there, and serves nobody.
     ['stats_period', '-1'],
     ['stats_period', '0'],
@@ -77,9 +80,19 @@ describe('a number of an entry that makes no sense', () => {
     ['query_wait_timeout', '3000000000', LARGEST],
     ['query_wait_timeout', '-5x', LARGEST],
     ['query_wait_timeout', 'abc', 0],
+    ['server_lifetime', '0x10', 0],
     ['query_wait_timeout', '4294967297', 1],
   ])('%s=%s counts as %s', (name, text, number) => {
     expect(oddInEntry(entry(name), text)).toEqual({ number, note: expect.stringContaining('as in PgBouncer') });
+  });
+
+  it.each([
+    ['1e3', 1_000],
+    ['1.9', 1_900],
+    ['0x10', 0],
+    ['1e400', 1_000],
+  ])('server_lifetime=%s is %d ms', (text, value) => {
+    expect(parseValue(entry('server_lifetime'), text, 'decimal')).toMatchObject({ ok: true, value });
   });
 
   it.each(['0', 'abc', '-1', '70000', '4294967297'])('port=%s is refused', (text) => {

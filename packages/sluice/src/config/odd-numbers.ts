@@ -25,13 +25,13 @@ const AS_THERE = 'as in PgBouncer';
 export function oddGlobal(row: SettingRow, text: string): OddNumber | null {
   if (row.kind === 'time') return oddTime(text);
   const whole = strtol(text);
-  if (whole === null || row.negative === 'refused') return null;
+  if (whole === null) return null;
   const number = Number(row.kind === 'bytes' ? BigInt.asUintN(32, whole) : BigInt.asIntN(32, whole));
   const [min, max] = [smallest(row), largest(row)];
   if (row.kind === 'mode') return read(number & max, `0${(number & max).toString(8)}`);
   if (number >= min && number <= max) return read(number);
   if (number < 0 && row.negative === 'most') return { number: max, note: `it counts as no limit, ${AS_THERE}` };
-  if (number < 0 && min === 0) return read(0);
+  if (number < 0 && min === 0 && row.negative !== 'refused') return read(0);
   return number > max && row.kind === 'bytes' ? read(max) : null;
 }
 
@@ -50,6 +50,9 @@ function oddTime(text: string): OddNumber | null {
   const isWord = /^[+-]?(?:inf(?:inity)?|nan)$/i.test(text);
   const seconds = isWord ? (/nan/i.test(text) ? LARGEST : Number.POSITIVE_INFINITY) : Number(text);
   if (text === '' || text.startsWith('-') || Number.isNaN(seconds)) return null;
+  // Beyond what a double can be: C says so (ERANGE), and it is refused.
+  if (!isWord && (seconds === Number.POSITIVE_INFINITY || (seconds === 0 && /[1-9]/.test(text.split(/e/i)[0]!))))
+    return null;
   if (seconds >= OVERFLOW_S || seconds < 1e-6) return read(0);
   return seconds >= LARGEST ? never() : null;
 }

@@ -35,7 +35,7 @@ export function parseValue(row: SettingRow, text: string, syntax: NumberSyntax):
     case 'seconds':
       return numberInBounds(row, parseWhole(text, syntax), text, syntax, 1000);
     case 'time':
-      return numberInBounds(row, parseFraction(text) ?? parseHex(text), text, syntax, 1000);
+      return numberInBounds(row, parseSeconds(text, syntax), text, syntax, 1000);
     case 'bool':
       return parseBool(text, syntax);
     case 'enum':
@@ -114,14 +114,12 @@ function odd(row: SettingRow, text: string, syntax: NumberSyntax, scale: number)
   return number === null ? { ok: true, value: 0, isUnset: true, note } : { ok: true, value: number * scale, note };
 }
 
-function parseFraction(text: string): number | null {
-  if (!/^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?$/.test(text)) return null;
-  return Number(text);
-}
-
-/** As strtod reads it: `0x10` is 16 seconds. */
-function parseHex(text: string): number | null {
-  return /^[+-]?0[xX][0-9a-fA-F]{1,20}$/.test(text) ? parseWhole(text, 'c') : null;
+/** As strtod reads it: `0x10` is 16 seconds, `1e3` is 1000. Those of connection strings have fractions at most. */
+function parseSeconds(text: string, syntax: NumberSyntax): number | null {
+  if (/^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})$/.test(text)) return Number(text);
+  if (syntax === 'decimal') return null;
+  if (/^[+-]?0[xX][0-9a-fA-F]{1,20}$/.test(text)) return parseWhole(text, 'c');
+  return /^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})[eE][+-]?[0-9]{1,2}$/.test(text) ? Number(text) : null;
 }
 
 /** The least time that can be given, a microsecond, as in PgBouncer: less would become 0, which means "off". */

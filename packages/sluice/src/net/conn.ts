@@ -72,6 +72,17 @@ export const DISCARD: ConnHandler = {
   onClose() {},
 };
 
+/** Ends it after so many milliseconds, 0: now; what comes until then is thrown away. */
+export function endAfter(conn: Conn, ms: number): void {
+  if (ms === 0) {
+    conn.end();
+    return;
+  }
+  const { handler } = conn;
+  conn.handler = { ...DISCARD, onClose: (error) => handler.onClose(error) };
+  setTimeout(() => conn.end(), ms);
+}
+
 /** What the system says of one end of a socket. `unixPort` is the port that a Unix socket stands for; -1 on TCP. */
 export function addressOf(address: string | undefined, port: number | undefined, unixPort: number): Address {
   if (unixPort >= 0) return { address: 'unix', port: unixPort, unix: true, pid: 0 };

@@ -10,6 +10,9 @@ import type { Pooler } from './pooler.ts';
 /** Between PostgreSQL's last words and the end of its connection pass some milliseconds, in which drivers tell them to whoever listens. */
 const GOODBYE_MS = 10;
 
+/** A request that takes longer to arrive is not waited for. */
+const PATIENCE_MS = 1_000;
+
 export function concernsOthers(
   pooler: Pooler,
   session: Session,
@@ -19,10 +22,16 @@ export function concernsOthers(
   if (databases.size > 0) pooler.emptying.begin(session, databases);
   if (targets.length === 0) return;
   const { server } = session;
-  // It hears of its statement when the requests have arrived, as from PostgreSQL: later ones of the others' are none of its business.
-  server?.pauseReading();
+  // It hears of its statement when the requests have arrived, as from PostgreSQL: what others do afterwards is none of its business.
+  server?.reading.hold();
+  let isHeld = true;
+  const release = () => {
+    if (isHeld) server?.reading.release();
+    isHeld = false;
+  };
+  setTimeout(release, PATIENCE_MS);
   // Not in the middle of what the session does: it may be about itself.
-  setImmediate(() => reach(pooler, session, targets, () => server?.resumeReading()));
+  setImmediate(() => reach(pooler, session, targets, release));
 }
 
 /** As PostgreSQL allows it to everybody: what is of the same role. Of the same database, too: others may be another server's, and another's role there. */

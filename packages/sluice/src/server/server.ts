@@ -22,6 +22,7 @@ import {
 import type { Conn, ConnHandler } from '../net/conn.ts';
 import { badHeader, Carry, collects, HeldBack } from './carry.ts';
 import { type InternalDone, type ServerHolder, type ServerIdentity, type ServerWatcher, Tx } from './holder.ts';
+import { Reading } from './reading.ts';
 import { ServerStatements } from './server-statements.ts';
 import { AS_AT_LOGIN, SessionSettings } from './session-settings.ts';
 import { knowsOtherStatements, rejectedPlan, type StatementStore, StatementUse } from './statements.ts';
@@ -60,7 +61,7 @@ export class Server implements ConnHandler {
   requestedAt = 0;
   closedBecause: string | null = null;
   gone = false; // The connection is closed on both sides
-  #readingPaused = false;
+  readonly reading: Reading;
   #internalDone: InternalDone | null = null;
   #internalError: ErrorFields | null = null;
   #bodyLeft = 0;
@@ -79,6 +80,7 @@ export class Server implements ConnHandler {
     now: number,
   ) {
     this.conn = conn;
+    this.reading = new Reading(conn);
     this.statements = new ServerStatements(store);
     this.entry = entry;
     this.identity = identity;
@@ -98,7 +100,7 @@ export class Server implements ConnHandler {
   changesHands(): void {
     this.holder = null;
     this.queue.changesHands();
-    this.resumeReading();
+    this.reading.resume();
   }
 
   /** The message that the client got last is not complete. */
@@ -131,19 +133,6 @@ export class Server implements ConnHandler {
     if (this.closedBecause !== null) return;
     this.closedBecause = reason;
     this.conn.end(lingerMs);
-  }
-
-  /** The holder cannot take more for now. */
-  pauseReading(): void {
-    if (this.#readingPaused) return;
-    this.#readingPaused = true;
-    this.conn.pause();
-  }
-
-  resumeReading(): void {
-    if (!this.#readingPaused) return;
-    this.#readingPaused = false;
-    this.conn.resume();
   }
 
   onData(buffer: Buffer, start: number, end: number): void {

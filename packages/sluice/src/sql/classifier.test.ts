@@ -43,10 +43,9 @@ describe('what is done to sessions by their numbers', () => {
     );
   test.each([
     ['select pg_cancel_backend(5000000)', ['cancel 5000000']],
-    ["select pg_cancel_backend('5000000'::int)::text", ['cancel 5000000']],
+    ["select pg_cancel_backend('5000000'::int) as done", ['cancel 5000000']],
     ['SELECT PG_CATALOG.PG_TERMINATE_BACKEND($1, 100)', ['terminate $1']],
-    ['select 7000000, pg_cancel_backend($1::integer), pg_terminate_backend($3)', ['cancel $1', 'terminate $3']],
-    ['begin; select pg_terminate_backend(5000000); commit', ['terminate 5000000']],
+    ['select pg_cancel_backend($1::integer), pg_terminate_backend($3)', ['cancel $1', 'terminate $3']],
     ['select pg_terminate_backend(pid) from pg_stat_activity where pid = $1', ['terminate $1']],
     [
       'select pg_cancel_backend(a.pid) from pg_catalog.pg_stat_activity a where a.pid in (5000000, $2)',
@@ -56,7 +55,18 @@ describe('what is done to sessions by their numbers', () => {
       'select pg_cancel_backend(pid) from pg_stat_activity where pid = any(array[5000000, 5000001])',
       ['cancel 5000000 5000001'],
     ],
-    // Whom they mean is PostgreSQL's to find out.
+    // Whether it comes to that, and whom they mean, is PostgreSQL's to find out.
+    ['begin; select pg_terminate_backend(5000000); commit', []],
+    ['select 1/0; select pg_terminate_backend(5000000)', []],
+    ['select pg_terminate_backend(5000000), no_such_column', []],
+    ['select pg_terminate_backend(5000000), generate_series(1, 0)', []],
+    ["select pg_terminate_backend(5000000, 'x')", []],
+    ["select pg_terminate_backend('5000000.0')", []],
+    ["select pg_terminate_backend('0x4c4b40')", []],
+    ['select pg_terminate_backend(5000000::bool::int)', []],
+    ['select pg_terminate_backend(5000000::text::varchar(3)::int)', []],
+    ['select pg_cancel_backend(5000000)::int8', []],
+    ['select pg_terminate_backend(pid) from pg_stat_activity a(x, y, pid, d) where pid = 5000000', []],
     ['select pg_terminate_backend(pid) from pg_stat_activity where pid <> 5000000', []],
     ['select pg_terminate_backend(pid) from pg_stat_activity where not pid = 5000000', []],
     ["select pg_terminate_backend(pid) from pg_stat_activity where pid = 5000000 and state = 'idle'", []],

@@ -1,6 +1,7 @@
 /**
- * What a text does to sessions by their numbers (pg_cancel_backend, pg_terminate_backend), where its tree leaves no doubt whom it means: the
- * number stands in the call, or the call is for each row of pg_stat_activity whose pid is that and about which nothing else is asked. Pure.
+ * What a text does to sessions by their numbers (pg_cancel_backend, pg_terminate_backend), where its tree leaves no doubt whom it means and that
+ * it does it: the text is one SELECT of nothing else; the number stands in the call, or the call is for each row of pg_stat_activity whose pid is
+ * that and about which nothing else is asked. Pure.
  */
 import { type Node, nameOf } from './tree.ts';
 
@@ -16,30 +17,29 @@ const KINDS: ReadonlyMap<string, SessionSignal['kind']> = new Map([
   ['pg_terminate_backend', 'terminate'],
 ]);
 
-/** Statements that may stand beside it: what an INSERT does, or an EXPLAIN leaves out, is not known. */
-const BESIDE = /^(?:SelectStmt|TransactionStmt|VariableSetStmt)$/;
 const PARTS = new Set(['targetList', 'fromClause', 'whereClause', 'limitOption', 'op']);
 const PARTS_OF_CALL = new Set(['funcname', 'args', 'funcformat', 'location']);
 
-/** Of all statements of the text; empty: it concerns nobody, as far as can be told. */
+/** Of a text that does nothing else; empty: it concerns nobody, as far as can be told. */
 export function signalsOf(tree: unknown): SessionSignal[] {
   const { stmts = [] } = tree as { stmts?: { stmt?: Node }[] };
-  const statements = stmts.map(({ stmt = {} }) => stmt);
-  if (!statements.every((statement) => Object.keys(statement).every((kind) => BESIDE.test(kind)))) return [];
-  return statements.flatMap(({ SelectStmt }) => (SelectStmt === undefined ? [] : signalsIn(SelectStmt as Node)));
+  const select = stmts.length === 1 ? (stmts[0]!.stmt?.SelectStmt as Node | undefined) : undefined;
+  if (select?.op !== 'SETOP_NONE' || !Object.keys(select).every((part) => PARTS.has(part))) return [];
+  const signals = listOf(select.targetList).map((target) => signalOf(select, target));
+  return signals.includes(null) ? [] : (signals as SessionSignal[]);
 }
 
-function signalsIn(select: Node): SessionSignal[] {
-  if (select.op !== 'SETOP_NONE' || !Object.keys(select).every((part) => PARTS.has(part))) return [];
-  return listOf(select.targetList).flatMap(({ ResTarget }) => {
-    const call = uncast((ResTarget as Node | undefined)?.val).FuncCall as Node | undefined;
-    const kind = call === undefined ? undefined : KINDS.get(nameOf(call.funcname));
-    if (call === undefined || kind === undefined || !Object.keys(call).every((part) => PARTS_OF_CALL.has(part)))
-      return [];
-    const [whom] = listOf(call.args);
-    const meant = whom === undefined ? null : isPid(whom) ? rowsMeant(select) : alone(select) ? [whom] : null;
-    return meant === null ? [] : gather(kind, meant);
-  });
+function signalOf(select: Node, { ResTarget }: Node): SessionSignal | null {
+  const call = ((ResTarget as Node | undefined)?.val as Node | undefined)?.FuncCall as Node | undefined;
+  const kind = KINDS.get(nameOf(call?.funcname));
+  if (call === undefined || kind === undefined || !Object.keys(call).every((part) => PARTS_OF_CALL.has(part)))
+    return null;
+  const [whom, patience, ...others] = listOf(call.args);
+  if (whom === undefined || others.length > 0) return null;
+  // The milliseconds that pg_terminate_backend is to wait.
+  if (patience !== undefined && (kind !== 'terminate' || numberOf(patience) === null)) return null;
+  const meant = isPid(whom) ? rowsMeant(select) : alone(select) ? [whom] : null;
+  return meant === null ? null : gather(kind, meant);
 }
 
 /** Is the call made once, whatever there is in the database? */
@@ -52,6 +52,7 @@ function rowsMeant({ fromClause, whereClause }: Node): readonly Node[] | null {
   const [from, ...others] = listOf(fromClause);
   const table = from?.RangeVar as Node | undefined;
   if (others.length > 0 || table?.relname !== 'pg_stat_activity') return null;
+  if ((table.alias as Node | undefined)?.colnames !== undefined) return null;
   if ((table.schemaname ?? 'pg_catalog') !== 'pg_catalog') return null;
   const condition = (whereClause as Node | undefined)?.A_Expr as Node | undefined;
   if (condition === undefined || nameOf(condition.name) !== '=') return null;
@@ -62,23 +63,30 @@ function rowsMeant({ fromClause, whereClause }: Node): readonly Node[] | null {
     case 'AEXPR_IN':
       return isPid(left) ? listOf((right.List as Node | undefined)?.items) : null;
     case 'AEXPR_OP_ANY':
-      return isPid(left) ? listOf((uncast(right).A_ArrayExpr as Node | undefined)?.elements) : null;
+      return isPid(left) ? listOf((right.A_ArrayExpr as Node | undefined)?.elements) : null;
     default:
       return null;
   }
 }
 
-function gather(kind: SessionSignal['kind'], meant: readonly Node[]): SessionSignal[] {
+function gather(kind: SessionSignal['kind'], meant: readonly Node[]): SessionSignal | null {
   const numbers: number[] = [];
   const params: number[] = [];
   for (const each of meant) {
-    const { A_Const, ParamRef } = uncast(each) as { A_Const?: Node; ParamRef?: Node };
-    const constant = A_Const as { ival?: { ival?: number }; sval?: { sval?: string } } | undefined;
-    const number = Number(constant?.ival?.ival ?? constant?.sval?.sval ?? Number.NaN);
-    if (Number.isInteger(number)) numbers.push(number);
-    if (ParamRef !== undefined) params.push(Number(ParamRef.number ?? 0));
+    const number = numberOf(each);
+    const param = Number(((uncast(each).ParamRef as Node | undefined)?.number as number | undefined) ?? 0);
+    if (number === null && param === 0) return null;
+    if (number !== null) numbers.push(number);
+    else params.push(param);
   }
-  return numbers.length + params.length === 0 ? [] : [{ kind, numbers, params }];
+  return { kind, numbers, params };
+}
+
+/** A constant that PostgreSQL takes for this whole number. */
+function numberOf(node: Node): number | null {
+  const { A_Const } = uncast(node) as { A_Const?: { ival?: { ival?: number }; sval?: { sval?: string } } };
+  const text = String(A_Const?.ival?.ival ?? A_Const?.sval?.sval ?? '');
+  return /^[0-9]{1,10}$/.test(text) ? Number(text) : null;
 }
 
 function isPid(node: Node): boolean {
@@ -86,9 +94,12 @@ function isPid(node: Node): boolean {
   return (fields.at(-1)?.String as Node | undefined)?.sval === 'pid';
 }
 
-function uncast(node: unknown): Node {
-  const cast = (node as Node | undefined)?.TypeCast as Node | undefined;
-  return cast === undefined ? ((node ?? {}) as Node) : uncast(cast.arg);
+/** What is cast to a process id, once; another cast might make another number of it. */
+function uncast(node: Node): Node {
+  const { arg, typeName } = (node.TypeCast ?? {}) as { arg?: Node; typeName?: Node };
+  if (arg === undefined) return node;
+  const isPlain = nameOf(typeName?.names) === 'int4' && typeName?.typemod === -1 && typeName?.arrayBounds === undefined;
+  return isPlain ? arg : {};
 }
 
 function listOf(list: unknown): readonly Node[] {
