@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as wire from '@sluice/wire';
 import knex from 'knex';
 import type pg from 'pg';
+import postgresJs from 'postgres';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { targetsOf } from '../packages/sluice/src/client/numbers.ts';
 import { Clients } from './support/clients.ts';
 import { postgres } from './support/postgres.ts';
 import { keyOf, RawClient } from './support/raw.ts';
@@ -190,6 +192,36 @@ test('what a session that is ended still sends is nobody’s', async () => {
   expect(sluice.output()).not.toMatch(/bug:|unknown pkt/);
 });
 
+test('postgres.js, which describes first and then binds', async () => {
+  const idle = await clients.pg();
+  const ended = new Promise((resolve) => idle.once('error', resolve));
+  const { host, user, password } = server;
+  const sql = postgresJs({ host, port: sluice.port, user, password, database: 'postgres', max: 1, onnotice: () => {} });
+  await sql`select pg_terminate_backend(${numberOf(idle)})`;
+  expect(await ended).toMatchObject({ code: '57P01' });
+  await sql.end();
+});
+
+test('a text that the server knows already sends one request, not two', async () => {
+  const busy = await clients.pg();
+  const { raw } = await RawClient.login({ ...server, port: sluice.port });
+  const kill = `select pg_cancel_backend(${numberOf(busy)})`;
+  let late = 0;
+  for (let i = 0; i < 40; i++) {
+    await busy.query('begin; savepoint s');
+    const first = outcome(busy.query('select pg_sleep(5)'));
+    await sleep(5);
+    raw.send(wire.parse(`n${i}`, kill), wire.bind('', `n${i}`), wire.execute(''), wire.sync());
+    await raw.until('Z');
+    expect(await first).toBe('57014');
+    await busy.query('rollback to s');
+    if ((await outcome(busy.query('select pg_sleep(0.01)'))) !== 'done') late++;
+    await busy.query('rollback');
+  }
+  expect(late).toBe(0);
+  raw.end();
+});
+
 test('knex cancels what takes too long', async () => {
   const { host, user, password } = server;
   const db = knex({
@@ -225,27 +257,50 @@ test('with session_state = pgbouncer it is as with PgBouncer: the number is nobo
   expect((await idle.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
 });
 
-test('numbers are found in a Bind whatever its bytes', async () => {
-  const { targetsOf } = await import('../packages/sluice/src/client/numbers.ts');
-  const whole = Buffer.from(
-    wire.concat(
-      wire.parse('n', 'select'),
-      wire.describe('S', 'n'),
-      wire.bind('p', 'n', ['4194310', null, 'x', '12']),
-      wire.describe('P', 'p'),
-      wire.execute('p'),
-      wire.sync(),
-    ),
-  );
-  const signals = [{ kind: 'cancel', numbers: [5_000_000], params: [1, 2, 3, 4, 5] }] as const;
-  expect(targetsOf(signals, whole, 0, whole.length)).toEqual([
-    { kind: 'cancel', number: 5_000_000 },
-    { kind: 'cancel', number: 4_194_310 },
-  ]);
-  for (let end = 0; end <= whole.length; end++) for (const shift of [0, 1, 2, 3]) targetsOf(signals, whole, shift, end);
-  for (let i = 0; i < 20_000; i++) {
-    const bytes = Buffer.from(whole);
-    for (let k = 0; k < 3; k++) bytes[Math.floor(Math.random() * bytes.length)] = Math.floor(Math.random() * 256);
-    expect(() => targetsOf(signals, bytes, 0, bytes.length)).not.toThrow();
-  }
+describe('numbers in a Bind', () => {
+  const signals = [{ kind: 'cancel', numbers: [5_000_000], params: [1, 2] }] as const;
+  const bytesOf = (...messages: Uint8Array[]) => Buffer.from(wire.concat(...messages, wire.sync()));
+  const PARSED = wire.parse('n', 'select');
+  const BOUND = wire.bind('', 'n', ['4194310', '12']);
+  const found = (...messages: Uint8Array[]) => {
+    const bytes = bytesOf(...messages);
+    return targetsOf(signals, bytes, 0, bytes.length).map(({ number }) => number);
+  };
+
+  test('are those of what is run, with or without its Describes', () => {
+    const all = [5_000_000, 4_194_310, 12];
+    expect(found(PARSED, BOUND, wire.execute(''))).toEqual(all);
+    expect(found(BOUND, wire.execute(''))).toEqual(all);
+    const described = [PARSED, wire.describe('S', 'n'), BOUND, wire.describe('P', ''), wire.execute('', 1)];
+    expect(found(...described)).toEqual(all);
+    expect(found(wire.parse('n', 'select', [23, 0]), BOUND, wire.execute(''))).toEqual(all);
+  });
+
+  test.each([
+    ['nothing is executed', [PARSED, BOUND]],
+    ['another statement is bound', [PARSED, wire.bind('', 'm', ['4194310', '12']), wire.execute('')]],
+    ['another portal is executed', [PARSED, BOUND, wire.execute('p')]],
+    ['its portal may be there already', [PARSED, wire.bind('p', 'n', ['4194310', '12']), wire.execute('p')]],
+    ['a Describe may fail', [PARSED, wire.describe('S', 'm'), BOUND, wire.execute('')]],
+    ['another Describe may fail', [PARSED, BOUND, wire.describe('P', 'p'), wire.execute('')]],
+    ['values are missing', [PARSED, wire.bind('', 'n', ['4194310']), wire.execute('')]],
+    ['there are too many', [PARSED, wire.bind('', 'n', ['4194310', '12', '13']), wire.execute('')]],
+    ['one is no number', [PARSED, wire.bind('', 'n', ['4194310', 'x']), wire.execute('')]],
+    ['one is NULL', [PARSED, wire.bind('', 'n', ['4194310', null]), wire.execute('')]],
+    ['one is too large', [PARSED, wire.bind('', 'n', ['4194310', '3000000000']), wire.execute('')]],
+    ['they are declared to be texts', [wire.parse('n', 'select', [23, 25]), BOUND, wire.execute('')]],
+  ])('concern nobody where %s', (_why, messages) => {
+    expect(found(...messages)).toEqual([]);
+  });
+
+  test('whatever its bytes', () => {
+    const whole = bytesOf(PARSED, wire.describe('S', 'n'), BOUND, wire.describe('P', ''), wire.execute(''));
+    for (let end = 0; end <= whole.length; end++)
+      for (const shift of [0, 1, 2, 3]) targetsOf(signals, whole, shift, end);
+    for (let i = 0; i < 20_000; i++) {
+      const bytes = Buffer.from(whole);
+      for (let k = 0; k < 3; k++) bytes[Math.floor(Math.random() * bytes.length)] = Math.floor(Math.random() * 256);
+      expect(() => targetsOf(signals, bytes, 0, bytes.length)).not.toThrow();
+    }
+  });
 });

@@ -9,8 +9,6 @@ import type { SessionSignal } from '../sql/signals.ts';
 import type { Suspicion } from '../sql/suspicion.ts';
 import type { Session } from './side.ts';
 
-/** Numbers of sessions have 7 to 10 digits. */
-const NUMBER = /^[0-9]{7,10}$/;
 /** So many are looked at. */
 const MOST = 100;
 
@@ -19,6 +17,10 @@ const PARSE = 0x50;
 const BIND = 0x42;
 const DESCRIBE = 0x44;
 const EXECUTE = 0x45;
+const STATEMENT = 0x53;
+const PORTAL = 0x50;
+/** Types that a process id may be declared to have: not said, int4, int2. */
+const NUMBERS = new Set([0, 23, 21]);
 
 export interface Target {
   readonly kind: SessionSignal['kind'];
@@ -34,8 +36,12 @@ export function concernOthers(
   at: number,
   end: number,
 ): void {
+  const isAnswered = queue.length === 0 && !queue.copyIn && !queue.untrusted && !queue.skipping;
   const isPlain = session.parameters.get('standard_conforming_strings') !== 'off';
-  const isSure = queue.atRest && status !== Tx.Failed && isPlain;
+  const name = buffer[at] === PARSE ? nameAt(buffer, at + HEADER_BYTES, end) : '';
+  // A name that is taken makes the Parse fail.
+  const isFree = name === '' || session.statements.get(name ?? '') === undefined;
+  const isSure = isAnswered && status !== Tx.Failed && isPlain && isFree;
   const targets = isSure ? targetsOf(signals, buffer, at, end) : [];
   if (databases.size + targets.length > 0) session.registry.concernsOthers(session, databases, targets);
 }
@@ -43,37 +49,67 @@ export function concernOthers(
 /** `at`: where the Query, Parse or Bind stands; what is here goes up to `end`. What is prepared, described or bound there and not run is for nobody. */
 export function targetsOf(signals: readonly SessionSignal[], buffer: Buffer, at: number, end: number): Target[] {
   if (signals.length === 0) return [];
-  const values = buffer[at] === QUERY ? [] : boundAndRun(buffer, at, end);
-  if (values === null) return [];
-  const targets = signals.flatMap(({ kind, numbers, params }) => {
-    const all = [...numbers, ...params.map((param) => sessionNumber(values[param - 1] ?? null))];
-    return all.flatMap((number) => (number === null ? [] : [{ kind, number }]));
-  });
+  const bound = buffer[at] === QUERY ? [] : boundAndRun(buffer, at, end);
+  // The text is nothing but these calls, so these are all of its parameters.
+  const wanted = Math.max(0, ...signals.flatMap(({ params }) => params));
+  if (bound === null || bound.length !== wanted || bound.includes(null)) return [];
+  const targets = signals.flatMap(({ kind, numbers, params }) =>
+    [...numbers, ...params.map((param) => bound[param - 1]!)].map((number) => ({ kind, number })),
+  );
   return targets.slice(0, MOST);
 }
 
-/** The values bound to it; null: it is not bound and executed by the messages that follow. */
-function boundAndRun(buffer: Buffer, from: number, end: number): readonly (Uint8Array | null)[] | null {
-  const isParse = buffer[from] === PARSE;
-  let at = isParse ? behind(buffer, from, end) : from;
-  if (isParse && buffer[at] === DESCRIBE) at = behind(buffer, at, end);
+/** The values bound to it, null where one is no number; null: it is not bound and executed by the messages that follow. */
+function boundAndRun(buffer: Buffer, from: number, end: number): (number | null)[] | null {
+  let at = from;
+  let name: string | null = null;
+  if (buffer[from] === PARSE) {
+    name = nameAt(buffer, from + HEADER_BYTES, end);
+    at = behind(buffer, from, end);
+    if (name === null || !declaresNumbers(buffer, from, at)) return null;
+    at = behindDescribe(buffer, at, end, STATEMENT, name);
+  }
   const last = behind(buffer, at, end);
-  if (buffer[at] !== BIND) return null;
-  const { portal, statement, values } = read(buffer, at, last) ?? {};
-  if (values === undefined || (isParse && statement !== nameAt(buffer, from, end))) return null;
-  const next = buffer[last] === DESCRIBE ? behind(buffer, last, end) : last;
-  return next < end && buffer[next] === EXECUTE && nameAt(buffer, next, end) === portal ? values : null;
+  const bind = buffer[at] === BIND && last < end ? read(buffer, at, last) : null;
+  // A portal with a name may be there already.
+  if (bind === null || bind.portal !== '' || (name !== null && bind.statement !== name)) return null;
+  const next = behindDescribe(buffer, last, end, PORTAL, '');
+  const isRun =
+    buffer[next] === EXECUTE && nameAt(buffer, next + HEADER_BYTES, end) === '' && isWhole(buffer, next, end);
+  if (!isRun) return null;
+  const { formats, values } = bind;
+  return values.map((value, i) => numberIn(value, (formats.length > 1 ? formats[i] : formats[0]) === 1));
+}
+
+/** What follows at `at`, a Describe of this passed over. */
+function behindDescribe(buffer: Buffer, at: number, end: number, kind: number, name: string): number {
+  const isOfIt = buffer[at + HEADER_BYTES] === kind && nameAt(buffer, at + HEADER_BYTES + 1, end) === name;
+  return at < end && buffer[at] === DESCRIBE && isOfIt ? behind(buffer, at, end) : at;
 }
 
 function behind(buffer: Buffer, at: number, end: number): number {
-  return at + HEADER_BYTES <= end ? Math.min(end, at + lengthAt(buffer, at) + 1) : end;
+  return isWhole(buffer, at, end) ? at + lengthAt(buffer, at) + 1 : end;
 }
 
-/** The name that a Parse or an Execute begins with; null: it is not all here. */
-function nameAt(buffer: Buffer, at: number, end: number): string | null {
-  const first = at + HEADER_BYTES;
+function isWhole(buffer: Buffer, at: number, end: number): boolean {
+  return at + HEADER_BYTES <= end && at + lengthAt(buffer, at) + 1 <= end;
+}
+
+/** The text at `first`, up to its NUL; null: it is not all here. */
+function nameAt(buffer: Buffer, first: number, end: number): string | null {
   const nul = first < end ? buffer.indexOf(0, first) : -1;
   return nul < 0 || nul >= end ? null : buffer.toString('utf8', first, nul);
+}
+
+/** Of the Parse at `at`, which ends at `end`: does it declare no parameter to be something that is no process id? */
+function declaresNumbers(buffer: Buffer, at: number, end: number): boolean {
+  const text = buffer.indexOf(0, at + HEADER_BYTES) + 1;
+  const types = buffer.indexOf(0, text) + 1;
+  if (text === 0 || types === 0 || types + 2 > end) return false;
+  const count = buffer.readInt16BE(types);
+  if (count < 0 || types + 2 + 4 * count > end) return false;
+  for (let i = 0; i < count; i++) if (!NUMBERS.has(buffer.readUInt32BE(types + 2 + 4 * i))) return false;
+  return true;
 }
 
 function read(buffer: Buffer, at: number, last: number): ReturnType<typeof parseBind> | null {
@@ -85,14 +121,11 @@ function read(buffer: Buffer, at: number, last: number): ReturnType<typeof parse
   }
 }
 
-/** Of the formats it does not matter which: digits are no four or eight bytes of such a number. */
-function sessionNumber(value: Uint8Array | null): number | null {
+/** The process id in a bound value, which is an int4; null: it is none. */
+function numberIn(value: Uint8Array | null, isBinary: boolean): number | null {
   if (value === null) return null;
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
-  if (bytes.length >= 7 && bytes.length <= 10) {
-    const text = bytes.toString('latin1');
-    if (NUMBER.test(text)) return Number(text);
-  }
-  if (bytes.length === 4) return bytes.readUInt32BE(0);
-  return bytes.length === 8 && bytes.readUInt32BE(0) === 0 ? bytes.readUInt32BE(4) : null;
+  if (isBinary) return bytes.length === 4 ? bytes.readInt32BE(0) : null;
+  const text = bytes.toString('latin1');
+  return /^[0-9]{1,10}$/.test(text) && Number(text) <= 0x7fffffff ? Number(text) : null;
 }

@@ -3,7 +3,7 @@
  * it does it: the text is one SELECT of nothing else; the number stands in the call, or the call is for each row of pg_stat_activity whose pid is
  * that and about which nothing else is asked. Pure.
  */
-import { type Node, nameOf } from './tree.ts';
+import { type Node, nameOf, stringsOf } from './tree.ts';
 
 export interface SessionSignal {
   readonly kind: 'cancel' | 'terminate';
@@ -17,6 +17,8 @@ const KINDS: ReadonlyMap<string, SessionSignal['kind']> = new Map([
   ['pg_terminate_backend', 'terminate'],
 ]);
 
+/** Of an int4. */
+const LARGEST = 2_147_483_647;
 const PARTS = new Set(['targetList', 'fromClause', 'whereClause', 'limitOption', 'op']);
 const PARTS_OF_CALL = new Set(['funcname', 'args', 'funcformat', 'location']);
 
@@ -38,7 +40,7 @@ function signalOf(select: Node, { ResTarget }: Node): SessionSignal | null {
   if (whom === undefined || others.length > 0) return null;
   // The milliseconds that pg_terminate_backend is to wait.
   if (patience !== undefined && (kind !== 'terminate' || numberOf(patience) === null)) return null;
-  const meant = isPid(whom) ? rowsMeant(select) : alone(select) ? [whom] : null;
+  const meant = isColumn(whom) ? rowsMeant(select, whom) : alone(select) ? [whom] : null;
   return meant === null ? null : gather(kind, meant);
 }
 
@@ -47,23 +49,30 @@ function alone({ fromClause, whereClause }: Node): boolean {
   return fromClause === undefined && whereClause === undefined;
 }
 
-/** With what the pid of pg_stat_activity is compared; null: nothing that can be told. */
-function rowsMeant({ fromClause, whereClause }: Node): readonly Node[] | null {
+/** With what the pid of pg_stat_activity, which is what the call is given, is compared; null: nothing that can be told. */
+function rowsMeant({ fromClause, whereClause }: Node, given: Node): readonly Node[] | null {
   const [from, ...others] = listOf(fromClause);
   const table = from?.RangeVar as Node | undefined;
-  if (others.length > 0 || table?.relname !== 'pg_stat_activity') return null;
-  if ((table.alias as Node | undefined)?.colnames !== undefined) return null;
+  if (others.length > 0 || table?.relname !== 'pg_stat_activity' || table.catalogname !== undefined) return null;
   if ((table.schemaname ?? 'pg_catalog') !== 'pg_catalog') return null;
+  const alias = table.alias as Node | undefined;
+  const name = String(alias?.aliasname ?? table.relname);
+  if (alias?.colnames !== undefined || !isPid(given, name)) return null;
   const condition = (whereClause as Node | undefined)?.A_Expr as Node | undefined;
   if (condition === undefined || nameOf(condition.name) !== '=') return null;
   const [left, right] = [condition.lexpr as Node, condition.rexpr as Node];
   switch (condition.kind) {
     case 'AEXPR_OP':
-      return isPid(left) ? [right] : isPid(right) ? [left] : null;
+      return isPid(left, name) ? [right] : isPid(right, name) ? [left] : null;
     case 'AEXPR_IN':
-      return isPid(left) ? listOf((right.List as Node | undefined)?.items) : null;
-    case 'AEXPR_OP_ANY':
-      return isPid(left) ? listOf((right.A_ArrayExpr as Node | undefined)?.elements) : null;
+      return isPid(left, name) ? listOf((right.List as Node | undefined)?.items) : null;
+    case 'AEXPR_OP_ANY': {
+      const elements = listOf((right.A_ArrayExpr as Node | undefined)?.elements);
+      // Of constants that say what they are: others would make it an array of texts.
+      return isPid(left, name) && elements.every(({ A_Const }) => (A_Const as Node | undefined)?.ival)
+        ? elements
+        : null;
+    }
     default:
       return null;
   }
@@ -86,12 +95,17 @@ function gather(kind: SessionSignal['kind'], meant: readonly Node[]): SessionSig
 function numberOf(node: Node): number | null {
   const { A_Const } = uncast(node) as { A_Const?: { ival?: { ival?: number }; sval?: { sval?: string } } };
   const text = String(A_Const?.ival?.ival ?? A_Const?.sval?.sval ?? '');
-  return /^[0-9]{1,10}$/.test(text) ? Number(text) : null;
+  return /^[0-9]{1,10}$/.test(text) && Number(text) <= LARGEST ? Number(text) : null;
 }
 
-function isPid(node: Node): boolean {
-  const fields = listOf((node.ColumnRef as Node | undefined)?.fields);
-  return (fields.at(-1)?.String as Node | undefined)?.sval === 'pid';
+function isColumn(node: Node): boolean {
+  return node.ColumnRef !== undefined;
+}
+
+/** `pid`, or `TABLE.pid`. */
+function isPid(node: Node, table: string): boolean {
+  const fields = stringsOf((node.ColumnRef as Node | undefined)?.fields);
+  return fields.at(-1) === 'pid' && (fields.length === 1 || (fields.length === 2 && fields[0] === table));
 }
 
 /** What is cast to a process id, once; another cast might make another number of it. */
