@@ -186,7 +186,9 @@ describe('a callback that throws', () => {
 
 describe('hooks have the time that was given, and no more', () => {
   test('prepare that refuses every connection', async () => {
-    const pool = makePool({ connectionTimeoutMillis: 200, prepare: async () => pause(10).then(() => false) });
+    const prepare = async () => pause(10).then(() => false);
+    const pool = makePool({ connectionTimeoutMillis: 200, dialTimeoutMillis: 10_000, prepare });
+    await pool.wait({ timeoutMillis: 10_000 });
     const error = await failure(pool.connect());
     expect(error.poolCode).toBe('SLUICE_POOL_EXHAUSTED');
     expect(error.message).toMatch(/the verify or prepare hook .*(connections were not fit for it|it has not ended)/);

@@ -91,7 +91,8 @@ describe("beside pg's own query_timeout, which stops waiting and leaves the serv
 });
 
 test('who waits in vain for a connection at its reset hears of it', async () => {
-  const pool = makePool({ max: 1, query_timeout: 100, connectionTimeoutMillis: 200 });
+  const pool = makePool({ max: 1, query_timeout: 100, connectionTimeoutMillis: 200, dialTimeoutMillis: 10_000 });
+  await pool.wait({ timeoutMillis: 10_000 });
   await failure(pool.query('SELECT pg_sleep(3)'));
   const { message } = await failure(pool.query('SELECT 1'));
   expect(message).toMatch(/has not answered a connection that is being checked or reset/);

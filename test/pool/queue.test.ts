@@ -3,8 +3,8 @@ import { failure, makePool } from './support.ts';
 
 describe('the queue', () => {
   test('a request that waits too long fails with the numbers and a table of holders', async () => {
-    const pool = makePool({ max: 1, connectionTimeoutMillis: 40 });
-    const held = await pool.acquire({ tenant: 'acme' });
+    const pool = makePool({ max: 1, connectionTimeoutMillis: 40, dialTimeoutMillis: 10_000 });
+    const held = await pool.acquire({ tenant: 'acme', timeoutMillis: 10_000 });
     await held.query('SELECT 1 AS long_story');
     const error = await failure(pool.connect());
     expect(error.code).toBe('SLUICE_POOL_EXHAUSTED');
