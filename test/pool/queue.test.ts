@@ -70,9 +70,9 @@ describe('the queue', () => {
     const pool = makePool({ max: 3, reservedSlots: 1, reservedPriority: 5 });
     const first = await pool.acquire();
     const second = await pool.acquire();
-    const low = pool.acquire({ timeoutMillis: 60 });
+    const low = failure(pool.acquire({ timeoutMillis: 60 }));
     const high = await pool.acquire({ priority: 5 });
-    expect((await failure(low)).reason).toBe('timeout');
+    expect((await low).reason).toBe('timeout');
     for (const lease of [first, second, high]) lease.release();
   });
 
