@@ -74,7 +74,7 @@ export interface ClientRegistry {
   sessionEnds(session: Session, reason: string, told: boolean): void;
   /** The client of this server's query is gone: the query is cancelled and the server closed. */
   stopServer(server: Server, reason: string): void;
-  /** A statement of its is about to be sent that concerns other sessions. `numbers`: those in it that may be sessions'. */
+  /** A statement of its is about to be sent that concerns others: those in its way in these databases, and the sessions that it names. */
   concernsOthers(session: Session, databases: ReadonlySet<string>, targets: readonly Target[]): void;
   /** Something happened that must not: for the log. */
   report(error: Error): void;

@@ -5,7 +5,7 @@
 import { HEADER_BYTES, lengthAt, ProtocolError, parseBind } from '@sluice/wire';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
-import type { SessionSignal } from '../sql/signals.ts';
+import { processIdIn, type SessionSignal } from '../sql/signals.ts';
 import type { Suspicion } from '../sql/suspicion.ts';
 import type { Session } from './side.ts';
 
@@ -126,6 +126,5 @@ function numberIn(value: Uint8Array | null, isBinary: boolean): number | null {
   if (value === null) return null;
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
   if (isBinary) return bytes.length === 4 ? bytes.readInt32BE(0) : null;
-  const text = bytes.toString('latin1');
-  return /^[0-9]{1,10}$/.test(text) && Number(text) <= 0x7fffffff ? Number(text) : null;
+  return processIdIn(bytes.toString('latin1'));
 }

@@ -104,9 +104,9 @@ function refusal(what: string, instead: keyof typeof INSTEAD): StateRefusal {
 /** Null: nothing is left behind. */
 export function classify(tree: unknown): Suspicion | null {
   if (asksLastValue(tree)) return suspicion({ asksLastValue: true });
-  const found = leftBehind(tree);
+  // A text that signals does nothing else.
   const signals = signalsOf(tree);
-  return signals.length === 0 ? found : { ...(found ?? NOTHING), signals };
+  return signals.length > 0 ? suspicion({ signals }) : leftBehind(tree);
 }
 
 function leftBehind(tree: unknown): Suspicion | null {

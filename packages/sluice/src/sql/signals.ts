@@ -94,7 +94,11 @@ function gather(kind: SessionSignal['kind'], meant: readonly Node[]): SessionSig
 /** A constant that PostgreSQL takes for this whole number. */
 function numberOf(node: Node): number | null {
   const { A_Const } = uncast(node) as { A_Const?: { ival?: { ival?: number }; sval?: { sval?: string } } };
-  const text = String(A_Const?.ival?.ival ?? A_Const?.sval?.sval ?? '');
+  return processIdIn(String(A_Const?.ival?.ival ?? A_Const?.sval?.sval ?? ''));
+}
+
+/** Null: it is none. */
+export function processIdIn(text: string): number | null {
   return /^[0-9]{1,10}$/.test(text) && Number(text) <= LARGEST ? Number(text) : null;
 }
 

@@ -45,7 +45,7 @@ export interface Suspicion {
   readonly asksLastValue: boolean;
   /** Databases in which PostgreSQL lets it have no other session than its own: those that it drops, renames or copies. */
   readonly databases: ReadonlySet<string>;
-  /** What it does to sessions by their numbers. */
+  /** What it does to sessions by their numbers. Then it leaves nothing behind, so this is never put together with another's. */
   readonly signals: readonly SessionSignal[];
   readonly refusal: StateRefusal | null;
 }
@@ -130,14 +130,13 @@ export function both(a: Suspicion | null, b: Suspicion): Suspicion {
 export function absorb(found: Suspicion, more: Suspicion): Suspicion {
   for (const set of ['names', 'locals', 'resets', 'databases'] as const)
     for (const name of more[set]) (found[set] as Set<string>).add(name);
-  const { anySetting, keeps, executes, unknowable, asksLastValue, signals, refusal } = found;
+  const { anySetting, keeps, executes, unknowable, asksLastValue, refusal } = found;
   return Object.assign(found, {
     anySetting: anySetting || more.anySetting,
     keeps: keeps | more.keeps,
     executes: executes || more.executes,
     unknowable: unknowable ?? more.unknowable,
     asksLastValue: asksLastValue && more.asksLastValue,
-    signals: signals.length === 0 ? more.signals : [...signals, ...more.signals],
     refusal: refusal ?? more.refusal,
   });
 }
