@@ -2,7 +2,7 @@
  * Statements that concern other sessions: whom they mean, by the numbers in the text and those bound to it in the same packet, and whether
  * it is sure that they are run.
  */
-import { HEADER_BYTES, lengthAt, ProtocolError, parseBind } from '@sluice/wire';
+import { HEADER_BYTES, lengthAt, ProtocolError, parseBind, parseExecute, parseParse, parseTarget } from '@sluice/wire';
 import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { processIdIn, type SessionSignal } from '../sql/signals.ts';
@@ -17,8 +17,6 @@ const PARSE = 0x50;
 const BIND = 0x42;
 const DESCRIBE = 0x44;
 const EXECUTE = 0x45;
-const STATEMENT = 0x53;
-const PORTAL = 0x50;
 /** Types that a process id may be declared to have: not said, int4, int2. */
 const NUMBERS = new Set([0, 23, 21]);
 
@@ -61,30 +59,37 @@ export function targetsOf(signals: readonly SessionSignal[], buffer: Buffer, at:
 
 /** The values bound to it, null where one is no number; null: it is not bound and executed by the messages that follow. */
 function boundAndRun(buffer: Buffer, from: number, end: number): (number | null)[] | null {
-  let at = from;
-  let name: string | null = null;
-  if (buffer[from] === PARSE) {
-    name = nameAt(buffer, from + HEADER_BYTES, end);
-    at = behind(buffer, from, end);
-    if (name === null || !declaresNumbers(buffer, from, at)) return null;
-    at = behindDescribe(buffer, at, end, STATEMENT, name);
+  try {
+    let at = from;
+    let name: string | null = null;
+    if (buffer[from] === PARSE) {
+      at = behind(buffer, from, end);
+      const parsed = parseParse(buffer, from + HEADER_BYTES, at);
+      if (!parsed.types.every((type) => NUMBERS.has(type))) return null;
+      name = parsed.name;
+      at = behindDescribe(buffer, at, end, 'S', name);
+    }
+    const last = behind(buffer, at, end);
+    if (buffer[at] !== BIND || last >= end) return null;
+    const { portal, statement, formats, values } = parseBind(buffer, at + HEADER_BYTES, last);
+    // A portal with a name may be there already.
+    if (portal !== '' || (name !== null && statement !== name)) return null;
+    const next = behindDescribe(buffer, last, end, 'P', '');
+    if (buffer[next] !== EXECUTE || !isWhole(buffer, next, end)) return null;
+    if (parseExecute(buffer, next + HEADER_BYTES, behind(buffer, next, end)).portal !== '') return null;
+    return values.map((value, i) => numberIn(value, (formats.length > 1 ? formats[i] : formats[0]) === 1));
+  } catch (error) {
+    if (error instanceof ProtocolError) return null; // PostgreSQL's to say
+    throw error;
   }
-  const last = behind(buffer, at, end);
-  const bind = buffer[at] === BIND && last < end ? read(buffer, at, last) : null;
-  // A portal with a name may be there already.
-  if (bind === null || bind.portal !== '' || (name !== null && bind.statement !== name)) return null;
-  const next = behindDescribe(buffer, last, end, PORTAL, '');
-  const isRun =
-    buffer[next] === EXECUTE && nameAt(buffer, next + HEADER_BYTES, end) === '' && isWhole(buffer, next, end);
-  if (!isRun) return null;
-  const { formats, values } = bind;
-  return values.map((value, i) => numberIn(value, (formats.length > 1 ? formats[i] : formats[0]) === 1));
 }
 
 /** What follows at `at`, a Describe of this passed over. */
-function behindDescribe(buffer: Buffer, at: number, end: number, kind: number, name: string): number {
-  const isOfIt = buffer[at + HEADER_BYTES] === kind && nameAt(buffer, at + HEADER_BYTES + 1, end) === name;
-  return at < end && buffer[at] === DESCRIBE && isOfIt ? behind(buffer, at, end) : at;
+function behindDescribe(buffer: Buffer, at: number, end: number, target: 'S' | 'P', name: string): number {
+  if (at >= end || buffer[at] !== DESCRIBE) return at;
+  const next = behind(buffer, at, end);
+  const described = parseTarget(buffer, at + HEADER_BYTES, next);
+  return described.target === target && described.name === name ? next : at;
 }
 
 function behind(buffer: Buffer, at: number, end: number): number {
@@ -99,26 +104,6 @@ function isWhole(buffer: Buffer, at: number, end: number): boolean {
 function nameAt(buffer: Buffer, first: number, end: number): string | null {
   const nul = first < end ? buffer.indexOf(0, first) : -1;
   return nul < 0 || nul >= end ? null : buffer.toString('utf8', first, nul);
-}
-
-/** Of the Parse at `at`, which ends at `end`: does it declare no parameter to be something that is no process id? */
-function declaresNumbers(buffer: Buffer, at: number, end: number): boolean {
-  const text = buffer.indexOf(0, at + HEADER_BYTES) + 1;
-  const types = buffer.indexOf(0, text) + 1;
-  if (text === 0 || types === 0 || types + 2 > end) return false;
-  const count = buffer.readInt16BE(types);
-  if (count < 0 || types + 2 + 4 * count > end) return false;
-  for (let i = 0; i < count; i++) if (!NUMBERS.has(buffer.readUInt32BE(types + 2 + 4 * i))) return false;
-  return true;
-}
-
-function read(buffer: Buffer, at: number, last: number): ReturnType<typeof parseBind> | null {
-  try {
-    return parseBind(buffer, at + HEADER_BYTES, last);
-  } catch (error) {
-    if (error instanceof ProtocolError) return null; // PostgreSQL's to say
-    throw error;
-  }
 }
 
 /** The process id in a bound value, which is an int4; null: it is none. */
