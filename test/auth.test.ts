@@ -142,6 +142,22 @@ host  "postgres" ${ROLE}   127.0.0.0/8   scram-sha-256
     );
   });
 
+  test('without the file nobody gets in, until RELOAD finds it; once read, its rules outlive it', async () => {
+    const path = file('late.conf', '');
+    rmSync(path);
+    const sluice = await start({ settings: `auth_type = hba\nauth_hba_file = ${path}` });
+    expect(await login(sluice, {})).toBe('no authentication method is found');
+    file('late.conf', `host all ${ROLE} all trust\n`);
+    sluice.signal('SIGHUP');
+    await sluice.waitFor(/LOG RELOAD: /);
+    expect(await login(sluice, {})).toBe(ROLE);
+    rmSync(path);
+    sluice.signal('SIGHUP');
+    await sluice.waitFor(/ERROR .*could not open hba config file .*late\.conf/);
+    expect(await login(sluice, {})).toBe(ROLE);
+    expect(await login(sluice, { user: ME, password: 'mine' })).toBe('no authentication method is found');
+  });
+
   test('a rule that cannot be read stops the start, with its line', async () => {
     const path = file('bad.conf', 'host all all all trust\nhost all all all rejct\n');
     const ini = file(

@@ -191,19 +191,15 @@ describe('sluice check', () => {
   });
 
   test.each([
-    ['auth_type = hba\nauth_hba_file = /nowhere/hba', /:6: error: .*auth_hba_file/],
     ['auth_type = hba\nauth_hba_file = HBA', /hba:2: error: .*unknown type "nonsense"/],
-    ['auth_type = hba\nauth_hba_file = EMPTY\nauth_ident_file = /nowhere/ident', /:7: error: .*auth_ident_file/],
-    ['resolv_conf = /nowhere/resolv.conf', /:5: error: resolv_conf/],
+    ['auth_type = ldap\nauth_ldap_options = nonsense', /:6: error: auth_ldap_options/],
     ['logfile = /nowhere/x.log', /:5: error: logfile .* no directory \/nowhere/],
     ['pidfile = /nowhere/x.pid', /:5: error: pidfile .* no directory \/nowhere/],
     ['unix_socket_dir = /nowhere', /:5: error: unix_socket_dir/],
     ['unix_socket_group = no_such_group', /:5: error: .*no group "no_such_group"/],
     ['client_tls_sslmode = require\nclient_tls_key_file = /nowhere/key', /:\d: error: TLS setup failed/],
   ])('and start refuse what is not there, with file and line: %s', async (lines, expected) => {
-    const given = lines
-      .replace('HBA', file('hba', '# one\nnonsense all all all trust\n'))
-      .replace('EMPTY', file('empty', ''));
+    const given = lines.replace('HBA', file('hba', '# one\nnonsense all all all trust\n'));
     const path = file(
       'missing.ini',
       `[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\n${given}\nlisten_port = 1\n`,
@@ -217,6 +213,30 @@ describe('sluice check', () => {
     const [, line] = /:(\d+):/.exec(checked.text) ?? [];
     expect(text).toMatch(new RegExp(`\\((.*):${line}\\)`));
     expect(text).not.toMatch(/cannot listen/);
+  });
+
+  test.each([
+    ['auth_type = hba\nauth_hba_file = /nowhere/hba', /:6: warning: could not open hba config file.*nobody can log in/],
+    [
+      'auth_type = hba\nauth_hba_file = EMPTY\nauth_ident_file = /nowhere/ident',
+      /:7: warning: could not open ident config file.*no maps/,
+    ],
+    ['auth_ldap_options = nonsense', /:5: warning: auth_ldap_options/],
+    ['resolv_conf = /nowhere/resolv.conf', /:5: warning: resolv_conf .*names are asked of 127\.0\.0\.1/],
+  ])('warns of what PgBouncer starts without, and start does so too: %s', async (lines, expected) => {
+    const given = lines.replace('EMPTY', file('empty', ''));
+    const path = file(
+      'without.ini',
+      `[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\n${given}\n`,
+    );
+    const checked = await outcome(['check', path]);
+    expect(checked.code).toBe(0);
+    const told = checked.text.split('\n').find((line) => expected.test(line));
+    const [, line, message] = /:(\d+): warning: (.*)/.exec(told!)!;
+    const run = launch(['start', file('free.ini', `%include ${path}\nlisten_port = ${await freePort()}\n`)]);
+    await run.waitFor(/listening on/);
+    expect(run.output()).toContain(`WARNING ${message} (${path}:${line})`);
+    await run.stop();
   });
 
   test('user = of a user that is not there', async () => {

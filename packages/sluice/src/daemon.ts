@@ -13,6 +13,7 @@ import {
   formatProblem,
   loadAccess,
   located,
+  type Severity,
   setSetting,
 } from './config/index.ts';
 import { type ConsoleHost, ReloadError } from './console/commands.ts';
@@ -88,7 +89,7 @@ export class Daemon implements ConsoleHost {
   constructor(options: DaemonOptions) {
     this.#options = options;
     const { config, log } = options;
-    const { tls, access, secrets } = this.#load(config);
+    const { tls, access, secrets } = this.#load(config, 'warning');
     this.pooler = new Pooler(config, secrets ?? new Map(), new Clock(), log, tls, nameResolver(config));
     this.pooler.access = access;
     if (options.secrets === undefined) this.pooler.userFile = this.#watchUsers();
@@ -271,7 +272,7 @@ export class Daemon implements ConsoleHost {
 
   /** Files first, which may fail; then everything at once, which may not. */
   #apply(config: Config, keepTls?: TlsContexts): void {
-    const { tls, access, secrets } = this.#load(config, keepTls);
+    const { tls, access, secrets } = this.#load(config, 'error', keepTls);
     const { pooler } = this;
     // What can fail comes first.
     this.#options.reconfigured?.(config);
@@ -286,10 +287,10 @@ export class Daemon implements ConsoleHost {
     if (serversChanged) this.operator.reconnect('');
   }
 
-  /** Throws a TlsSetupError or an AccessError. */
-  #load(config: Config, keepTls?: TlsContexts): Loaded {
+  /** Throws a TlsSetupError or an AccessError. `absent` is said of files of rules that are not there. */
+  #load(config: Config, absent: Severity, keepTls?: TlsContexts): Loaded {
     const tls = keepTls ?? placed(config, () => loadTls(config.global, readText));
-    const { access, problems } = loadAccess(config, readText);
+    const { access, problems } = loadAccess(config, readText, absent);
     const { log } = this.#options;
     for (const problem of problems) if (problem.severity === 'warning') log.warn(formatProblem(problem));
     const errors = problems.filter(({ severity }) => severity === 'error');

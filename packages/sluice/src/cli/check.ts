@@ -23,7 +23,7 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
       path,
       readFile: readText,
     });
-    const problems = [...own, ...loadAccess(config, readText).problems];
+    const problems = [...own, ...loadAccess(config, readText, 'warning').problems];
     for (const { severity, file, line, message } of problems)
       process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
     for (const problem of userProblems(config)) process.stdout.write(`${problem}\n`);
@@ -31,8 +31,9 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
     for (const { place, message } of unsupported)
       process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
     const missing = [...tlsErrors(config), ...missingHere(config)];
-    for (const { setting, message } of missing) process.stdout.write(`${placeOf(config, setting)}error: ${message}\n`);
-    if (hasErrors(problems) || missing.length + unsupported.length > 0) throw new CliError(`${path} has errors`);
+    for (const { setting, severity, message } of missing)
+      process.stdout.write(`${placeOf(config, setting)}${severity}: ${message}\n`);
+    if (hasErrors(problems) || hasErrors(missing) || unsupported.length > 0) throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
     process.stdout.write(`${path} is usable.
@@ -65,7 +66,8 @@ function tlsErrors(config: Config): Missing[] {
     return [];
   } catch (error) {
     if (!(error instanceof TlsSetupError)) throw error;
-    return [error];
+    const { setting, message } = error;
+    return [{ setting, severity: 'error', message }];
   }
 }
 

@@ -1,6 +1,6 @@
 /** What the commands share: the error that ends a command, flag reading, a run from a file. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { type Config, located } from '../config/index.ts';
+import { type Config, hasErrors, located } from '../config/index.ts';
 import { readConfig } from '../host/config-file.ts';
 import type { LogTarget } from '../host/log-target.ts';
 import { missingHere } from '../host/missing.ts';
@@ -105,8 +105,9 @@ export async function withConfig(
     });
     // A user by another name may have been asked for on the command line.
     const missing = missingHere(config).filter(({ setting }) => setting !== 'user');
-    for (const { setting, message } of missing) target.log.error(located(config, setting, message));
-    if (missing.length > 0) throw new CliError(`${path} has errors; mend the lines named above`);
+    for (const { setting, severity, message } of missing)
+      target.log.write(severity === 'error' ? 'ERROR' : 'WARNING', '', located(config, setting, message));
+    if (hasErrors(missing)) throw new CliError(`${path} has errors; mend the lines named above`);
     await run(config);
   } catch (error) {
     const isTold = target.writeFatal(read !== null && mayLog(read) ? read : null, (error as Error).message);

@@ -5,7 +5,7 @@ import { type HbaRule, parseHba } from './hba.ts';
 import { type IdentMaps, parseIdent } from './ident.ts';
 import type { ReadFile } from './ini.ts';
 import { type LdapOptions, parseLdapOptions } from './ldap-options.ts';
-import { type Problem, Problems } from './problem.ts';
+import { type Problem, Problems, type Severity } from './problem.ts';
 import type { Config } from './settings.ts';
 
 export interface Access {
@@ -23,24 +23,37 @@ export interface AccessResult {
 
 export const NO_ACCESS: Access = { rules: [], ldap: null };
 
-/** Reads both files as far as the configuration needs them, and auth_ldap_options. Never throws. */
-export function loadAccess(config: Config, readFile: ReadFile): AccessResult {
+/**
+ * Reads both files as far as the configuration needs them, and auth_ldap_options. Never throws.
+ *
+ * @param absent - What a file is that cannot be opened. PgBouncer starts without (src/main.c, load_config): without rules nobody can
+ * log in, without maps nobody by a rule that names one. An `error` keeps what is in force.
+ */
+export function loadAccess(config: Config, readFile: ReadFile, absent: Severity = 'error'): AccessResult {
   const { authType, authHbaFile, authIdentFile } = config.global;
   const problems = new Problems();
   const ldap = readLdapOptions(config, problems);
   if (authType !== 'hba') return { access: { rules: [], ldap }, problems: problems.list };
-  const read = (setting: 'auth_hba_file' | 'auth_ident_file', path: string): string => {
+  const read = (setting: 'auth_hba_file' | 'auth_ident_file', path: string, without: string): string => {
     try {
       return path === '' ? '' : readFile(path);
     } catch (error) {
       const place = config.given.get(setting) ?? { file: path, line: 1 };
-      problems.error(place, setting, `could not open ${setting} ${path}: ${(error as Error).message}`);
+      const kind = setting === 'auth_hba_file' ? 'hba' : 'ident';
+      const advice =
+        absent === 'error' ? 'make it, or name another' : `${without} until ${setting} is there and RELOAD has read it`;
+      const message = `could not open ${kind} config file ${path}: ${(error as Error).message}; ${advice}`;
+      problems[absent](place, setting, message);
       return '';
     }
   };
-  const ident = parseIdent(read('auth_ident_file', authIdentFile), authIdentFile);
+  const ident = parseIdent(read('auth_ident_file', authIdentFile, 'there are no maps'), authIdentFile);
   const identMaps: IdentMaps = ident.maps;
-  const hba = parseHba(read('auth_hba_file', authHbaFile), { path: authHbaFile, readFile, identMaps });
+  const hba = parseHba(read('auth_hba_file', authHbaFile, 'nobody can log in'), {
+    path: authHbaFile,
+    readFile,
+    identMaps,
+  });
   return { access: { rules: hba.rules, ldap }, problems: [...problems.list, ...ident.problems, ...hba.problems] };
 }
 
@@ -50,6 +63,8 @@ function readLdapOptions(config: Config, problems: Problems): LdapOptions | null
   const options = parseLdapOptions(authLdapOptions);
   if (typeof options !== 'string') return options;
   const place = config.given.get('auth_ldap_options') ?? { file: 'configuration', line: 1 };
-  problems.error(place, 'auth_ldap_options', `auth_ldap_options: ${options}`);
+  // Rules of auth_hba_file have options of their own.
+  const severity = config.global.authType === 'ldap' ? 'error' : 'warning';
+  problems[severity](place, 'auth_ldap_options', `auth_ldap_options: ${options}`);
   return null;
 }

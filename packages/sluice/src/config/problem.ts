@@ -39,7 +39,7 @@ export class Problems {
 }
 
 /** Whether the result that came with these problems must not be used. */
-export function hasErrors(problems: readonly Problem[]): boolean {
+export function hasErrors(problems: readonly Pick<Problem, 'severity'>[]): boolean {
   return problems.some((problem) => problem.severity === 'error');
 }
 

@@ -4,11 +4,13 @@
  */
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Config } from '../config/index.ts';
+import type { Config, Severity } from '../config/index.ts';
 import { groupId, userIds } from './groups.ts';
 
 export interface Missing {
   readonly setting: string;
+  /** `warning`: PgBouncer starts without it, and so do we. */
+  readonly severity: Severity;
   /** What is wrong and what to do; without the place. */
   readonly message: string;
 }
@@ -17,11 +19,16 @@ export interface Missing {
 export function missingHere({ global }: Config): Missing[] {
   const { resolvConf, logfile, pidfile, unixSocketDir, listenPort, unixSocketGroup, user } = global;
   const found: Missing[] = [];
-  const look = (setting: string, value: string, wrong: (value: string) => string | null) => {
+  const look = (
+    setting: string,
+    value: string,
+    wrong: (value: string) => string | null,
+    severity: Severity = 'error',
+  ) => {
     const message = value === '' ? null : wrong(value);
-    if (message !== null) found.push({ setting, message });
+    if (message !== null) found.push({ setting, severity, message });
   };
-  look('resolv_conf', resolvConf, (path) => unreadable('resolv_conf', path));
+  look('resolv_conf', resolvConf, unreadable, 'warning');
   look('logfile', logfile, (path) => noPlaceFor('logfile', path));
   look('pidfile', pidfile, (path) => noPlaceFor('pidfile', path));
   if (listenPort > 0 && !unixSocketDir.startsWith('@')) look('unix_socket_dir', unixSocketDir, noFolder);
@@ -39,12 +46,12 @@ function attempt(setting: string, look: () => unknown): string | null {
   }
 }
 
-function unreadable(setting: string, path: string): string | null {
+function unreadable(path: string): string | null {
   try {
     accessSync(path, constants.R_OK);
     return null;
   } catch (error) {
-    return `${setting} ${path} cannot be read: ${(error as Error).message}`;
+    return `resolv_conf ${path} cannot be read: ${(error as Error).message}; names are asked of 127.0.0.1`;
   }
 }
 
