@@ -17,6 +17,10 @@ function load() {
   return loaded;
 }
 
+export function koffi(): typeof import('koffi') {
+  return load().koffi;
+}
+
 export function libc(): Library {
   return load().libc;
 }

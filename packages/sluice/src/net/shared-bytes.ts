@@ -12,6 +12,12 @@ export const HOT_SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
 /** For short writes of any other memory: cheaper to copy than to ask where it is. */
 const OUT = Buffer.allocUnsafeSlow(512);
 const LATE = lateBytes();
+/** What TLS connections have opened: what one read brings, the beginning of a record before it, and room for one that is looked for. */
+export const OPENED = Buffer.allocUnsafeSlow(READ_BYTES + 2 * 16_640);
+/** What they have sealed, with its headers. */
+export const SEALED = Buffer.allocUnsafeSlow(READ_BYTES + 2_048);
+/** For longer pieces of any other memory. */
+const STAGE = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /** Null where connections are never hot, and before there is one. */
 export let HOT: HotLoop | null = null;
@@ -20,6 +26,9 @@ export let hotAt = 0;
 let sharedAt = 0;
 let lateAt = 0;
 let outAt = 0;
+export let openedAt = 0;
+export let sealedAt = 0;
+let stageAt = 0;
 
 export function findLoop(): void {
   HOT = hotLoop();
@@ -28,6 +37,9 @@ export function findLoop(): void {
   hotAt = addressIn(HOT_SHARED);
   lateAt = addressIn(LATE);
   outAt = addressIn(OUT);
+  openedAt = addressIn(OPENED);
+  sealedAt = addressIn(SEALED);
+  stageAt = addressIn(STAGE);
 }
 
 /** Where a call to the C library finds these bytes; 0: nowhere. */
@@ -35,7 +47,15 @@ export function addressOfBytes(buffer: Uint8Array, start: number, end: number): 
   if (buffer === HOT_SHARED) return hotAt + start;
   if (buffer === SHARED) return sharedAt + start;
   if (buffer === LATE) return lateAt + start;
+  if (buffer === SEALED) return sealedAt + start;
+  if (buffer === OPENED) return openedAt + start;
   if (end - start > OUT.length) return 0;
   for (let i = start, to = 0; i < end; i++, to++) OUT[to] = buffer[i]!;
   return outAt;
+}
+
+/** Copies `READ_BYTES` at most to where a call to the C library finds them. */
+export function stage(buffer: Uint8Array, start: number, end: number): number {
+  STAGE.set(buffer.subarray(start, end));
+  return stageAt;
 }

@@ -1,22 +1,21 @@
 /**
- * Connections that become TLS, in both roles. A plain connection gives up its socket and a connection on TLS takes its
- * place. Who may or must use TLS is decided elsewhere; here only a handshake that has passed every check asked for
- * makes a connection ready.
+ * Connections that become TLS, in both roles. A plain connection takes its place behind one on TLS. Who may or must use TLS is decided
+ * elsewhere; here only a handshake that has passed every check asked for makes a connection ready. Where it can be had the TLS is our
+ * own use of OpenSSL (secure-conn.ts), elsewhere Node's (node-tls.ts).
  */
-
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { connect, type PeerCertificate, type SecureContext, TLSSocket } from 'node:tls';
-import { type Conn, DISCARD, type TlsFacts } from './conn.ts';
+import type { SecureContext } from 'node:tls';
+import type { Conn, TlsFacts } from './conn.ts';
 import { FastConn } from './fast-conn.ts';
+import { acceptByNode, connectByNode } from './node-tls.ts';
+import { openSsl } from './openssl.ts';
 import { ConnectionEnded } from './packet-reader.ts';
-import { PlainConn } from './plain-conn.ts';
-import type { Surrendered } from './surrender.ts';
+import { SecureConn } from './secure-conn.ts';
 import { commonName, endPointHash, speaksFor } from './tls-cert.ts';
 import type { ClientTls, ServerTls } from './tls-context.ts';
-
-/** PostgreSQL's protocol in ALPN (TLS identifier registered with IANA); direct TLS cannot go without. */
-const ALPN = 'postgresql';
+import type { Inspect, Shown } from './tls-shown.ts';
+import { TlsState } from './tls-state.ts';
 
 /** The handshake failed, or what it showed is not acceptable. */
 export class TlsFailed extends Error {
@@ -46,66 +45,84 @@ export interface AcceptOptions {
 
 /** Serves a client's handshake. The new connection's data must be listened to at once: it may follow in one piece. */
 export function acceptTls(plain: Conn, tls: ClientTls, { direct, rest }: AcceptOptions): Upgrade {
-  const { socket: raw, unixPort } = surrender(plain, rest);
-  const socket = new TLSSocket(raw, {
-    isServer: true,
-    secureContext: needed(tls.context),
-    requestCert: tls.asksCertificate,
-    rejectUnauthorized: tls.needsCertificate,
-    ALPNProtocols: [ALPN],
-  });
-  const conn = new PlainConn(socket, DISCARD, unixPort);
-  const ready = handshake(conn, socket, 'secure', () => {
-    if (direct && socket.alpnProtocol !== ALPN)
-      throw new TlsFailed('received direct SSL connection request without ALPN protocol negotiation extension', true);
-    const peer = peerOf(socket);
-    if (tls.needsCertificate && peer === null) throw new TlsFailed('TLS client certificate required', true);
-    const wrong = peer === null ? null : verifyError(socket);
-    if (wrong !== null) throw new TlsFailed(`certificate verify failed: ${wrong}`, true);
-    return {
-      description: describe(socket),
-      endPoint: tls.endPoint,
-      peerName: peer === null || !tls.asksCertificate ? null : commonName(peer),
-    };
-  });
-  return { conn, ready };
+  const context = needed(tls.context);
+  return upgraded(
+    plain,
+    (shown) => lookAtClient(shown, tls, direct),
+    (under, inspect) => new SecureConn(under, TlsState.accepting(context, tls.asksCertificate), inspect, rest),
+    (inspect) =>
+      acceptByNode(plain, { context, asks: tls.asksCertificate, needs: tls.needsCertificate }, rest, inspect),
+  );
 }
 
 /** Begins a handshake with a server. `host` is the configured one: it is what `verify-full` compares. */
 export function connectTls(plain: Conn, tls: ServerTls, host: string): Upgrade {
-  const { socket: raw, unixPort } = surrender(plain, new Uint8Array(0));
-  const socket = connect({
-    socket: raw,
-    host,
-    servername: isIP(host) === 0 ? host : '',
-    secureContext: needed(tls.context),
-    ALPNProtocols: [ALPN],
-    // Checked below, in one place for all modes.
-    rejectUnauthorized: false,
-    checkServerIdentity: () => undefined,
-  });
-  const conn = new PlainConn(socket, DISCARD, unixPort);
-  const ready = handshake(conn, socket, 'secureConnect', () => {
-    const peer = peerOf(socket);
-    if (tls.verify !== 'no') checkServer(socket, peer, tls.verify === 'full' ? host : null);
-    return {
-      description: describe(socket),
-      endPoint: peer === null ? null : endPointHash(peer.raw),
-      peerName: peer === null || tls.verify === 'no' ? null : commonName(peer),
-    };
-  });
-  return { conn, ready };
+  const context = needed(tls.context);
+  const name = isIP(host) === 0 ? host : '';
+  return upgraded(
+    plain,
+    (shown) => lookAtServer(shown, tls, host),
+    (under, inspect) => new SecureConn(under, TlsState.connecting(context, name), inspect, NOTHING),
+    (inspect) => connectByNode(plain, context, { host, name }, inspect),
+  );
 }
 
-function checkServer(socket: TLSSocket, peer: X509Certificate | null, host: string | null): void {
+const NOTHING = new Uint8Array(0);
+
+/** By OpenSSL for all, or by Node for all: contexts of the one are none for the other. */
+function upgraded(
+  plain: Conn,
+  inspect: Inspect,
+  ours: (under: FastConn, inspect: Inspect) => SecureConn,
+  nodes: (inspect: Inspect) => ReturnType<typeof acceptByNode>,
+): Upgrade {
+  if (plain.closed) throw new ConnectionEnded(null);
+  const isOurs = openSsl() !== null;
+  const begun = isOurs ? plain instanceof FastConn && withReady(ours(plain, inspect)) : nodes(inspect);
+  if (!begun) throw new TlsFailed('the connection cannot change to TLS now');
+  const { conn, ready } = begun;
+  return {
+    conn,
+    ready: ready.catch((error: Error | null) => {
+      const why = explain(error);
+      if (!(why instanceof TlsFailed && why.tellable)) conn.destroy();
+      throw why;
+    }),
+  };
+}
+
+function withReady(conn: SecureConn) {
+  return { conn, ready: conn.ready };
+}
+
+function lookAtClient(shown: Shown, tls: ClientTls, direct: boolean): TlsFacts {
+  if (direct && !shown.isPostgres)
+    throw new TlsFailed('received direct SSL connection request without ALPN protocol negotiation extension', true);
+  const peer = shown.peer();
+  if (tls.needsCertificate && peer === null) throw new TlsFailed('TLS client certificate required', true);
+  const wrong = peer === null ? null : shown.verifyError();
+  if (wrong !== null) throw new TlsFailed(`certificate verify failed: ${wrong}`, true);
+  return {
+    description: shown.description(),
+    endPoint: tls.endPoint,
+    peerName: peer === null || !tls.asksCertificate ? null : commonName(peer),
+  };
+}
+
+function lookAtServer(shown: Shown, tls: ServerTls, host: string): TlsFacts {
+  const peer = shown.peer();
+  if (tls.verify !== 'no') checkServer(shown, peer, tls.verify === 'full' ? host : null);
+  return {
+    description: shown.description(),
+    endPoint: peer === null ? null : endPointHash(peer.raw),
+    peerName: peer === null || tls.verify === 'no' ? null : commonName(peer),
+  };
+}
+
+function checkServer(shown: Shown, peer: X509Certificate | null, host: string | null): void {
   if (peer === null) throw new TlsFailed('certificate verify failed: the server shows no certificate');
-  if (socket.authorized !== true) {
-    const said = socket.authorizationError as unknown;
-    const code = said instanceof Error ? said.message : String(said ?? 'not verified');
-    throw new TlsFailed(
-      `certificate verify failed: ${code.toLowerCase().replaceAll('_', ' ')}; check server_tls_ca_file`,
-    );
-  }
+  const wrong = shown.verifyError();
+  if (wrong !== null) throw new TlsFailed(`certificate verify failed: ${wrong}; check server_tls_ca_file`);
   if (host !== null && !speaksFor(peer, host))
     throw new TlsFailed(
       `certificate verify failed: the server's certificate is for ${namesOf(peer)}, not for "${host}"; connect by a name that it has, or use server_tls_sslmode=verify-ca`,
@@ -116,69 +133,15 @@ function namesOf(certificate: X509Certificate): string {
   return certificate.subjectAltName ?? `"${commonName(certificate) || 'nobody'}"`;
 }
 
-function surrender(plain: Conn, rest: Uint8Array): Surrendered {
-  const given = plain instanceof FastConn || plain instanceof PlainConn ? plain.surrender(rest) : null;
-  if (given !== null) return given;
-  throw plain.closed ? new ConnectionEnded(null) : new TlsFailed('the connection cannot change to TLS now');
-}
-
 function needed(context: SecureContext | null): SecureContext {
   if (context === null) throw new Error('bug: TLS is disabled and was begun');
   return context;
 }
 
-/** Resolves when `facts` has accepted what the handshake showed; anything else closes the connection. */
-function handshake(
-  conn: PlainConn,
-  socket: TLSSocket,
-  done: 'secure' | 'secureConnect',
-  facts: () => TlsFacts,
-): Promise<void> {
-  // Asked for now: a socket that has closed does not know them any more.
-  void conn.remote;
-  void conn.local;
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error) => {
-      reject(error);
-      if (!(error instanceof TlsFailed && error.tellable)) conn.destroy();
-    };
-    socket.once('error', (error: NodeJS.ErrnoException) => failed(explain(error)));
-    socket.once('close', () => failed(new ConnectionEnded(null)));
-    socket.once(done, () => {
-      try {
-        conn.tls = facts();
-        resolve();
-      } catch (error) {
-        failed(error as Error);
-      }
-    });
-  });
-}
-
 /** OpenSSL's reason without its number and library; a connection that just ended is no failure of TLS. */
-function explain(error: NodeJS.ErrnoException & { reason?: string }): Error {
-  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return new ConnectionEnded(null);
+function explain(error: (NodeJS.ErrnoException & { reason?: string }) | null): Error {
+  if (error instanceof TlsFailed) return error;
+  if (error === null || error.code === 'ECONNRESET' || error.code === 'EPIPE') return new ConnectionEnded(null);
   const parts = /^(?:.*:)?error:[0-9A-F]+:(.+)$/s.exec(error.message)?.[1]?.trim().split(':');
   return new TlsFailed(`TLS handshake error: ${error.reason ?? parts?.[2] ?? error.message}`);
-}
-
-/** "TLSv1.3/TLS_AES_256_GCM_SHA384", as SHOW CLIENTS and the log have it. */
-function describe(socket: TLSSocket): string {
-  return `${socket.getProtocol() ?? 'unknown'}/${socket.getCipher()?.name ?? 'unknown'}`;
-}
-
-function peerOf(socket: TLSSocket): X509Certificate | null {
-  const certificate = socket.getPeerCertificate() as PeerCertificate | null;
-  return certificate?.raw === undefined ? null : new X509Certificate(certificate.raw);
-}
-
-/**
- * Why the client's certificate is not valid; null: it is. Node tells it in `authorized` for sockets of its own servers
- * only, and its handle knows for the others; Bun has no such handle and sets `authorized` always.
- */
-function verifyError(socket: TLSSocket): string | null {
-  const handle = (socket as unknown as { _handle: { verifyError?: () => Error | null } | null })._handle;
-  if (typeof handle?.verifyError === 'function') return handle.verifyError()?.message ?? null;
-  if (process.versions.bun === undefined) return 'this runtime cannot verify it';
-  return socket.authorized === true ? null : String(socket.authorizationError ?? 'not verified');
 }

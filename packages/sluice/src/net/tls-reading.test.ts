@@ -10,12 +10,24 @@ import { Authority, OPENSSL } from '../../../../test/support/certificates.ts';
 import { defaultGlobals } from '../config/index.ts';
 import type { Conn } from './conn.ts';
 import { type Listener, listen } from './listen.ts';
+import { acceptByNode } from './node-tls.ts';
+import { SecureConn } from './secure-conn.ts';
 import { acceptTls } from './tls-conn.ts';
 import { type ClientTls, loadTls } from './tls-context.ts';
 
 const NOTHING = new Uint8Array(0);
 
-describe.skipIf(!OPENSSL)('a connection on TLS', () => {
+const byNode: typeof acceptTls = (plain, { context }, { rest }) =>
+  acceptByNode(plain, { context: context!, asks: false, needs: false }, rest, (shown) => ({
+    description: shown.description(),
+    endPoint: null,
+    peerName: null,
+  }))!;
+
+describe.skipIf(!OPENSSL).each([
+  ['by OpenSSL', acceptTls],
+  ['by Node', byNode],
+])('a connection on TLS, %s,', (way, accept) => {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-tls-read-'));
   let tls: ClientTls;
   let listener: Listener;
@@ -36,7 +48,8 @@ describe.skipIf(!OPENSSL)('a connection on TLS', () => {
       readFileSync(path, 'utf8'),
     ).client;
     listener = await listen({ host: '127.0.0.1', port: 0, unix: false, backlog: 5 }, (plain) => {
-      const { conn, ready } = acceptTls(plain, tls, { direct: false, rest: NOTHING });
+      const { conn, ready } = accept(plain, tls, { direct: false, rest: NOTHING });
+      expect(conn instanceof SecureConn).toBe(way === 'by OpenSSL');
       const ofThis = closes;
       conn.handler = {
         onData(buffer, start, end) {
