@@ -29,7 +29,8 @@ export class Place {
     this.port = port;
   }
 
-  async begin(settings = '', secret = this.#server.password): Promise<void> {
+  /** `pgbouncer`: a PgBouncer to begin with. */
+  async begin(settings = '', secret = this.#server.password, pgbouncer: string | null = null): Promise<void> {
     chmodSync(this.dir, 0o777);
     const server = this.#server;
     if (this.port === 0) this.port = await freePort();
@@ -41,7 +42,7 @@ listen_port = ${this.port}\nunix_socket_dir = ${this.dir}\nauth_type = scram-sha
 pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log\n${settings}`,
       { mode: 0o644 },
     );
-    await this.#start();
+    await this.#start(pgbouncer);
   }
 
   /** Resolves when the new process serves. `pgbouncer`: a PgBouncer to do it. */

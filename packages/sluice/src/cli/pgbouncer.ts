@@ -3,12 +3,13 @@ import { spawn } from 'node:child_process';
 import { isAbsolute, resolve } from 'node:path';
 import { type Config, located } from '../config/index.ts';
 import { AccessError, Daemon } from '../daemon.ts';
+import type { Before } from '../host/before.ts';
 import { ConfigFileError, readConfig } from '../host/config-file.ts';
 import { logDescriptorLimit } from '../host/descriptor-limit.ts';
 import { userIds } from '../host/groups.ts';
 import { LogTarget } from '../host/log-target.ts';
-import { checkPidFile, removePidFile, writePidFile } from '../host/pid-file.ts';
-import { type Succeeding, succeed } from '../host/successor.ts';
+import { checkPidFile, removePidFile, restorePidFile, writePidFile } from '../host/pid-file.ts';
+import { succeed } from '../host/successor.ts';
 import { TlsSetupError } from '../net/tls-context.ts';
 import { VERSION_TEXT } from '../version.ts';
 import { CliError, explainListen, readFlags, withConfig } from './common.ts';
@@ -87,7 +88,7 @@ export async function pgbouncer(args: readonly string[]): Promise<void> {
 async function serve(path: string, config: Config, target: LogTarget, reboot: boolean): Promise<void> {
   const { pidfile, listenPort } = config.global;
   const letSignalsGo = holdSignals();
-  let succeeding: Succeeding | null = null;
+  let succeeding: Before | null = null;
   try {
     target.apply(config);
     if (reboot) succeeding = await succeed(config);
@@ -113,7 +114,8 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   const served = serveUntilStopped(daemon, { service: true, cleanUp: withoutPidFile });
   letSignalsGo();
   daemon.log(`process up: ${VERSION_TEXT}, Node.js ${process.version}`);
-  void succeeding?.carryOn(daemon.pooler);
+  // A PgBouncer removes the file at its end, whosever it is.
+  void succeeding?.carryOn(daemon.pooler).then(() => pidfile !== '' && restorePidFile(pidfile));
   process.send?.(UP);
   process.disconnect?.();
   await served;

@@ -7,7 +7,8 @@ import type { ListenerParcel } from '../pooling/parcels.ts';
 import { groupId } from './groups.ts';
 
 export interface InheritedListener extends Pick<ListenerParcel, 'host' | 'port' | 'unix'> {
-  readonly fd: number;
+  /** Null: of a Unix socket that is listened on and stays with the other process, for which there is to be a new one. */
+  readonly fd: number | null;
 }
 
 /** Throws when unix_socket_group names no group. */
@@ -32,14 +33,21 @@ export function inheritTargets(
   inherited: readonly InheritedListener[],
 ): readonly ListenTarget[] {
   const left = new Set(inherited);
-  const found = targets.map((target) => {
-    const same = [...left].find(
-      ({ host, port, unix }) => host === target.host && port === target.port && unix === target.unix,
+  const found = targets.flatMap((target) => {
+    const same = [...left].filter(
+      ({ host, port, unix }) => isSame(host, target.host) && port === target.port && unix === target.unix,
     );
-    if (same === undefined) return target;
-    left.delete(same);
-    return { ...target, fd: same.fd, inherited: true };
+    if (same.length === 0) return [target];
+    for (const one of same) left.delete(one);
+    return same.map(({ host, fd }) =>
+      fd === null ? { ...target, replaces: true, inherited: true } : { ...target, host, fd, inherited: true },
+    );
   });
-  for (const { fd } of left) closeDescriptor(fd);
+  for (const { fd } of left) if (fd !== null) closeDescriptor(fd);
   return found;
+}
+
+/** A PgBouncer has two sockets for '*', one for each kind of address. */
+function isSame(host: string, wanted: string): boolean {
+  return host === wanted || (wanted === '*' && (host === '0.0.0.0' || host === '::'));
 }

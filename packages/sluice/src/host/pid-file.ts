@@ -1,5 +1,5 @@
 /** The file with the process's number: made at start, removed at the end, and a sign that another instance runs. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 /** Throws when the process that a file names is alive; a file left by a dead one is no obstacle. True: there is such a one. */
 export function checkPidFile(path: string): boolean {
@@ -36,5 +36,14 @@ export function removePidFile(path: string): void {
     if (Number.parseInt(readFileSync(path, 'utf8'), 10) === process.pid) rmSync(path);
   } catch {
     // It is gone already.
+  }
+}
+
+/** Where somebody else has removed it. What keeps it from being written is no reason to end. */
+export function restorePidFile(path: string): void {
+  try {
+    if (!existsSync(path)) writePidFile(path);
+  } catch {
+    // Its folder may be gone, too.
   }
 }

@@ -1,25 +1,24 @@
 /**
- * Taking the place of a running pooler (-R): its listening sockets come first, so that nobody is ever refused; then, while this
+ * Taking the place of a running pooler (-R), of a PgBouncer as pgbouncer-before.ts has it; of one like this: its listening sockets come first, so that nobody is ever refused; then, while this
  * process serves, its connections as they come to rest there. Asked for over its console, through the Unix socket, as the user
  * that both run as; descriptors come by a socket of their own. What cannot be passed on it serves to the end, and it ends when
  * nothing is left.
  */
 import { tmpdir } from 'node:os';
-import { parseDataRow, parseErrorFields, query, startupMessage, terminate, toHex } from '@sluice/wire';
+import { toHex } from '@sluice/wire';
 import type { Config } from '../config/index.ts';
 import { shownPath } from '../net/abstract-socket.ts';
-import type { Conn } from '../net/conn.ts';
 import { closeDescriptor, DescriptorReceiver, descriptorsPass, type Parcel } from '../net/descriptors.ts';
-import { dial, unixPath } from '../net/dial.ts';
-import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
+import { unixPath } from '../net/dial.ts';
+import { ConnectionEnded } from '../net/packet-reader.ts';
 import { clientArrives, serverArrives } from '../pooling/arrivals.ts';
 import { decodeParcel } from '../pooling/parcels.ts';
 import type { Pooler } from '../pooling/pooler.ts';
+import type { Before } from './before.ts';
+import { ConsoleLine } from './console-line.ts';
 import type { InheritedListener } from './listeners.ts';
+import { PgBouncerBefore } from './pgbouncer-before.ts';
 
-/** For the connection, and for the first answer. */
-const ANSWER_MS = 5_000;
-const MESSAGE_BYTES = 65_536;
 /** Between two steps in which nothing came to rest. */
 const WAIT_MS = { least: 5, most: 250, ask: 50 } as const;
 
@@ -27,19 +26,34 @@ const WAIT_MS = { least: 5, most: 250, ask: 50 } as const;
 type Step = readonly [moved: number, left: number, processIds: number];
 
 /** The running pooler is asked through its Unix socket. Null: there is none. Rejects with an error that says why it would not. */
-export async function succeed({ global }: Config): Promise<Succeeding | null> {
+export async function succeed({ global }: Config): Promise<Before | null> {
   const { unixSocketDir: host, listenPort: port } = global;
   if (host === '') return null;
   try {
-    const conn = await dial({ host, port, timeoutMs: ANSWER_MS }).conn.catch(nobodyThere);
-    if (conn === null) return null;
-    const late = () => conn.destroy(new Error(`no answer within ${ANSWER_MS / 1000} s`));
-    const timer = setTimeout(late, ANSWER_MS);
-    return await Succeeding.begin(conn, host.startsWith('/') ? host : tmpdir()).finally(() => clearTimeout(timer));
+    const line = await ConsoleLine.open({ host, port }).catch(nobodyThere);
+    if (line === null) return null;
+    return await begin(line, { host, port });
   } catch (error) {
     throw new Error(
       `cannot take over from the pooler at ${shownPath(unixPath(host, port))}: ${(error as Error).message}`,
     );
+  }
+}
+
+async function begin(line: ConsoleLine, at: { host: string; port: number }): Promise<Before> {
+  // Before 1.13 it was a notice.
+  const [version = 'PgBouncer'] = (await line.inTime(line.ask('SHOW VERSION'))) ?? [];
+  if (version.startsWith('PgBouncer')) {
+    line.close();
+    return PgBouncerBefore.begin(at);
+  }
+  const succeeding = new Succeeding(line, at.host.startsWith('/') ? at.host : tmpdir());
+  try {
+    await line.inTime(succeeding.begin());
+    return succeeding;
+  } catch (error) {
+    succeeding.end();
+    throw error;
   }
 }
 
@@ -49,50 +63,31 @@ function nobodyThere(error: NodeJS.ErrnoException): null {
   throw error;
 }
 
-export class Succeeding {
+class Succeeding implements Before {
   readonly listeners: InheritedListener[] = [];
-  readonly #conn: Conn;
-  readonly #reader: PacketReader;
+  readonly #line: ConsoleLine;
   /** Null where descriptors cannot be passed: the old process just lets go of its sockets. */
   readonly #receiver: DescriptorReceiver | null;
   #requests = 0;
-  /** Commands follow one another. */
-  #last: Promise<unknown> = Promise.resolve();
 
-  static async begin(conn: Conn, folder: string): Promise<Succeeding> {
-    const succeeding = new Succeeding(conn, descriptorsPass ? new DescriptorReceiver(folder) : null);
-    try {
-      await succeeding.#begin();
-      return succeeding;
-    } catch (error) {
-      succeeding.#end();
-      throw error;
-    }
+  constructor(line: ConsoleLine, folder: string) {
+    this.#line = line;
+    this.#receiver = descriptorsPass ? new DescriptorReceiver(folder) : null;
   }
 
-  private constructor(conn: Conn, receiver: DescriptorReceiver | null) {
-    this.#conn = conn;
-    this.#receiver = receiver;
-    this.#reader = new PacketReader(conn, MESSAGE_BYTES);
-    conn.resume();
-  }
-
-  async #begin(): Promise<void> {
-    this.#send(startupMessage({ major: 3, minor: 0, params: { user: 'pgbouncer', database: 'pgbouncer' } }));
-    await this.#ready();
+  async begin(): Promise<void> {
     if (this.#receiver === null) {
-      await this.#ask('SHUTDOWN HAND_OVER');
-      this.#end();
+      await this.#line.ask('SHUTDOWN HAND_OVER');
+      this.end();
       return;
     }
-    await this.#ask(`HAND_OVER "${this.#receiver.path}"`);
+    await this.#line.ask(`HAND_OVER "${this.#receiver.path}"`);
     for (let parcel = this.#receiver.receive(); parcel !== null; parcel = this.#receiver.receive()) {
       const content = decodeParcel(parcel.text);
       if (content.kind === 'listener') this.listeners.push({ ...content, fd: parcel.fd });
     }
   }
 
-  /** Takes the connections over, now that this process serves. Resolves when the old one has none left. Never rejects. */
   async carryOn(pooler: Pooler): Promise<void> {
     const receiver = this.#receiver;
     if (receiver === null) return;
@@ -113,13 +108,13 @@ export class Succeeding {
         waitMs = moved > 0 ? WAIT_MS.least : Math.min(waitMs * 2, WAIT_MS.most);
         if (moved === 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
-      this.#send(query('SHUTDOWN'));
+      this.#line.tell('SHUTDOWN');
       pooler.log.info(`take-over finished: ${counts.client} clients and ${counts.server} servers`);
     } catch (error) {
       pooler.log.info(`take-over ended: ${(error as Error).message}`);
     } finally {
       pooler.predecessor = null;
-      this.#end();
+      this.end();
     }
   }
 
@@ -148,34 +143,12 @@ export class Succeeding {
   }
 
   /** Resolves with the numbers in the row of the answer, if it has one. */
-  #ask(command: string): Promise<readonly number[] | null> {
-    const answer = this.#last.then(() => {
-      this.#send(query(command));
-      return this.#ready();
-    });
-    this.#last = answer.catch(() => {});
-    return answer;
+  async #ask(command: string): Promise<readonly number[] | null> {
+    return (await this.#line.ask(command))?.map(Number) ?? null;
   }
 
-  #send(message: Uint8Array): void {
-    this.#conn.write(message, 0, message.length);
-  }
-
-  /** Reads up to the next ReadyForQuery; rejects with the error that comes before it. */
-  async #ready(): Promise<readonly number[] | null> {
-    let failure: Error | null = null;
-    for (let row: readonly number[] | null = null; ; ) {
-      const { type, body } = await this.#reader.next().catch((error) => Promise.reject(failure ?? error));
-      if (type === 0x45) failure = new Error(parseErrorFields(body, 0, body.length).message);
-      if (type === 0x44) row = parseDataRow(body, 0, body.length).map((cell) => Number(Buffer.from(cell!).toString()));
-      if (type === 0x5a && failure !== null) throw failure;
-      if (type === 0x5a) return row;
-    }
-  }
-
-  #end(): void {
+  end(): void {
     this.#receiver?.close();
-    this.#send(terminate());
-    this.#conn.end();
+    this.#line.close();
   }
 }

@@ -5,6 +5,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { connectedSocket } from './abstract-socket.ts';
 import { AF_UNIX, describeMessages, lastError, libc, unixAddress } from './libc.ts';
 
 const SOCK_DGRAM = 2;
@@ -98,6 +99,70 @@ export class DescriptorStream {
   }
 }
 
+/** What one call has brought: bytes, 0: the end; with them a descriptor or none. Null: nothing is there. Throws the system's error. */
+function receiveFrom(
+  { recvmsg }: Calls,
+  from: number,
+  data: Buffer,
+  control: Buffer,
+): { size: number; fd: number | null; isCut: boolean } | null {
+  control.fill(0);
+  const message = {
+    name: null,
+    namelen: 0,
+    iov: [{ base: data, len: data.length }],
+    iovlen: 1,
+    control,
+    controllen: CMSG.space,
+    flags: 0,
+  };
+  const size = Number(recvmsg(from, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+  if (size < 0) {
+    const code = lastError();
+    if (code === 'EAGAIN' || code === 'EINTR') return null;
+    throw new Error(`recvmsg: ${code}`);
+  }
+  const fd = message.controllen < CMSG.length ? null : control.readInt32LE(CMSG.fdAt);
+  return { size, fd, isCut: (message.flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0 };
+}
+
+/** A connection to a Unix stream whose bytes bring descriptors along: Node's own reads would lose them. */
+export class DescriptorConnection {
+  readonly #calls = calls();
+  readonly #fd: number;
+  readonly #data = Buffer.alloc(65_536);
+  readonly #control = Buffer.alloc(CMSG.space);
+
+  /** Throws the system's error when nobody listens at this path. */
+  constructor(path: string) {
+    this.#fd = connectedSocket(path);
+  }
+
+  /** For short messages, which always find room. */
+  send(message: Uint8Array): void {
+    const sent = Number(
+      libc().func('int64_t send(int, void *, size_t, int)')(this.#fd, message, message.length, MSG_NOSIGNAL),
+    );
+    if (sent !== message.length) throw new Error(`send: ${sent < 0 ? lastError() : 'cut off'}`);
+  }
+
+  /**
+   * What is there: bytes, which are valid until the next call, and the descriptor that came with the last of them, which is the
+   * caller's to close. Null: nothing yet. Throws the system's error, and at the end.
+   */
+  receive(): { readonly data: Buffer; readonly fd: number | null } | null {
+    const received = receiveFrom(this.#calls, this.#fd, this.#data, this.#control);
+    if (received === null) return null;
+    if (received.size === 0) throw new Error('connection closed by the other side');
+    if (received.isCut) throw new Error('recvmsg: more descriptors than are taken at once');
+    return { data: this.#data.subarray(0, received.size), fd: received.fd };
+  }
+
+  close(): void {
+    this.#calls.close(this.#fd);
+  }
+}
+
 export class DescriptorSender {
   readonly #calls = calls();
   readonly #courier = new Courier(this.#calls);
@@ -146,25 +211,11 @@ export class DescriptorReceiver {
 
   /** The next one that has arrived, or null. Its descriptor is the caller's to close. */
   receive(): Parcel | null {
-    this.#control.fill(0);
-    const message = {
-      name: null,
-      namelen: 0,
-      iov: [{ base: this.#data, len: this.#data.length }],
-      iovlen: 1,
-      control: this.#control,
-      controllen: CMSG.space,
-      flags: 0,
-    };
-    const size = Number(this.#calls.recvmsg(this.#fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
-    if (size < 0) {
-      const code = lastError();
-      if (code === 'EAGAIN' || code === 'EINTR') return null;
-      throw new Error(`recvmsg: ${code}`);
-    }
-    if (message.controllen < CMSG.length || (message.flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0)
+    const received = receiveFrom(this.#calls, this.#fd, this.#data, this.#control);
+    if (received === null) return null;
+    if (received.fd === null || received.isCut)
       throw new Error('recvmsg: a message without its descriptor, or cut off');
-    return { text: this.#data.toString('utf8', 0, size), fd: this.#control.readInt32LE(CMSG.fdAt) };
+    return { text: this.#data.toString('utf8', 0, received.size), fd: received.fd };
   }
 
   close(): void {

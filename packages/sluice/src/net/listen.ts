@@ -26,6 +26,8 @@ export interface ListenTarget {
   fd?: number;
   /** `fd` is of a pooler that this one takes the place of: a Unix socket's file is ours to remove now. */
   inherited?: boolean;
+  /** Somebody listens on this Unix socket: a new one takes the place of its file, at once. With `inherited`. */
+  replaces?: boolean;
 }
 
 export interface Listener {
@@ -62,7 +64,7 @@ interface ListeningHandle {
  * machine has it; the file of a Unix socket that nobody listens on any more is taken over.
  */
 export async function listen(target: ListenTarget, accept: Accept): Promise<Listener> {
-  if (target.unix && target.fd === undefined) await removeStale(target.host);
+  if (target.unix && target.fd === undefined && !target.replaces) await removeStale(target.host);
   if (target.host !== '*') return listenOn(target, target.host, accept);
   try {
     return await listenOn(target, '::', accept);
@@ -98,6 +100,7 @@ async function removeStale(path: string): Promise<void> {
 
 function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Listener> {
   const unixPort = target.unix ? target.port : -1;
+  const path = target.replaces ? `${host}.${process.pid}` : host;
   const door = { deaf: false };
   const accept: Accept = (conn, socket) => {
     if (door.deaf) undeafen(conn.fd);
@@ -111,8 +114,9 @@ function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Li
     server.once('listening', () => {
       server.removeListener('error', reject);
       if (target.unix && target.fd === undefined && !target.host.startsWith('\0')) {
-        if (target.group !== undefined) chownSync(target.host, -1, target.group);
-        if (target.mode !== undefined) chmodSync(target.host, target.mode);
+        if (target.group !== undefined) chownSync(path, -1, target.group);
+        if (target.mode !== undefined) chmodSync(path, target.mode);
+        if (path !== target.host) renameSync(path, target.host);
       }
       server.on('error', () => {});
       const handle = (server as unknown as { _handle?: ListeningHandle })._handle;
@@ -129,7 +133,7 @@ function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Li
     const { backlog } = target;
     const fd = target.fd ?? ownSocket(target, host);
     if (fd !== undefined) server.listen({ fd, backlog });
-    else if (target.unix) server.listen({ path: host, backlog });
+    else if (target.unix) server.listen({ path, backlog });
     else server.listen({ host, port: target.port, backlog });
   });
 }

@@ -33,7 +33,7 @@ export function carryCancel(
     return;
   }
   const session = pooler.sessions.get(processId);
-  if (session === undefined) pooler.predecessor?.cancel(processId, key);
+  if (session === undefined) pooler.predecessor?.cancel(processId, sent);
   if (session === undefined || !crypto.timingSafeEqual(session.identity.cancelKey, key)) {
     done(session === undefined && pooler.predecessor !== null ? PASSED_ON : 'failed cancel request');
     return;

@@ -1,0 +1,133 @@
+/** `-R` where a PgBouncer runs: new clients come to us, its own it serves until they leave. Needs PgBouncer 1.23 or newer (PGBOUNCER). */
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { cancelRequest } from '@sluice/wire';
+import type pg from 'pg';
+import { afterEach, describe, expect, test } from 'vitest';
+import { Place, until } from './support/place.ts';
+import { postgres } from './support/postgres.ts';
+import { PGBOUNCER } from './support/programs.ts';
+import { RawClient } from './support/raw.ts';
+import { ON_BUN } from './support/sluice.ts';
+
+const server = postgres();
+let place: Place;
+afterEach(() => place.stop());
+
+const version = PGBOUNCER === null ? 0 : Number(/1\.(\d+)/.exec(execFileSync(PGBOUNCER, ['-V']).toString())?.[1]);
+const usable = PGBOUNCER !== null && !ON_BUN && process.platform === 'linux';
+
+const begin = async (settings = '') => {
+  place = new Place(server);
+  await place.begin(`pidfile = ${place.dir}/pid\n${settings}`, server.password, PGBOUNCER);
+};
+const value = async (client: pg.Client, sql: string) => Object.values((await client.query(sql)).rows[0])[0];
+const whoServes = async (client: pg.Client) => String(await value(client, 'show version'));
+const admin = (host = '127.0.0.1') => place.connect({ host, database: 'pgbouncer' });
+const cancel = async (client: pg.Client) => {
+  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+  const key = Buffer.alloc(4);
+  key.writeInt32BE(secretKey);
+  const raw = await RawClient.connect('127.0.0.1', place.port);
+  raw.send(cancelRequest(processID, key));
+  expect(await raw.next()).toBeNull();
+};
+
+describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () => {
+  test('serves its clients until they leave, with all that they have; whoever comes is ours; then it ends', async () => {
+    await begin();
+    const old = await place.connect();
+    await old.query({ name: 'mine', text: 'select $1::int + 1 as n', values: [1] });
+    await old.query('begin');
+    const backend = await value(old, 'select pg_backend_pid()');
+    await place.takeOver();
+    await until(() => /serves its clients until they leave/.test(place.log()));
+    for (const host of ['127.0.0.1', place.dir]) {
+      expect(await whoServes(await admin(host))).toMatch(/^Sluice/);
+      expect(await value(await place.connect({ host }), 'select 7')).toBe(7);
+    }
+    expect(await value(old, 'select pg_backend_pid()')).toBe(backend);
+    expect((await old.query({ name: 'mine', text: 'select $1::int + 1 as n', values: [41] })).rows[0].n).toBe(42);
+    await old.query('commit');
+    expect(place.isRunning(0)).toBe(true);
+    await old.end();
+    expect(await place.ended(0)).toBe(0);
+    await until(() => /take-over finished/.test(place.log()));
+    expect(readFileSync(`${place.dir}/pid`, 'utf8')).toBe(`${place.pid(1)}\n`);
+    expect(await whoServes(await admin(place.dir))).toMatch(/^Sluice/);
+    expect(existsSync(`${place.dir}/.s.PGSQL.${place.port}`)).toBe(true);
+  });
+
+  test('gets requests to cancel what its clients ask, and what is paused and resumed here', async () => {
+    await begin();
+    const old = await place.connect();
+    await place.takeOver();
+    await until(() => /serves its clients until they leave/.test(place.log()));
+    const sleeping = old.query('select pg_sleep(60)').catch((error: Error) => error.message);
+    const ours = await place.connect();
+    await until(async () => (await value(ours, RUNNING)) === '1');
+    await cancel(old);
+    expect(await sleeping).toMatch(/canceling statement due to user request/);
+    const console = await admin();
+    const notice = once(console, 'notice');
+    await console.query('pause');
+    expect((await notice)[0].message).toMatch(/could not be resumed; name a database/);
+    await console.query('resume');
+    await console.query('pause postgres');
+    const waiting = old.query('select 1 as x');
+    expect(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 300, 'waits'))])).toBe('waits');
+    await console.query('resume postgres');
+    expect((await waiting).rows).toEqual([{ x: 1 }]);
+  });
+
+  test('is left as it is while it is paused', async () => {
+    await begin();
+    const console = await admin();
+    await console.query('pause');
+    expect(await place.takeOverInVain()).toBe(1);
+    expect(place.log()).toMatch(/cannot take over .*it is paused.*RESUME it first/);
+    await console.query('resume');
+    expect(await value(await place.connect(), 'select 1')).toBe(1);
+  });
+
+  test('loses no query and no login under load', async () => {
+    await begin('default_pool_size = 5\n');
+    const counts = { transactions: 0, logins: 0 };
+    let stop = false;
+    const work = async (number: number) => {
+      while (!stop) {
+        const client = await place.connect({ host: number % 2 === 0 ? '127.0.0.1' : place.dir });
+        for (let i = 0; i < 5 + 3 * number && !stop; i++) {
+          await client.query('begin');
+          const backend = await value(client, 'select pg_backend_pid()');
+          expect(await value(client, 'select pg_backend_pid()')).toBe(backend);
+          await client.query('commit');
+          counts.transactions++;
+        }
+        await client.end();
+        counts.logins++;
+      }
+    };
+    const load = Promise.all(Array.from({ length: 12 }, (_, number) => work(number)));
+    await Promise.race([load, until(() => counts.logins > 50)]);
+    await Promise.race([load, place.takeOver().then(() => place.ended(0))]);
+    const before = counts.transactions;
+    await Promise.race([load, until(() => counts.transactions > before + 100)]);
+    stop = true;
+    await load;
+    expect(place.log()).not.toMatch(/ERROR/);
+  });
+});
+
+const RUNNING = `select count(*)::text from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'`;
+
+test.skipIf(!usable || version >= 23)(
+  'a PgBouncer that cannot wait for its clients goes on, and we say why',
+  async () => {
+    await begin();
+    expect(await place.takeOverInVain()).toBe(1);
+    expect(place.log()).toMatch(/cannot take over .*PgBouncer 1\.\d+\.\d+.*stop it and start this without -R/);
+    expect(await value(await place.connect(), 'select 1')).toBe(1);
+  },
+);
