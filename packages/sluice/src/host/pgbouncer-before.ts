@@ -7,7 +7,7 @@
  * name, which is ours by then, so that is put back from a second name.
  */
 import { existsSync, type FSWatcher, linkSync, mkdtempSync, rmSync, watch } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { cancelRequest, HEADER_BYTES, lengthAt, parseDataRow, parseErrorFields, query } from '@sluice/wire';
 import { HANDSHAKE_MS } from '../net/closing-time.ts';
 import { closeDescriptor, DescriptorConnection, descriptorsPass } from '../net/descriptors.ts';
@@ -39,8 +39,8 @@ export class PgBouncerBefore implements Before {
   /** The file of its Unix socket. */
   readonly #path: string;
   #pid = 0;
-  /** Where it is reached under the other name; null: its socket has no file. */
-  #moved: ConsoleAt | null = null;
+  /** Where it is reached under the other name. */
+  #moved!: ConsoleAt;
 
   /** Nothing has changed for it before `carryOn`. Rejects with an error that says why its place cannot be taken. */
   static async begin(at: ConsoleAt): Promise<PgBouncerBefore> {
@@ -59,6 +59,10 @@ export class PgBouncerBefore implements Before {
       throw new Error(
         'it is a PgBouncer, and passing open sockets works on Linux only; stop it and start this without -R',
       );
+    if (this.#path.startsWith('\0'))
+      throw new Error(
+        'it is a PgBouncer at an abstract socket, which two processes cannot share; stop it and start this without -R',
+      );
     const line = await ConsoleLine.open(this.#at);
     this.#pid = line.pid;
     const active = await line
@@ -73,14 +77,10 @@ export class PgBouncerBefore implements Before {
         `it is a PgBouncer ${line.version.split('/')[0]}, which cannot be told to serve its clients to their end (${NEEDED.join('.')} and up can); stop it and start this without -R`,
       );
     for (const { unix, ...listener } of await descriptorsOf(this.#path, this.#at.port)) {
-      if (!unix) this.listeners.push({ ...listener, unix });
-      else if (this.#path.startsWith('\0')) this.listeners.push({ ...listener, host: this.#path, unix });
-      else {
-        closeDescriptor(listener.fd);
-        this.listeners.push({ host: this.#path, port: this.#at.port, unix, fd: null });
-      }
+      if (unix) closeDescriptor(listener.fd);
+      this.listeners.push(unix ? { host: this.#path, port: this.#at.port, unix, fd: null } : { ...listener, unix });
     }
-    if (!this.#path.startsWith('\0')) this.#moved = this.#linked();
+    this.#moved = this.#linked();
   }
 
   /** Its socket in a folder of its own beside it. */
@@ -129,8 +129,9 @@ export class PgBouncerBefore implements Before {
 
   async carryOn(pooler: Pooler): Promise<void> {
     const { log } = pooler;
-    const reached = this.#moved ?? this.#at;
-    const keeper = this.#moved === null ? null : new FileKeeper(this.#path, join(this.#moved.host, 'ours'));
+    const reached = this.#moved;
+    const isOurs = () => pooler.shutdown === 'none';
+    const keeper = new FileKeeper(this.#path, join(reached.host, 'ours'), isOurs);
     pooler.predecessor = {
       cancel: (processId, key) => {
         void cancelThere(reached, processId, key).catch(() => {});
@@ -141,38 +142,52 @@ export class PgBouncerBefore implements Before {
     if (failure === null)
       log.info('the PgBouncer before this one serves its clients until they leave; new ones come here');
     else log.error(`the PgBouncer before this one goes on as it was: ${failure}; end it by TERM`);
-    while (this.#isRunning) await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
+    while (this.#isRunning) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
+      keeper.look();
+    }
     pooler.predecessor = null;
-    keeper?.close();
-    if (this.#moved !== null) rmSync(this.#moved.host, { recursive: true, force: true });
+    keeper.close();
+    rmSync(reached.host, { recursive: true, force: true });
     log.info('take-over finished: the PgBouncer before this one has ended');
   }
 }
 
-/** Puts a file back from its second name when somebody removes it. */
+/** Puts a file back from its second name when somebody removes it, as long as it is wanted. */
 class FileKeeper {
   readonly #path: string;
   readonly #second: string;
-  readonly #watcher: FSWatcher;
+  readonly #isWanted: () => boolean;
+  readonly #watcher: FSWatcher | null;
 
-  constructor(path: string, second: string) {
+  constructor(path: string, second: string, isWanted: () => boolean) {
     this.#path = path;
     this.#second = second;
+    this.#isWanted = isWanted;
     linkSync(path, second);
-    this.#watcher = watch(join(path, '..'), { persistent: false }, (_event, name) => {
-      if (name === basename(path)) this.#look();
-    });
-    this.#watcher.on('error', () => {});
+    this.#watcher = this.#watched();
   }
 
-  #look(): void {
-    if (existsSync(this.#path) || !existsSync(this.#second)) return;
+  /** Null: the system watches nothing more. */
+  #watched(): FSWatcher | null {
+    try {
+      const watcher = watch(dirname(this.#path), { persistent: false }, (_event, name) => {
+        if (name === basename(this.#path)) this.look();
+      });
+      return watcher.on('error', () => {});
+    } catch {
+      return null;
+    }
+  }
+
+  look(): void {
+    if (!this.#isWanted() || existsSync(this.#path) || !existsSync(this.#second)) return;
     linkSync(this.#second, this.#path);
   }
 
   close(): void {
-    this.#watcher.close();
-    this.#look();
+    this.#watcher?.close();
+    this.look();
   }
 }
 
