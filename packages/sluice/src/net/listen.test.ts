@@ -1,5 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { freePort } from '../embedded/postgres.ts';
 import type { Conn } from './conn.ts';
@@ -69,5 +73,29 @@ test.skipIf(process.platform !== 'linux')(
     await once(knocking, 'close');
     last.close();
     expect(JSON.parse(said)).toMatchObject({ failed: 0 });
+  },
+);
+
+test.skipIf(process.platform === 'win32')(
+  'the file of a Unix socket that somebody listens on is replaced at once, and removed with the one that replaced it',
+  async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'sluice-listen-'));
+    const host = join(dir, 'socket');
+    const greet = (word: string) => (conn: Conn) => {
+      conn.write(Buffer.from(word), 0, word.length);
+      conn.end();
+    };
+    const greeting = async () => String((await once(connect(host), 'data'))[0]);
+    const old = await listen({ host, port: 1, unix: true, backlog: 5 }, greet('old'));
+    expect(await greeting()).toBe('old');
+    const replaced = { host, port: 1, unix: true, backlog: 5, replaces: true, inherited: true, mode: 0o600 };
+    const fresh = await listen(replaced, greet('new'));
+    expect(await greeting()).toBe('new');
+    expect(statSync(host).mode & 0o777).toBe(0o600);
+    expect(readdirSync(dir)).toEqual(['socket']);
+    fresh.close();
+    expect(readdirSync(dir)).toEqual([]);
+    old.close();
+    rmSync(dir, { recursive: true });
   },
 );
