@@ -2,7 +2,7 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cancelRequest, copyData, parse, query, terminate } from '@sluice/wire';
+import { cancelRequest, copyData, parse, query, sync, terminate } from '@sluice/wire';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { Clients } from './support/clients.ts';
@@ -204,6 +204,41 @@ describe('a client that vanishes', () => {
     await expect.poll(running, { timeout: 10_000 }).toBe(1);
     raw.end();
     await expect.poll(running, { timeout: 10_000 }).toBe(0);
+    await direct.end();
+  });
+
+  test.each([
+    ['an error', [query('select 1/0')]],
+    ['an error in a pipeline', [parse('', 'select 1/0'), sync(), parse('', 'select 1'), sync()]],
+    ['a transaction that is left open', [query("begin; set local work_mem = '1MB'; insert into vanish values (6)")]],
+    [
+      'a setting, a lock and a name',
+      [query('set work_mem = 77; select pg_advisory_lock(4712)'), parse('n', 'select 1'), sync()],
+    ],
+    ['a query', [query('select pg_sleep(0.2)')]],
+  ])('after %s and Terminate in one breath: the server is finished with, cleaned and kept', async (_what, messages) => {
+    const pid = async () => {
+      const next = await clients.pg();
+      const state = `select pg_backend_pid() as pid, current_setting('work_mem') as mem, current_setting('transaction_isolation') as i,
+        (select count(*)::int from vanish where n = 6) as n, (select count(*)::int from pg_prepared_statements) as names,
+        (select count(*)::int from pg_locks where locktype = 'advisory') as locks, now() = statement_timestamp() as fresh`;
+      return (await next.query(state)).rows[0];
+    };
+    const before = await pid();
+    for (let round = 0; round < 5; round++) {
+      const { raw } = await RawClient.login(at());
+      raw.send(...messages, terminate());
+      expect(await pid()).toEqual(before);
+    }
+  });
+
+  test('after a query that takes long and Terminate: the server is closed, and not waited for', async () => {
+    const [watch, direct] = [await clients.pg(), new Clients(server)];
+    const before = (await watch.query('select pg_backend_pid() as pid')).rows[0].pid;
+    const { raw } = await RawClient.login(at());
+    raw.send(query('select pg_sleep(600)'), terminate());
+    expect((await watch.query('select pg_backend_pid() as pid')).rows[0].pid).not.toBe(before);
+    await (await direct.pg()).query('select pg_terminate_backend($1)', [before]);
     await direct.end();
   });
 

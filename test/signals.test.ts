@@ -38,6 +38,15 @@ const outcome = (work: Promise<unknown>) =>
     ({ code }) => code,
   );
 
+/** PostgreSQL runs it, on one connection. */
+async function begun(text: string): Promise<void> {
+  const direct = new Clients(server);
+  const watch = await direct.pg();
+  const running = "select 1 from pg_stat_activity where query = $1 and state = 'active'";
+  while ((await watch.query(running, [text])).rowCount === 0);
+  await direct.end();
+}
+
 describe.each<[string, (kind: string, number: number) => Promise<unknown>]>([
   ['a simple query', (kind, number) => asker.query(`select pg_${kind}_backend(${number})`)],
   ['a parameter', (kind, number) => asker.query(`select pg_${kind}_backend($1)`, [number])],
@@ -57,7 +66,7 @@ describe.each<[string, (kind: string, number: number) => Promise<unknown>]>([
   test('a query is cancelled, and its session goes on', async () => {
     const busy = await clients.pg();
     const query = outcome(busy.query('select pg_sleep(20)'));
-    await sleep(50);
+    await begun('select pg_sleep(20)');
     await ask('cancel', numberOf(busy));
     expect(await query).toBe('57014');
     expect((await busy.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
@@ -67,7 +76,7 @@ describe.each<[string, (kind: string, number: number) => Promise<unknown>]>([
     const [busy, idle] = [await clients.pg(), await clients.pg()];
     const ended = new Promise((resolve) => idle.once('error', resolve));
     const query = outcome(busy.query('select pg_sleep(20)'));
-    await sleep(50);
+    await begun('select pg_sleep(20)');
     await ask('terminate', numberOf(busy));
     expect(await query).toBe('57P01');
     await ask('terminate', numberOf(idle));
@@ -210,7 +219,7 @@ test('a text that the server knows already sends one request, not two', async ()
   for (let i = 0; i < 40; i++) {
     await busy.query('begin; savepoint s');
     const first = outcome(busy.query('select pg_sleep(5)'));
-    await sleep(5);
+    await begun('select pg_sleep(5)');
     raw.send(wire.parse(`n${i}`, kill), wire.bind('', `n${i}`), wire.execute(''), wire.sync());
     await raw.until('Z');
     expect(await first).toBe('57014');

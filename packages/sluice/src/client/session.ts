@@ -12,6 +12,7 @@ import type { Suspicion } from '../sql/suspicion.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { ATTEMPTS, align, alignment, canonical, QUERY_CANCELED } from './align.ts';
 import { ANSWERS, CANCELED } from './answers.ts';
+import { partWith } from './finishing.ts';
 import { Follow, type Pin } from './follow.ts';
 import type { ClientHome, ClientRegistry } from './home.ts';
 import { Intake, TERMINATED } from './intake.ts';
@@ -386,12 +387,11 @@ export class ClientSession implements Session, ConnHandler, ServerHolder, Waiter
         this.state = SessionState.Closed;
       } else {
         this.server = null;
-        server.holder = null;
-        // A query that nobody waits for any more is stopped; one whose client said goodbye in order runs to its end.
-        const unready = / timeout$/.test(reason) ? reason : 'client disconnect while server was not ready';
-        if (reason !== TERMINATED && server.queue.length > 0) this.registry.stopServer(server, unready);
-        else server.close(unready);
-        this.home.pool.discard(server.entry, this.generation, 'dirty');
+        partWith(server, reason, was === SessionState.Linked && reason === TERMINATED, {
+          release: () => this.#release(server, this.generation, 'reset'),
+          stop: (unready) => this.registry.stopServer(server, unready),
+          discard: () => this.home.pool.discard(server.entry, this.generation, 'dirty'),
+        });
       }
     }
     this.statements.clear(this.registry.statements);

@@ -34,6 +34,7 @@ export class NamedEffect implements Effect {
   }
 
   again(): void {
+    if (this.#session.isOver) return;
     this.#session.registry.statements.retain(this.#statement);
     this.apply();
   }
