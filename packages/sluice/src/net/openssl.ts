@@ -57,17 +57,12 @@ function bind(library: Library) {
     SSL_get_version: text('const char *SSL_get_version(uintptr_t ssl)'),
     SSL_CIPHER_get_kx_nid: call('int SSL_CIPHER_get_kx_nid(uintptr_t cipher)'),
     OBJ_nid2sn: text('const char *OBJ_nid2sn(int nid)'),
-    EVP_PKEY_get_base_id: call('int EVP_PKEY_get_base_id(uintptr_t key)'),
-    EVP_PKEY_get_size: call('int EVP_PKEY_get_size(uintptr_t key)'),
-    EVP_PKEY_get_group_name: call(
-      'int EVP_PKEY_get_group_name(uintptr_t key, uintptr_t to, size_t size, uintptr_t sizeOfName)',
-    ),
-    EVP_PKEY_free: call('void EVP_PKEY_free(uintptr_t key)'),
     BIO_new: call('uintptr_t BIO_new(uintptr_t kind)'),
     BIO_s_mem: call('uintptr_t BIO_s_mem()'),
     BIO_up_ref: call('int BIO_up_ref(uintptr_t bio)'),
     BIO_write: call('int BIO_write(uintptr_t bio, uintptr_t from, int size)'),
     BIO_read: call('int BIO_read(uintptr_t bio, uintptr_t to, int size)'),
+    BIO_ctrl_pending: call('size_t BIO_ctrl_pending(uintptr_t bio)'),
     BIO_ctrl: call('int64_t BIO_ctrl(uintptr_t bio, int command, int64_t number, uintptr_t address)'),
     ...callingBack(library),
   };

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect as connectPlain, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, createServer as createTlsServer, type SecureVersion, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -50,6 +51,8 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
   let contexts: TlsContexts;
   let listener: Listener;
   let open = 0;
+  /** How often what comes is sent back. */
+  let multiply = 1;
   let closes: (Error | null)[] = [];
   let failures: Error[] = [];
   const servers: Server[] = [];
@@ -75,13 +78,17 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
     for (const socket of sockets.splice(0)) socket.destroy();
     while (open > 0) await sleep(1);
     for (const server of servers.splice(0)) server.close();
-    [closes, failures] = [[], []];
+    [closes, failures, multiply] = [[], [], 1];
   });
 
   const echo = (conn: Conn) => {
     conn.handler = {
       onData(buffer, start, end) {
-        if (!conn.write(buffer, start, end)) conn.pause();
+        const chunk =
+          multiply === 1
+            ? buffer.subarray(start, end)
+            : Buffer.alloc((end - start) * multiply, buffer.subarray(start, end));
+        if (!conn.write(chunk, 0, chunk.length)) conn.pause();
       },
       onDrain: () => conn.resume(),
       onClose: (error) => {
@@ -190,6 +197,97 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
     await once(run, 'close');
     while (closes.length === 0) await sleep(1);
     expect(closes).toEqual([null]);
+  });
+
+  test.each([
+    ['-tls1_3', '512'],
+    ['-tls1_2', '512'],
+    ['-tls1_2', '2048'],
+  ])(
+    'goes on, and so does everybody else, with one who takes small records only (%s, %s bytes)',
+    async (version, size) => {
+      const cipher = version === '-tls1_2' ? ['-cipher', 'ECDHE-ECDSA-AES256-SHA384'] : [];
+      const args = [
+        's_client',
+        '-connect',
+        `127.0.0.1:${listener.port}`,
+        '-quiet',
+        version,
+        '-maxfraglen',
+        size,
+        ...cipher,
+      ];
+      const run = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
+      let back = 0;
+      run.stdout.on('data', (chunk: Buffer) => {
+        back += chunk.length;
+      });
+      // What is echoed is answered by much more, in one piece.
+      multiply = 60;
+      const others = await Promise.all([client(listener.port, 'TLSv1.2'), client(listener.port, 'TLSv1.3')]);
+      const line = Buffer.from(`${'x'.repeat(3_999)}\n`);
+      for (let round = 1; round <= 4; round++) {
+        run.stdin.write(line);
+        for (const other of others) {
+          other.write('here');
+          expect((await echoed(other, 4 * multiply)).toString()).toBe('here'.repeat(multiply));
+        }
+        while (back < round * line.length * multiply) {
+          expect(run.exitCode).toBeNull();
+          await sleep(1);
+        }
+      }
+      for (const other of others) {
+        other.write('and here');
+        expect((await echoed(other, 8 * multiply)).toString()).toBe('and here'.repeat(multiply));
+      }
+      expect(closes).toEqual([]);
+      run.kill();
+      await once(run, 'close');
+    },
+  );
+
+  test('a stranger’s ciphertext that looks like a record leaves nothing behind for others', async () => {
+    const other = await client(listener.port, 'TLSv1.3');
+    const raw = connectPlain(listener.port, '127.0.0.1').setNoDelay(true);
+    sockets.push(raw);
+    let held: Buffer[] | null = null;
+    const tap = new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        if (held === null) raw.write(chunk);
+        else held.push(chunk);
+        done();
+      },
+    });
+    raw.on('data', (chunk) => tap.push(chunk));
+    const stranger = connect({ socket: tap, rejectUnauthorized: false, minVersion: 'TLSv1.3' });
+    stranger.on('error', () => {});
+    stranger.resume();
+    await once(stranger, 'secureConnect');
+    for (;;) {
+      held = [];
+      stranger.write('y'.repeat(40));
+      while (held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      const record = Buffer.concat(held);
+      held = null;
+      const body = record.subarray(5);
+      const size = body[0] === 23 ? 5 + body.readUInt16BE(3) : 0;
+      if (size <= body.length) {
+        raw.write(record);
+        continue;
+      }
+      // Its header alone, and then what begins like another record of just that length, though it is the rest of this one, and a lie behind it.
+      raw.write(record.subarray(0, 5));
+      await sleep(5);
+      raw.write(
+        Buffer.concat([body, Buffer.from([23, 3, 3, 64, 0]), Buffer.alloc(size - body.length, 9)]).subarray(0, size),
+      );
+      await sleep(5);
+      other.write('here');
+      expect((await echoed(other, 4)).toString()).toBe('here');
+      break;
+    }
   });
 
   test('does not negotiate anew', async () => {

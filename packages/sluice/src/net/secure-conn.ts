@@ -3,7 +3,7 @@ import { type Address, type Conn, type ConnHandler, DISCARD, LINGER_MS, type Tls
 import type { FastConn } from './fast-conn.ts';
 import { OPENED, SEALED } from './shared-bytes.ts';
 import type { Inspect } from './tls-shown.ts';
-import { TLS_BYTES, TlsFault, type TlsState } from './tls-state.ts';
+import { TLS_BYTES, type TlsState } from './tls-state.ts';
 
 /** So long whoever is told by an alert why there will be no connection has to read it. */
 const ALERT_MS = 500;
@@ -42,12 +42,15 @@ export class SecureConn implements Conn, ConnHandler {
 
   #take(buffer: Uint8Array, start: number, end: number): void {
     const state = this.#state;
-    const isOneRecord = state.isOneRecord(buffer, start, end);
     state.take(buffer, start, end);
     if (!this.#isShaken) this.#shake();
     if (!this.#isShaken) return;
-    const opened = state.open(isOneRecord);
-    if (!isOneRecord || opened === 0) this.#sendUnsent();
+    let opened: number;
+    try {
+      opened = state.open();
+    } finally {
+      this.#sendUnsent();
+    }
     if (opened > 0) this.handler.onData(OPENED, 0, opened);
     if (state.end !== null) this.#finish(state.end.fault);
   }
@@ -56,7 +59,7 @@ export class SecureConn implements Conn, ConnHandler {
     const isDone = this.#state.shake();
     this.#sendUnsent();
     if (this.#state.end !== null) {
-      this.#settle.reject(this.#state.end.fault ?? new TlsFault('the other side ended it'));
+      this.#settle.reject(this.#state.end.fault);
       this.#under.end(ALERT_MS);
       return;
     }
@@ -95,11 +98,12 @@ export class SecureConn implements Conn, ConnHandler {
     if (this.closed || !this.#isShaken) return true;
     for (let from = start; from < end; from += TLS_BYTES) {
       const size = this.#state.seal(buffer, from, Math.min(end, from + TLS_BYTES));
+      if (size > 0) this.#under.write(SEALED, 0, size);
+      if (size === 0 || size === SEALED.length) this.#sendUnsent();
       if (size === 0) {
         this.destroy(this.#state.end?.fault ?? undefined);
         return true;
       }
-      this.#under.write(SEALED, 0, size);
     }
     return !this.full;
   }

@@ -1,7 +1,7 @@
 /**
  * One side of a TLS connection without its socket: sealed bytes in, opened bytes out, and the other way round. All share two memory BIOs, which are
  * empty between two calls: OpenSSL keeps the beginning of a record in a buffer of its own, which it gives back when there is none, so an idle
- * connection has neither. Bytes of one that stayed behind would be refused by the next one's keys.
+ * connection has neither. Each call here leaves both empty, or says that more is to be fetched: what stayed behind would break the next one.
  */
 import { X509Certificate } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
@@ -11,10 +11,8 @@ import { addressOfBytes, OPENED, openedAt, READ_BYTES, SEALED, sealedAt, stage }
 
 /** Most that is taken in, or sealed, by one call. */
 export const TLS_BYTES = READ_BYTES;
-/** Most that one record carries (RFC 8446, section 5.1), and its header. */
+/** Most that one record carries (RFC 8446, section 5.1). */
 const RECORD_BYTES = 16_384;
-const HEADER_BYTES = 5;
-const APPLICATION_DATA = 23;
 
 const SSL_ERROR_WANT_READ = 2;
 const SSL_ERROR_ZERO_RETURN = 6;
@@ -23,13 +21,10 @@ const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
 const SSL_MODE_RELEASE_BUFFERS = 0x10;
 const SSL_OP_NO_RENEGOTIATION = 2 ** 30;
 const SSL_CTRL_GET_SHARED_GROUP = 93;
-const SSL_CTRL_GET_PEER_TMP_KEY = 109;
 const BIO_CTRL_RESET = 1;
-/** Kinds of key exchange and of keys. */
+/** Kinds of key exchange. */
 const NID_KX_ECDHE = 1_038;
 const NID_KX_DHE = 1_039;
-const NID_EC_KEY = 408;
-const NID_DH_KEY = 28;
 
 /** OpenSSL gives up on a connection: what it says of it. */
 export class TlsFault extends Error {}
@@ -41,7 +36,7 @@ interface Ground {
   readonly arrived: Address;
   readonly leaving: Address;
   readonly alpnAt: Address;
-  /** For answers by reference: a pointer and a size, a short text. */
+  /** A pointer and a size, for answers by reference. */
   readonly cells: Buffer;
   readonly cellsAt: Address;
 }
@@ -51,7 +46,7 @@ function prepare(): Ground {
   const ssl = openSsl();
   if (ssl === null) throw new Error('bug: TLS without OpenSSL');
   const [arrived, leaving] = [ssl.BIO_new(ssl.BIO_s_mem()), ssl.BIO_new(ssl.BIO_s_mem())];
-  const cells = Buffer.allocUnsafeSlow(64);
+  const cells = Buffer.allocUnsafeSlow(16);
   ground = { ssl, arrived, leaving, alpnAt: addressIn(ALPN_NAMES), cells, cellsAt: addressIn(cells) };
   return ground;
 }
@@ -66,8 +61,6 @@ export class TlsState {
   readonly #ground: Ground;
   /** Alive as long as this is. */
   readonly context: SecureContext;
-  /** Nothing of a record is inside. */
-  #isBetween = true;
   /** Nothing comes any more: the other side has said goodbye (no fault), or OpenSSL has given up. */
   end: { readonly fault: TlsFault | null } | null = null;
 
@@ -76,7 +69,7 @@ export class TlsState {
     const state = new TlsState(context, true);
     const { ssl } = state.#ground;
     if (asks) ssl.askForCertificate(state.#ssl);
-    // As with Node's sockets and our options: nobody resumes. OpenSSL would send two tickets that nobody can use.
+    // Nobody resumes, by our options; OpenSSL would send two tickets all the same.
     ssl.SSL_set_num_tickets(state.#ssl, 0);
     ssl.SSL_set_accept_state(state.#ssl);
     return state;
@@ -136,35 +129,32 @@ export class TlsState {
   }
 
   /**
-   * Opens what `take` has been given, into `OPENED` from its beginning; returns how much. `end` tells that it was the last. Unless
-   * one record has been opened, something may wait for `unsent` then.
-   *
-   * @param isOneRecord - It was one record with data, and nothing of another is inside (`isOneRecord`): then one call does.
+   * Opens what `take` has been given, all of it, into `OPENED` from its beginning; returns how much. `end` tells that it was the last.
+   * Something may wait for `unsent` then.
    */
-  open(isOneRecord: boolean): number {
-    const { ssl } = this.#ground;
+  open(): number {
+    const { ssl, arrived } = this.#ground;
     let size = 0;
-    for (;;) {
-      if (OPENED.length - size < RECORD_BYTES) throw new Error('bug: more was taken in than can be opened');
-      const read = ssl.SSL_read(this.#ssl, openedAt + size, OPENED.length - size);
-      if (read > 0) {
-        size += read;
-        if (isOneRecord) return size;
-      } else {
-        this.#stopped(read);
-        this.#isBetween = this.end === null && ssl.SSL_has_pending(this.#ssl) === 0;
-        return size;
+    // Nothing may stay behind in what all share, whatever the other side sends.
+    do {
+      if (OPENED.length - size < RECORD_BYTES) {
+        this.#reset();
+        throw new Error('bug: more was taken in than can be opened');
       }
-    }
+      const read = ssl.SSL_read(this.#ssl, openedAt + size, OPENED.length - size);
+      if (read <= 0) {
+        this.#stopped(read);
+        break;
+      }
+      size += read;
+    } while (ssl.BIO_ctrl_pending(arrived) > 0 || ssl.SSL_has_pending(this.#ssl) !== 0);
+    return size;
   }
 
-  /** Whether these bytes are one record with data, no less and no more, and the first byte is the first that is awaited. */
-  isOneRecord(buffer: Uint8Array, start: number, end: number): boolean {
-    if (!this.#isBetween || end - start < HEADER_BYTES || buffer[start] !== APPLICATION_DATA) return false;
-    return end - start - HEADER_BYTES === buffer[start + 3]! * 256 + buffer[start + 4]!;
-  }
-
-  /** Seals `TLS_BYTES` at most into `SEALED`; returns how much it has become; 0: it failed, and this is at its `end`. */
+  /**
+   * Seals `TLS_BYTES` at most into `SEALED`; returns how much it has become; 0: it failed, and this is at its `end`. Where that is all of `SEALED`,
+   * as the other side takes small records only (RFC 6066, section 4), more waits for `unsent`.
+   */
   seal(buffer: Uint8Array, start: number, end: number): number {
     const { ssl, leaving } = this.#ground;
     const at = addressOfBytes(buffer, start, end) || stage(buffer, start, end);
@@ -175,10 +165,10 @@ export class TlsState {
     return 0;
   }
 
-  /** Brings what waits to be sent beside data (of the handshake, an alert, an update of keys) to `SEALED`; 0: nothing does. */
+  /** Brings what waits to be sent (of the handshake, an alert, an update of keys, what `seal` had no room for) to `SEALED`; 0: nothing does. */
   unsent(): number {
     const { ssl, leaving } = this.#ground;
-    return Math.max(0, ssl.BIO_read(leaving, sealedAt, SEALED.length));
+    return ssl.BIO_ctrl_pending(leaving) === 0 ? 0 : ssl.BIO_read(leaving, sealedAt, SEALED.length);
   }
 
   /** Says goodbye; it waits for `unsent`. */
@@ -217,18 +207,17 @@ export class TlsState {
   }
 
   /**
-   * "TLSv1.3/TLS_AES_256_GCM_SHA384", behind it what PgBouncer knows of the key exchange (lib/usual/tls/tls_util.c): of clients
-   * before TLS 1.3, "/ECDH=X25519", and of servers where it is by a curve of NIST's or none, "/ECDH=prime256v1", "/DH=2048".
+   * "TLSv1.3/TLS_AES_256_GCM_SHA384", behind it what PgBouncer knows of the key exchange (lib/usual/tls/tls_util.c): of clients before
+   * TLS 1.3 its curve, "/ECDH=X25519".
    */
   description(): string {
     const { ssl } = this.#ground;
     const version = ssl.SSL_get_version(this.#ssl) ?? 'unknown';
     const cipher = ssl.SSL_get_current_cipher(this.#ssl);
-    const exchange = this.#accepts ? this.#sharedGroup(cipher) : this.#serversKey();
-    return `${version}/${ssl.SSL_CIPHER_get_name(cipher) ?? 'unknown'}${exchange}`;
+    return `${version}/${ssl.SSL_CIPHER_get_name(cipher) ?? 'unknown'}${this.#accepts ? this.#exchange(cipher) : ''}`;
   }
 
-  #sharedGroup(cipher: Address): string {
+  #exchange(cipher: Address): string {
     const { ssl } = this.#ground;
     const kind = ssl.SSL_CIPHER_get_kx_nid(cipher);
     if (kind === NID_KX_DHE) return '/DH=?';
@@ -236,27 +225,18 @@ export class TlsState {
     return `/ECDH=${ssl.OBJ_nid2sn(ssl.SSL_ctrl(this.#ssl, SSL_CTRL_GET_SHARED_GROUP, 0, 0))}`;
   }
 
-  #serversKey(): string {
-    const { ssl, cells, cellsAt } = this.#ground;
-    if (ssl.SSL_ctrl(this.#ssl, SSL_CTRL_GET_PEER_TMP_KEY, 0, cellsAt) !== 1) return '';
-    const key = Number(cells.readBigUInt64LE());
-    const kind = ssl.EVP_PKEY_get_base_id(key);
-    let text = '';
-    if (kind === NID_DH_KEY) text = `/DH=${ssl.EVP_PKEY_get_size(key) * 8}`;
-    if (kind === NID_EC_KEY && ssl.EVP_PKEY_get_group_name(key, cellsAt, cells.length, 0) === 1)
-      text = `/ECDH=${cells.toString('latin1', 0, cells.indexOf(0))}`;
-    ssl.EVP_PKEY_free(key);
-    return text;
-  }
-
   /** A call has returned without success: it wants more to read, or was the last. */
   #stopped(returned: number): void {
-    const { ssl, arrived } = this.#ground;
-    const error = ssl.SSL_get_error(this.#ssl, returned);
+    const error = this.#ground.ssl.SSL_get_error(this.#ssl, returned);
     if (error === SSL_ERROR_WANT_READ) return;
-    // What has not been looked at is of no use to anybody.
-    ssl.BIO_ctrl(arrived, BIO_CTRL_RESET, 0, 0);
+    this.#reset();
     this.end = { fault: error === SSL_ERROR_ZERO_RETURN ? null : new TlsFault(this.#reason()) };
+  }
+
+  /** What has not been looked at is of no use to anybody. */
+  #reset(): void {
+    const { ssl, arrived } = this.#ground;
+    ssl.BIO_ctrl(arrived, BIO_CTRL_RESET, 0, 0);
   }
 
   #reason(): string {
