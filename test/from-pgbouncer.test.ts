@@ -1,7 +1,7 @@
 /** `-R` where a PgBouncer runs: new clients come to us, its own it serves until they leave. Needs PgBouncer 1.23 or newer (PGBOUNCER). */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cancelRequest } from '@sluice/wire';
 import type pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -81,23 +81,78 @@ describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () 
     expect((await waiting).rows).toEqual([{ x: 1 }]);
   });
 
-  test('is left as it is while it is paused', async () => {
+  test.each([
+    ['pause', 'resume', /it is paused.*RESUME it first/],
+    ['pause postgres', 'resume postgres', /"postgres" is paused.*RESUME it first/],
+    ['disable postgres', 'enable postgres', /"postgres" is disabled.*ENABLE it first/],
+  ])('is left as it is after %s', async (before, after, message) => {
     await begin();
+    await place.connect();
     const console = await admin();
-    await console.query('pause');
+    await console.query(before);
     expect(await place.takeOverInVain()).toBe(1);
-    expect(place.log()).toMatch(/cannot take over .*it is paused.*RESUME it first/);
-    await console.query('resume');
+    expect(place.log()).toMatch(message);
+    await console.query(after);
     expect(await value(await place.connect(), 'select 1')).toBe(1);
   });
 
-  test('loses no query and no login under load', async () => {
+  test('is left as it is when the new process cannot start, or ends before it is told', async () => {
+    await begin();
+    chmodSync(place.dir, 0o777);
+    const ini = `${place.dir}/pgbouncer.ini`;
+    const good = readFileSync(ini, 'utf8');
+    writeFileSync(ini, good.replace('listen_addr = 127.0.0.1', 'listen_addr = *'));
+    expect(await place.takeOverInVain()).toBe(1);
+    expect(place.log()).toMatch(/in use/);
+    writeFileSync(ini, good);
+    for (const host of ['127.0.0.1', place.dir]) expect(await whoServes(await admin(host))).toMatch(/^PgBouncer/);
+    expect(readFileSync(`${place.dir}/pid`, 'utf8')).toBe(`${place.pid(0)}\n`);
+    expect(readdirSync(place.dir).filter((name) => name.startsWith('.'))).toEqual([`.s.PGSQL.${place.port}`]);
+  });
+
+  test('and Sluice in its place, may have it taken again: by Sluice, and by PgBouncer', async () => {
+    await begin();
+    await place.takeOver();
+    await place.ended(0);
+    const client = await place.connect();
+    expect(await value(client, 'select 1')).toBe(1);
+    await place.takeOver();
+    await place.ended(1);
+    expect(await value(client, 'select 2')).toBe(2);
+    await place.takeOver(PGBOUNCER);
+    await place.ended(2);
+    expect(await value(client, 'select 3')).toBe(3);
+    for (const host of ['127.0.0.1', place.dir]) {
+      expect(await value(await place.connect({ host }), 'select 4')).toBe(4);
+      expect(await whoServes(await admin(host))).toMatch(/^PgBouncer/);
+    }
+  });
+
+  test('of a group is asked to cancel, too', async () => {
+    await begin('peer_id = 1\n');
+    const old = await place.connect();
+    await place.takeOver();
+    await until(() => /serves its clients until they leave/.test(place.log()));
+    const sleeping = old.query('select pg_sleep(60)').catch((error: Error) => error.message);
+    const ours = await place.connect();
+    await until(async () => (await value(ours, RUNNING)) === '1');
+    await cancel(old);
+    expect(await sleeping).toMatch(/canceling statement due to user request/);
+  });
+
+  test('loses no query under load, and hardly a login', async () => {
     await begin('default_pool_size = 5\n');
-    const counts = { transactions: 0, logins: 0 };
+    const counts = { transactions: 0, logins: 0, refused: 0 };
+    const refused = (error: Error) => {
+      expect(error.message).toBe('pooler is shutting down');
+      counts.refused++;
+      return null;
+    };
     let stop = false;
     const work = async (number: number) => {
       while (!stop) {
-        const client = await place.connect({ host: number % 2 === 0 ? '127.0.0.1' : place.dir });
+        const client = await place.connect({ host: number % 2 === 0 ? '127.0.0.1' : place.dir }).catch(refused);
+        if (client === null) continue;
         for (let i = 0; i < 5 + 3 * number && !stop; i++) {
           await client.query('begin');
           const backend = await value(client, 'select pg_backend_pid()');
@@ -116,6 +171,7 @@ describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () 
     await Promise.race([load, until(() => counts.transactions > before + 100)]);
     stop = true;
     await load;
+    expect(counts.refused).toBeLessThanOrEqual(12);
     expect(place.log()).not.toMatch(/ERROR/);
   });
 });

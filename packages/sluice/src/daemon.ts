@@ -123,6 +123,8 @@ export class Daemon implements ConsoleHost {
     const refused: [ListenTarget, Error][] = [];
     for (const target of targets)
       try {
+        // Its place is taken as a whole, or not at all.
+        if (target.replaces && refused.length > 0) throw refused[0]![1];
         await this.#listen(target);
       } catch (error) {
         if (target.unix) throw error;

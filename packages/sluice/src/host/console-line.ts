@@ -1,5 +1,13 @@
 /** The console of a running pooler, asked through its Unix socket as the user that both run as. Commands follow one another. */
-import { parseDataRow, parseErrorFields, parseParameterStatus, query, startupMessage, terminate } from '@sluice/wire';
+import {
+  parseDataRow,
+  parseErrorFields,
+  parseParameterStatus,
+  parseRowDescription,
+  query,
+  startupMessage,
+  terminate,
+} from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
 import { PacketReader } from '../net/packet-reader.ts';
@@ -26,6 +34,8 @@ export class ConsoleLine {
   version = '';
   readonly #conn: Conn;
   readonly #reader: PacketReader;
+  /** Of the columns of the last answer. */
+  #names: readonly string[] = [];
   #last: Promise<unknown> = Promise.resolve();
 
   /** Rejects with the system's error when nobody listens there, or with one that says why there is no console. */
@@ -79,6 +89,12 @@ export class ConsoleLine {
     return answer;
   }
 
+  /** The same, with the names of the columns before them. */
+  async rowsWithNames(command: string): Promise<readonly (readonly string[])[]> {
+    const rows = await this.rows(command);
+    return [this.#names, ...rows];
+  }
+
   /** Sends a command whose answer nobody waits for. */
   tell(command: string): void {
     this.#send(query(command));
@@ -101,6 +117,7 @@ export class ConsoleLine {
       if (type === 0x45) failure = new Error(parseErrorFields(body, 0, body.length).message);
       if (type === 0x44)
         rows.push(parseDataRow(body, 0, body.length).map((cell) => Buffer.from(cell ?? []).toString()));
+      if (type === 0x54) this.#names = parseRowDescription(body, 0, body.length).map(({ name }) => name);
       if (type === 0x53) this.#note(body);
       if (type === 0x52 && Buffer.from(body).readInt32BE() !== 0)
         throw new Error('it asks for a password: run this as the user that it runs as');

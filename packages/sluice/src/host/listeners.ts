@@ -1,5 +1,6 @@
 /** Where the daemon listens, by its configuration and by what a running pooler has handed it (-R). */
-import type { Config } from '../config/index.ts';
+import { isIP } from 'node:net';
+import { type Config, parseAddress } from '../config/index.ts';
 import { closeDescriptor } from '../net/descriptors.ts';
 import { unixPath } from '../net/dial.ts';
 import type { ListenTarget } from '../net/listen.ts';
@@ -49,5 +50,12 @@ export function inheritTargets(
 
 /** A PgBouncer has two sockets for '*', one for each kind of address. */
 function isSame(host: string, wanted: string): boolean {
-  return host === wanted || (wanted === '*' && (host === '0.0.0.0' || host === '::'));
+  if (wanted === '*' && (host === '0.0.0.0' || host === '::')) return true;
+  return host === wanted || (isIP(wanted) !== 0 && sameAddress(host, wanted));
+}
+
+/** However they are spelled. */
+function sameAddress(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((address) => parseAddress(address));
+  return a != null && b != null && Buffer.compare(Buffer.from(a), Buffer.from(b)) === 0;
 }

@@ -6,13 +6,22 @@
  * Its Unix socket stays with it under another name, for cancel requests and commands; at its end PgBouncer removes the file of the usual
  * name, which is ours by then, so that is put back from a second name.
  */
-import { existsSync, type FSWatcher, linkSync, mkdtempSync, rmSync, watch } from 'node:fs';
+import {
+  existsSync,
+  type FSWatcher,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { cancelRequest, HEADER_BYTES, lengthAt, parseDataRow, parseErrorFields, query } from '@sluice/wire';
-import { HANDSHAKE_MS } from '../net/closing-time.ts';
 import { closeDescriptor, DescriptorConnection, descriptorsPass } from '../net/descriptors.ts';
 import { dial, unixPath } from '../net/dial.ts';
-import { dropHandshakes, takeHandshakes } from '../net/syn-filter.ts';
+import { UNTIL_RENAMED } from '../net/listen.ts';
 import type { Pooler } from '../pooling/pooler.ts';
 import type { Before } from './before.ts';
 import { CONSOLE_STARTUP, type ConsoleAt, ConsoleLine } from './console-line.ts';
@@ -22,8 +31,14 @@ import type { InheritedListener } from './listeners.ts';
 const SILENCE_MS = 5_000;
 /** So long those who are logging in to it are waited for. */
 const LOGINS_MS = 3_000;
+/** Between two looks whether there are any. */
+const LOGIN_LOOK_MS = 2;
 /** Between two looks whether it still runs. */
 const LOOK_MS = 100;
+/** Of the folder that its socket has a second name in, beside the first. */
+const FOLDER = '.b-XXXXXX';
+/** Most of sun_path in sockaddr_un, but for its end. */
+const PATH_BYTES = 107;
 /** The first version that can wait for its clients. */
 const NEEDED = [1, 23] as const;
 
@@ -36,20 +51,24 @@ const [TASK, ADDRESS, PORT] = [1, 4, 5];
 export class PgBouncerBefore implements Before {
   readonly listeners: InheritedListener[] = [];
   readonly #at: ConsoleAt;
+  readonly #pidfile: string;
   /** The file of its Unix socket. */
   readonly #path: string;
   #pid = 0;
+  /** It will end by itself: until then this process leaves everything as it was. */
+  #isTold = false;
   /** Where it is reached under the other name. */
   #moved!: ConsoleAt;
 
   /** Nothing has changed for it before `carryOn`. Rejects with an error that says why its place cannot be taken. */
-  static async begin(at: ConsoleAt): Promise<PgBouncerBefore> {
-    const before = new PgBouncerBefore(at);
+  static async begin(at: ConsoleAt, pidfile: string): Promise<PgBouncerBefore> {
+    const before = new PgBouncerBefore(at, pidfile);
     await before.#begin();
     return before;
   }
 
-  private constructor(at: ConsoleAt) {
+  private constructor(at: ConsoleAt, pidfile: string) {
+    this.#pidfile = pidfile;
     this.#at = at;
     this.#path = unixPath(at.host, at.port);
   }
@@ -64,18 +83,20 @@ export class PgBouncerBefore implements Before {
         'it is a PgBouncer at an abstract socket, which two processes cannot share; stop it and start this without -R',
       );
     const line = await ConsoleLine.open(this.#at);
-    this.#pid = line.pid;
-    const active = await line
-      .inTime(line.rows('SHOW STATE'))
-      .then((rows) => rows.find(([key]) => key === 'active')?.[1])
-      .catch(() => 'yes'); // an old one, which is refused below
-    line.close();
-    if (active !== 'yes')
-      throw new Error('it is paused, and could not be resumed when its place is taken; RESUME it first');
+    this.#pid = isAlive(line.pid) ? line.pid : pidIn(this.#pidfile);
+    try {
+      await line.inTime(mustBeActive(line));
+    } finally {
+      line.close();
+    }
     if (!isNewEnough(line.version))
       throw new Error(
         `it is a PgBouncer ${line.version.split('/')[0]}, which cannot be told to serve its clients to their end (${NEEDED.join('.')} and up can); stop it and start this without -R`,
       );
+    if (this.#pid === 0)
+      throw new Error('it is a PgBouncer whose process cannot be told; stop it and start this without -R');
+    if (Buffer.byteLength(unixPath(join(this.#at.host, FOLDER), this.#at.port)) + UNTIL_RENAMED.length > PATH_BYTES)
+      throw new Error('unix_socket_dir is too long for a second name of its socket; stop it and start this without -R');
     for (const { unix, ...listener } of await descriptorsOf(this.#path, this.#at.port)) {
       if (unix) closeDescriptor(listener.fd);
       this.listeners.push(unix ? { host: this.#path, port: this.#at.port, unix, fd: null } : { ...listener, unix });
@@ -85,35 +106,39 @@ export class PgBouncerBefore implements Before {
 
   /** Its socket in a folder of its own beside it. */
   #linked(): ConsoleAt {
-    const host = mkdtempSync(join(this.#at.host, '.before-'));
-    linkSync(this.#path, unixPath(host, this.#at.port));
-    process.once('exit', () => rmSync(host, { recursive: true, force: true }));
+    const host = mkdtempSync(join(this.#at.host, FOLDER.replaceAll('X', '')));
+    const path = unixPath(host, this.#at.port);
+    linkSync(this.#path, path);
+    process.once('exit', () => {
+      if (!this.#isTold && isAlive(this.#pid)) this.#leaveAsItWas(path);
+      rmSync(host, { recursive: true, force: true });
+    });
     return { host, port: this.#at.port };
   }
 
-  get #isRunning(): boolean {
+  /** This process ends before it is told: its socket gets its name back, and the file its number. */
+  #leaveAsItWas(path: string): void {
     try {
-      return this.#pid > 0 && process.kill(this.#pid, 0);
+      renameSync(path, this.#path);
+      if (this.#pidfile !== '') writeFileSync(this.#pidfile, `${this.#pid}\n`);
     } catch {
-      return false;
+      // Its folder is gone.
     }
   }
 
-  /** It would refuse who is logging in when it is told: so there is nobody, as far as that can be had. */
-  async #wait(reached: ConsoleAt): Promise<null> {
+  /** It refuses whoever is logging in when it is told: so a moment is looked for in which nobody is. */
+  async #tell(reached: ConsoleAt): Promise<null> {
     const line = await ConsoleLine.open(reached);
-    const sockets = this.listeners.flatMap(({ fd, unix }) => (fd === null || unix ? [] : [fd]));
     try {
-      for (const fd of sockets) dropHandshakes(fd);
-      const begun = Date.now();
-      for (let isQuiet = false; !isQuiet && Date.now() - begun < LOGINS_MS; ) {
-        await new Promise((resolve) => setTimeout(resolve, HANDSHAKE_MS));
-        isQuiet = (await line.rows('SHOW LISTS')).some(([list, items]) => list === 'login_clients' && items === '0');
+      for (const begun = Date.now(); Date.now() - begun < LOGINS_MS; ) {
+        const lists = await line.inTime(line.rows('SHOW LISTS'));
+        if (lists.some(([list, items]) => list === 'login_clients' && items === '0')) break;
+        await new Promise((resolve) => setTimeout(resolve, LOGIN_LOOK_MS));
       }
-      await line.ask('SHUTDOWN WAIT_FOR_CLIENTS');
+      this.#isTold = true;
+      await line.inTime(line.ask('SHUTDOWN WAIT_FOR_CLIENTS'));
       return null;
     } finally {
-      for (const fd of sockets) takeHandshakes(fd);
       line.close();
     }
   }
@@ -124,32 +149,30 @@ export class PgBouncerBefore implements Before {
       return 'the PgBouncer before this one, which serves its last clients, could not be resumed; name a database, or wait until it has ended';
     if (/^resume$/i.test(command.trim())) return null;
     // One that has ended meanwhile serves nobody.
-    return told(reached, command).catch((error: Error) => (this.#isRunning ? error.message : null));
+    return told(reached, command).catch((error: Error) => (isAlive(this.#pid) ? error.message : null));
   }
 
   async carryOn(pooler: Pooler): Promise<void> {
-    const { log } = pooler;
     const reached = this.#moved;
-    const isOurs = () => pooler.shutdown === 'none';
-    const keeper = new FileKeeper(this.#path, join(reached.host, 'ours'), isOurs);
+    const keeper = new FileKeeper(this.#path, join(reached.host, 'ours'), () => pooler.shutdown === 'none');
     pooler.predecessor = {
       cancel: (processId, key) => {
         void cancelThere(reached, processId, key).catch(() => {});
       },
       carryOut: (command) => this.#carryOut(reached, command),
     };
-    const failure = await this.#wait(reached).catch((error: Error) => error.message);
+    const failure = await this.#tell(reached).catch((error: Error) => error.message);
     if (failure === null)
-      log.info('the PgBouncer before this one serves its clients until they leave; new ones come here');
-    else log.error(`the PgBouncer before this one goes on as it was: ${failure}; end it by TERM`);
-    while (this.#isRunning) {
+      pooler.log.info('the PgBouncer before this one serves its clients until they leave; new ones come here');
+    else pooler.log.error(`the PgBouncer before this one may go on as it was: ${failure}; end it by TERM`);
+    while (isAlive(this.#pid)) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
       keeper.look();
     }
     pooler.predecessor = null;
     keeper.close();
     rmSync(reached.host, { recursive: true, force: true });
-    log.info('take-over finished: the PgBouncer before this one has ended');
+    pooler.log.info('take-over finished: the PgBouncer before this one has ended');
   }
 }
 
@@ -164,7 +187,11 @@ class FileKeeper {
     this.#path = path;
     this.#second = second;
     this.#isWanted = isWanted;
-    linkSync(path, second);
+    try {
+      linkSync(path, second);
+    } catch {
+      // It was ending when its place was taken, and has removed the file just now.
+    }
     this.#watcher = this.#watched();
   }
 
@@ -182,12 +209,51 @@ class FileKeeper {
 
   look(): void {
     if (!this.#isWanted() || existsSync(this.#path) || !existsSync(this.#second)) return;
-    linkSync(this.#second, this.#path);
+    try {
+      linkSync(this.#second, this.#path);
+    } catch {
+      // Somebody else has been faster.
+    }
   }
 
   close(): void {
     this.#watcher?.close();
     this.look();
+  }
+}
+
+/** Rejects where it, or a database of its, is paused or disabled: it takes no bare RESUME when it is ending, and here nothing would be. */
+async function mustBeActive(line: ConsoleLine): Promise<void> {
+  // The oldest ones have no such view, and are refused for their age.
+  const state = await line.rows('SHOW STATE').catch(() => []);
+  if (state.some(([key, value]) => key === 'active' && value !== 'yes'))
+    throw new Error('it is paused, and could not be resumed when its place is taken; RESUME it first');
+  const [names, ...databases] = await line.rowsWithNames('SHOW DATABASES');
+  for (const word of ['paused', 'disabled']) {
+    const column = names!.indexOf(word);
+    const found = databases.find((cells) => cells[column] === '1');
+    if (found !== undefined)
+      throw new Error(
+        `its database "${found[0]}" is ${word}, and would not be here; ${word === 'paused' ? 'RESUME' : 'ENABLE'} it first`,
+      );
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM' && pid > 1;
+  }
+}
+
+/** For one that was given its socket by another process, which the system takes for its owner. 0: there is none. */
+function pidIn(path: string): number {
+  try {
+    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return isAlive(pid) ? pid : 0;
+  } catch {
+    return 0;
   }
 }
 

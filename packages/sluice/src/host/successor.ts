@@ -15,7 +15,7 @@ import { clientArrives, serverArrives } from '../pooling/arrivals.ts';
 import { decodeParcel } from '../pooling/parcels.ts';
 import type { Pooler } from '../pooling/pooler.ts';
 import type { Before } from './before.ts';
-import { ConsoleLine } from './console-line.ts';
+import { type ConsoleAt, ConsoleLine } from './console-line.ts';
 import type { InheritedListener } from './listeners.ts';
 import { PgBouncerBefore } from './pgbouncer-before.ts';
 
@@ -27,12 +27,12 @@ type Step = readonly [moved: number, left: number, processIds: number];
 
 /** The running pooler is asked through its Unix socket. Null: there is none. Rejects with an error that says why it would not. */
 export async function succeed({ global }: Config): Promise<Before | null> {
-  const { unixSocketDir: host, listenPort: port } = global;
+  const { unixSocketDir: host, listenPort: port, pidfile } = global;
   if (host === '') return null;
   try {
     const line = await ConsoleLine.open({ host, port }).catch(nobodyThere);
     if (line === null) return null;
-    return await begin(line, { host, port });
+    return await begin(line, { host, port }, pidfile);
   } catch (error) {
     throw new Error(
       `cannot take over from the pooler at ${shownPath(unixPath(host, port))}: ${(error as Error).message}`,
@@ -40,12 +40,12 @@ export async function succeed({ global }: Config): Promise<Before | null> {
   }
 }
 
-async function begin(line: ConsoleLine, at: { host: string; port: number }): Promise<Before> {
+async function begin(line: ConsoleLine, at: ConsoleAt, pidfile: string): Promise<Before> {
   // Before 1.13 it was a notice.
   const [version = 'PgBouncer'] = (await line.inTime(line.ask('SHOW VERSION'))) ?? [];
   if (version.startsWith('PgBouncer')) {
     line.close();
-    return PgBouncerBefore.begin(at);
+    return PgBouncerBefore.begin(at, pidfile);
   }
   const succeeding = new Succeeding(line, at.host.startsWith('/') ? at.host : tmpdir());
   try {

@@ -49,6 +49,9 @@ export interface Listener {
   release(): void;
 }
 
+/** Behind the name of a Unix socket that is to take another one's place. */
+export const UNTIL_RENAMED = '.new';
+
 export type Accept = (conn: Conn, socket: Socket | null) => void;
 
 /** What '*' is, where the machine has IPv6: one socket for both. */
@@ -100,7 +103,7 @@ async function removeStale(path: string): Promise<void> {
 
 function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Listener> {
   const unixPort = target.unix ? target.port : -1;
-  const path = target.replaces ? `${host}.${process.pid}` : host;
+  const path = target.replaces ? `${host}${UNTIL_RENAMED}` : host;
   const door = { deaf: false };
   const accept: Accept = (conn, socket) => {
     if (door.deaf) undeafen(conn.fd);
@@ -131,6 +134,7 @@ function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Li
       resolve(new NodeListener(server, accept, door, target, bound, handle?.fd ?? -1));
     });
     const { backlog } = target;
+    if (path !== host) rmSync(path, { force: true });
     const fd = target.fd ?? ownSocket(target, host);
     if (fd !== undefined) server.listen({ fd, backlog });
     else if (target.unix) server.listen({ path, backlog });
@@ -199,7 +203,7 @@ class NodeListener implements Listener {
       return;
     }
     // Closing a socket that was bound here removes its file; the second name keeps it.
-    const kept = `${this.#file}.${process.pid}`;
+    const kept = `${this.#file}.${process.pid}.kept`;
     linkSync(this.#file, kept);
     this.#server.close();
     renameSync(kept, this.#file);

@@ -19,6 +19,10 @@ export function carryCancel(
   caller: Caller | null,
   done: (outcome: string) => void,
 ): void {
+  const { predecessor } = pooler;
+  const isHere = pooler.sessions.get(processId) !== undefined || pooler.consoles.has(processId);
+  // A PgBouncer has the number of its peer elsewhere in the key.
+  if (!isHere) predecessor?.cancel(processId, sent);
   const owner = ownerOf(pooler.config, processId);
   if (owner !== null) {
     forward(pooler, owner, processId, sent, caller, done);
@@ -33,9 +37,8 @@ export function carryCancel(
     return;
   }
   const session = pooler.sessions.get(processId);
-  if (session === undefined) pooler.predecessor?.cancel(processId, sent);
   if (session === undefined || !crypto.timingSafeEqual(session.identity.cancelKey, key)) {
-    done(session === undefined && pooler.predecessor !== null ? PASSED_ON : 'failed cancel request');
+    done(session === undefined && predecessor !== null ? PASSED_ON : 'failed cancel request');
     return;
   }
   const { server } = session;
