@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { type AddressInfo, connect as connectPlain, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect as connectPlain, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, createServer as createTlsServer, type SecureVersion, type TLSSocket } from 'node:tls';
+import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Authority, OPENSSL, type Pair } from '../../../../test/support/certificates.ts';
 import { defaultGlobals } from '../config/index.ts';
@@ -19,27 +20,30 @@ import { loadTls, type TlsContexts } from './tls-context.ts';
 const dir = mkdtempSync(join(tmpdir(), 'sluice-secure-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Passes on what it is given in pieces of `sizes`, in turn, each a read of its own on the other side as far as it can. */
-function choppy(port: number, sizes: readonly number[]): Server {
-  const pass = async (from: Socket, to: Socket) => {
-    let turn = 0;
-    for await (const chunk of from as AsyncIterable<Buffer>)
-      for (let at = 0; at < chunk.length; ) {
-        const size = sizes[turn++ % sizes.length]!;
-        to.write(chunk.subarray(at, at + size));
-        at += size;
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    to.end();
-  };
-  return createServer((socket) => {
-    const other = connectPlain(port, '127.0.0.1').setNoDelay(true);
-    socket.setNoDelay(true).on('error', () => other.destroy());
-    other.on('error', () => socket.destroy());
-    pass(socket, other).catch(() => other.destroy());
-    pass(other, socket).catch(() => socket.destroy());
-  });
-}
+/** Passes on what it is given in pieces of `sizes`, in turn. In a thread of its own, whose turns are not ours. */
+const CHOPPY = `
+const { connect, createServer } = require('node:net');
+const { parentPort, workerData: { port, sizes } } = require('node:worker_threads');
+const pass = async (from, to) => {
+  let turn = 0;
+  for await (const chunk of from)
+    for (let at = 0; at < chunk.length; ) {
+      const size = sizes[turn++ % sizes.length];
+      to.write(chunk.subarray(at, at + size));
+      at += size;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  to.end();
+};
+const server = createServer((socket) => {
+  const other = connect(port, '127.0.0.1').setNoDelay(true);
+  socket.setNoDelay(true).on('error', () => other.destroy());
+  other.on('error', () => socket.destroy());
+  pass(socket, other).catch(() => other.destroy());
+  pass(other, socket).catch(() => socket.destroy());
+});
+server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+`;
 
 const listening = (server: Server) =>
   new Promise<number>((resolve) =>
@@ -56,6 +60,7 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
   let closes: (Error | null)[] = [];
   let failures: Error[] = [];
   const servers: Server[] = [];
+  const proxies: Worker[] = [];
   const sockets: (Socket | TLSSocket)[] = [];
 
   beforeAll(async () => {
@@ -67,7 +72,7 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
       serverTlsSslmode: 'require',
     } as const;
     contexts = loadTls({ ...defaultGlobals(), ...settings }, (path) => readFileSync(path, 'utf8'));
-    listener = await listen({ host: '127.0.0.1', port: 0, unix: false, backlog: 5 }, (plain) => {
+    listener = await listen({ host: '127.0.0.1', port: 0, unix: false, backlog: 100 }, (plain) => {
       const { conn, ready } = acceptTls(plain, contexts.client, { direct: false, rest: new Uint8Array(0) });
       ready.catch((error: Error) => failures.push(error));
       echo(conn);
@@ -78,6 +83,7 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
     for (const socket of sockets.splice(0)) socket.destroy();
     while (open > 0) await sleep(1);
     for (const server of servers.splice(0)) server.close();
+    await Promise.all(proxies.splice(0).map((proxy) => proxy.terminate()));
     [closes, failures, multiply] = [[], [], 1];
   });
 
@@ -116,10 +122,10 @@ describe.skipIf(!OPENSSL)('TLS above a plain connection', () => {
     }
     return Buffer.concat(got);
   };
-  const through = async (sizes: readonly number[], port: number) => {
-    const proxy = choppy(port, sizes);
-    servers.push(proxy);
-    return listening(proxy);
+  const through = async (sizes: readonly number[], port: number): Promise<number> => {
+    const proxy = new Worker(CHOPPY, { eval: true, workerData: { port, sizes } });
+    proxies.push(proxy);
+    return (await once(proxy, 'message'))[0];
   };
 
   describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
