@@ -2,13 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cancelRequest } from '@sluice/wire';
 import type pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Place, until } from './support/place.ts';
 import { postgres } from './support/postgres.ts';
 import { PGBOUNCER } from './support/programs.ts';
-import { RawClient } from './support/raw.ts';
 import { ON_BUN } from './support/sluice.ts';
 
 const server = postgres();
@@ -25,13 +23,12 @@ const begin = async (settings = '') => {
 const value = async (client: pg.Client, sql: string) => Object.values((await client.query(sql)).rows[0])[0];
 const whoServes = async (client: pg.Client) => String(await value(client, 'show version'));
 const admin = (host = '127.0.0.1') => place.connect({ host, database: 'pgbouncer' });
-const cancel = async (client: pg.Client) => {
-  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
-  const key = Buffer.alloc(4);
-  key.writeInt32BE(secretKey);
-  const raw = await RawClient.connect('127.0.0.1', place.port);
-  raw.send(cancelRequest(processID, key));
-  expect(await raw.next()).toBeNull();
+/** A query of its is cancelled by a request that comes to whoever has the place. */
+const isCancelled = async (client: pg.Client, ours: pg.Client) => {
+  const sleeping = client.query('select pg_sleep(60)').catch((error: Error) => error.message);
+  await until(async () => (await value(ours, RUNNING)) === '1');
+  await place.cancel(client);
+  expect(await sleeping).toMatch(/canceling statement due to user request/);
 };
 
 describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () => {
@@ -64,11 +61,7 @@ describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () 
     const old = await place.connect();
     await place.takeOver();
     await until(() => /serves its clients until they leave/.test(place.log()));
-    const sleeping = old.query('select pg_sleep(60)').catch((error: Error) => error.message);
-    const ours = await place.connect();
-    await until(async () => (await value(ours, RUNNING)) === '1');
-    await cancel(old);
-    expect(await sleeping).toMatch(/canceling statement due to user request/);
+    await isCancelled(old, await place.connect());
     const console = await admin();
     const notice = once(console, 'notice');
     await console.query('pause');
@@ -133,11 +126,7 @@ describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () 
     const old = await place.connect();
     await place.takeOver();
     await until(() => /serves its clients until they leave/.test(place.log()));
-    const sleeping = old.query('select pg_sleep(60)').catch((error: Error) => error.message);
-    const ours = await place.connect();
-    await until(async () => (await value(ours, RUNNING)) === '1');
-    await cancel(old);
-    expect(await sleeping).toMatch(/canceling statement due to user request/);
+    await isCancelled(old, await place.connect());
   });
 
   test('loses no query under load, and hardly a login', async () => {

@@ -2,13 +2,11 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cancelRequest } from '@sluice/wire';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Authority, OPENSSL } from './support/certificates.ts';
 import { Place, until } from './support/place.ts';
 import { postgres } from './support/postgres.ts';
-import { RawClient } from './support/raw.ts';
 import { ON_BUN } from './support/sluice.ts';
 
 const server = postgres();
@@ -46,14 +44,7 @@ const within = (ms: number, promise: Promise<unknown>) =>
 
 const show = async (what: string) => (await (await connect({ database: 'pgbouncer' })).query(`show ${what}`)).rows;
 
-const cancel = async (client: pg.Client) => {
-  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
-  const key = Buffer.alloc(4);
-  key.writeInt32BE(secretKey);
-  const raw = await RawClient.connect('127.0.0.1', place.port);
-  raw.send(cancelRequest(processID, key));
-  expect(await raw.next()).toBeNull();
-};
+const cancel = (client: pg.Client) => place.cancel(client);
 
 describe.skipIf(ON_BUN || process.platform !== 'linux')('a client at rest', () => {
   test('is passed on with its server, its settings and its prepared statements; the old process ends', async () => {

@@ -4,10 +4,12 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cancelRequest } from '@sluice/wire';
 import pg from 'pg';
 import { expect } from 'vitest';
 import { freePort } from '../../packages/sluice/src/embedded/postgres.ts';
 import type { Coordinates } from './global-setup.ts';
+import { RawClient } from './raw.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const PROGRAM = join(ROOT, 'packages', 'sluice', 'bin', 'pgbouncer');
@@ -79,6 +81,16 @@ pool_mode = transaction\nadmin_users = ${server.user}\nlogfile = ${this.dir}/log
     await client.connect();
     this.#clients.push(client);
     return client;
+  }
+
+  /** A request to cancel what it asks, to whoever has the place; resolves when that has closed the connection. */
+  async cancel(client: pg.Client): Promise<void> {
+    const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+    const key = Buffer.alloc(4);
+    key.writeInt32BE(secretKey);
+    const raw = await RawClient.connect('127.0.0.1', this.port);
+    raw.send(cancelRequest(processID, key));
+    expect(await raw.next()).toBeNull();
   }
 
   log(): string {

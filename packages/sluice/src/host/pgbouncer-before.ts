@@ -60,9 +60,10 @@ export class PgBouncerBefore implements Before {
   /** Where it is reached under the other name. */
   #moved!: ConsoleAt;
 
-  /** Nothing has changed for it before `carryOn`. Rejects with an error that says why its place cannot be taken. */
-  static async begin(at: ConsoleAt, pidfile: string): Promise<PgBouncerBefore> {
+  /** Nothing has changed for it before `carryOn`. Closes the line. Rejects with an error that says why its place cannot be taken. */
+  static async begin(line: ConsoleLine, at: ConsoleAt, pidfile: string): Promise<PgBouncerBefore> {
     const before = new PgBouncerBefore(at, pidfile);
+    await before.#examine(line).finally(() => line.close());
     await before.#begin();
     return before;
   }
@@ -73,7 +74,7 @@ export class PgBouncerBefore implements Before {
     this.#path = unixPath(at.host, at.port);
   }
 
-  async #begin(): Promise<void> {
+  async #examine(line: ConsoleLine): Promise<void> {
     if (!descriptorsPass)
       throw new Error(
         'it is a PgBouncer, and passing open sockets works on Linux only; stop it and start this without -R',
@@ -82,13 +83,8 @@ export class PgBouncerBefore implements Before {
       throw new Error(
         'it is a PgBouncer at an abstract socket, which two processes cannot share; stop it and start this without -R',
       );
-    const line = await ConsoleLine.open(this.#at);
     this.#pid = isAlive(line.pid) ? line.pid : pidIn(this.#pidfile);
-    try {
-      await line.inTime(mustBeActive(line));
-    } finally {
-      line.close();
-    }
+    await line.inTime(mustBeActive(line));
     if (!isNewEnough(line.version))
       throw new Error(
         `it is a PgBouncer ${line.version.split('/')[0]}, which cannot be told to serve its clients to their end (${NEEDED.join('.')} and up can); stop it and start this without -R`,
@@ -97,6 +93,9 @@ export class PgBouncerBefore implements Before {
       throw new Error('it is a PgBouncer whose process cannot be told; stop it and start this without -R');
     if (Buffer.byteLength(unixPath(join(this.#at.host, FOLDER), this.#at.port)) + UNTIL_RENAMED.length > PATH_BYTES)
       throw new Error('unix_socket_dir is too long for a second name of its socket; stop it and start this without -R');
+  }
+
+  async #begin(): Promise<void> {
     for (const { unix, ...listener } of await descriptorsOf(this.#path, this.#at.port)) {
       if (unix) closeDescriptor(listener.fd);
       this.listeners.push(unix ? { host: this.#path, port: this.#at.port, unix, fd: null } : { ...listener, unix });
@@ -156,6 +155,7 @@ export class PgBouncerBefore implements Before {
     const reached = this.#moved;
     const keeper = new FileKeeper(this.#path, join(reached.host, 'ours'), () => pooler.shutdown === 'none');
     pooler.predecessor = {
+      isPgBouncer: true,
       cancel: (processId, key) => {
         void cancelThere(reached, processId, key).catch(() => {});
       },

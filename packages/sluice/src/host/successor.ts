@@ -43,10 +43,7 @@ export async function succeed({ global }: Config): Promise<Before | null> {
 async function begin(line: ConsoleLine, at: ConsoleAt, pidfile: string): Promise<Before> {
   // Before 1.13 it was a notice.
   const [version = 'PgBouncer'] = (await line.inTime(line.ask('SHOW VERSION'))) ?? [];
-  if (version.startsWith('PgBouncer')) {
-    line.close();
-    return PgBouncerBefore.begin(at, pidfile);
-  }
+  if (version.startsWith('PgBouncer')) return PgBouncerBefore.begin(line, at, pidfile);
   const succeeding = new Succeeding(line, at.host.startsWith('/') ? at.host : tmpdir());
   try {
     await line.inTime(succeeding.begin());
@@ -93,6 +90,7 @@ class Succeeding implements Before {
     if (receiver === null) return;
     const counts = { client: 0, server: 0 };
     pooler.predecessor = {
+      isPgBouncer: false,
       cancel: (processId, key) => {
         this.#ask(`FORWARD_CANCEL "${processId} ${toHex(key)}"`).catch(() => {});
       },

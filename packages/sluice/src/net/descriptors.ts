@@ -39,6 +39,7 @@ function calls() {
     socket: library.func('int socket(int family, int type, int protocol)'),
     bind: library.func('int bind(int fd, void *address, uint32_t size)'),
     close: library.func('int close(int fd)'),
+    send: library.func('int64_t send(int fd, void *data, size_t size, int flags)'),
     sendmsg: library.func('int64_t sendmsg(int fd, msghdr *message, int flags)'),
     recvmsg: library.func('int64_t recvmsg(int fd, _Inout_ msghdr *message, int flags)'),
   };
@@ -140,9 +141,7 @@ export class DescriptorConnection {
 
   /** For short messages, which always find room. */
   send(message: Uint8Array): void {
-    const sent = Number(
-      libc().func('int64_t send(int, void *, size_t, int)')(this.#fd, message, message.length, MSG_NOSIGNAL),
-    );
+    const sent = Number(this.#calls.send(this.#fd, message, message.length, MSG_NOSIGNAL));
     if (sent !== message.length) throw new Error(`send: ${sent < 0 ? lastError() : 'cut off'}`);
   }
 

@@ -21,9 +21,8 @@ export function carryCancel(
 ): void {
   const { predecessor } = pooler;
   const isHere = pooler.sessions.get(processId) !== undefined || pooler.consoles.has(processId);
-  // A PgBouncer has the number of its peer elsewhere in the key.
-  if (!isHere) predecessor?.cancel(processId, sent);
   const owner = ownerOf(pooler.config, processId);
+  if (!isHere && (owner === null || predecessor?.isPgBouncer)) predecessor?.cancel(processId, sent);
   if (owner !== null) {
     forward(pooler, owner, processId, sent, caller, done);
     return;

@@ -21,6 +21,8 @@ export const PEER_SESSIONS: number = IDS >>> PEER_BITS;
 
 /** A process that this one takes the place of, and that still serves sessions. */
 export interface Predecessor {
+  /** It has the number of its peer elsewhere in its keys: a request that seems to be a peer's may be its own. */
+  readonly isPgBouncer: boolean;
   /** Cancels a query of one that is there. */
   cancel(processId: number, key: Uint8Array): void;
   /** Does a command of the console; resolves with what went wrong, or null. Never rejects. */
