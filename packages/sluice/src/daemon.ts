@@ -35,7 +35,7 @@ import { Janitor } from './pooling/janitor.ts';
 import { Operator, OperatorError } from './pooling/operator.ts';
 import { Pooler } from './pooling/pooler.ts';
 import { reconfigure } from './pooling/reconfigure.ts';
-import { Visit } from './pooling/session-table.ts';
+import { Visit } from './pooling/visit.ts';
 import { Clock } from './telemetry/clock.ts';
 import type { Log } from './telemetry/log.ts';
 import { VERSION_TEXT } from './version.ts';
@@ -330,9 +330,9 @@ export class Daemon implements ConsoleHost {
       const { visitors, clock, config } = this.pooler;
       setSocketOptions(conn, config.global, true);
       if (target.unix && (config.global.logConnections || config.global.logDisconnections)) notePeer(conn);
-      const visit = new Visit(clock.update());
+      const visit = new Visit(conn, clock.update());
       visitors.push(visit);
-      void receive(conn, this.#desk, visit).finally(() => visitors.remove(visit));
+      void receive(visit, this.#desk).then(() => visitors.remove(visit));
     }).catch((error: Error) => {
       throw Object.assign(error, { where });
     });

@@ -1,7 +1,7 @@
 /** What every authentication method is given and answers. One file a method; which one applies is decided elsewhere. */
 import type { CryptoPort, ScramKeys, Secret } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
-import type { PacketReader } from '../net/packet-reader.ts';
+import type { Packet, PacketReader } from '../net/packet-reader.ts';
 import type { Failure } from './failures.ts';
 
 export interface AuthRequest {
@@ -46,10 +46,9 @@ export function failed(failure: Failure, reason?: string): NotProven {
 
 const PASSWORD_MESSAGE = 0x70;
 
-/** The body of the next password message, or null when the client sent something else. */
-export async function passwordPacket(reader: PacketReader): Promise<Uint8Array | null> {
-  const packet = await reader.next();
-  return packet.type === PASSWORD_MESSAGE ? packet.body : null;
+/** The body of a password message, or null when the client sent something else. */
+export function passwordOf({ type, body }: Packet): Uint8Array | null {
+  return type === PASSWORD_MESSAGE ? body : null;
 }
 
 /** A password message's text without its NUL: may be empty; null when it is malformed. */
@@ -60,7 +59,7 @@ export function passwordBytes(body: Uint8Array): Uint8Array | null {
 
 /** The password that the client sends next, or why it is none. */
 export async function receivePassword(reader: PacketReader): Promise<Uint8Array | NotProven> {
-  const body = await passwordPacket(reader);
+  const body = passwordOf(await reader.next());
   const given = body === null ? null : passwordBytes(body);
   if (given === null) return failed('unexpected message');
   return given.length === 0 ? failed('empty password') : given;

@@ -11,32 +11,47 @@ const SALT_BYTES = 16;
 const KEPT = 10_000;
 
 let mockKey: Uint8Array | null = null;
-const derived = new Map<string, Promise<ScramSecret>>();
+const derived = new Map<string, ScramSecret | Promise<ScramSecret>>();
 
 /** `doomed`: there is no such user or no usable secret; the exchange must fail at its end. */
-export async function scramSecretFor({
+interface ScramSecretFound {
+  readonly secret: ScramSecret;
+  readonly doomed: boolean;
+}
+
+/** A promise where one must be derived first. */
+export function scramSecretFor({
   crypto,
   user,
   secret,
   scramIterations,
   usual,
-}: AuthRequest): Promise<{ secret: ScramSecret; doomed: boolean }> {
+}: AuthRequest): ScramSecretFound | Promise<ScramSecretFound> {
   if (secret?.kind === 'scram') return { secret, doomed: false };
   const known = secret?.kind === 'plain' && secret.password !== '';
   // For nobody the same work is done as for most: either none, or a password that cannot be guessed, derived and kept.
   if (!known && usual.kind === 'scram') return { secret: mockSecret(crypto, user, usual.iterations), doomed: true };
   const password = known ? secret.password : toHex(mockSalt(crypto, `${user}\0password`));
-  return { secret: await derive(crypto, user, password, scramIterations), doomed: !known };
+  const made = derive(crypto, user, password, scramIterations);
+  const doomed = !known;
+  return made instanceof Promise ? made.then((each) => ({ secret: each, doomed })) : { secret: made, doomed };
 }
 
-async function derive(crypto: CryptoPort, user: string, password: string, iterations: number): Promise<ScramSecret> {
+function derive(
+  crypto: CryptoPort,
+  user: string,
+  password: string,
+  iterations: number,
+): ScramSecret | Promise<ScramSecret> {
   const key = `${iterations}\0${user}\0${password}`;
-  let made = derived.get(key);
-  if (made === undefined) {
-    made = scramSecret(crypto, password, mockSalt(crypto, user), iterations);
-    if (derived.size >= KEPT) derived.delete(derived.keys().next().value!);
-    derived.set(key, made);
-  }
+  const known = derived.get(key);
+  if (known !== undefined) return known;
+  const made = scramSecret(crypto, password, mockSalt(crypto, user), iterations).then((secret) => {
+    if (derived.get(key) === made) derived.set(key, secret);
+    return secret;
+  });
+  if (derived.size >= KEPT) derived.delete(derived.keys().next().value!);
+  derived.set(key, made);
   return made;
 }
 

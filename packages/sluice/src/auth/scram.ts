@@ -7,19 +7,27 @@ import {
   ScramError,
   ScramServer,
 } from '@sluice/wire';
-import { type AuthRequest, type AuthResult, failed, passwordPacket, sendMessage } from './method.ts';
+import { type AuthRequest, type AuthResult, failed, passwordOf, sendMessage } from './method.ts';
 import { scramSecretFor } from './scram-secrets.ts';
+
+function offer(...mechanisms: string[]) {
+  return { mechanisms, message: authenticationSasl(mechanisms) };
+}
+
+const PLAIN = offer('SCRAM-SHA-256');
+const BINDING = offer('SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256');
 
 export async function authenticateScram(request: AuthRequest): Promise<AuthResult> {
   const { conn, crypto, reader } = request;
   const endPoint = conn.tls?.endPoint ?? null;
-  const mechanisms = endPoint === null ? ['SCRAM-SHA-256'] : ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256'];
-  sendMessage(conn, authenticationSasl(mechanisms));
-  const first = await passwordPacket(reader);
+  const { mechanisms, message } = endPoint === null ? PLAIN : BINDING;
+  sendMessage(conn, message);
+  const first = passwordOf(await reader.next());
   if (first === null) return failed('sasl', 'client broke off SASL');
   const initial = parseSaslInitialResponse(first, 0, first.length);
   if (!mechanisms.includes(initial.mechanism)) return failed('mechanism');
-  const { secret, doomed } = await scramSecretFor(request);
+  const found = scramSecretFor(request);
+  const { secret, doomed } = found instanceof Promise ? await found : found;
   const server = new ScramServer(crypto, secret, { mechanism: initial.mechanism, endPoint, doomed });
   try {
     sendMessage(conn, authenticationSaslContinue(server.first(initial.data ?? new Uint8Array(0))));
@@ -27,7 +35,7 @@ export async function authenticateScram(request: AuthRequest): Promise<AuthResul
     if (error instanceof ScramError) return failed('sasl', error.message);
     throw error;
   }
-  const answer = await passwordPacket(reader);
+  const answer = passwordOf(await reader.next());
   if (answer === null) return failed('sasl', 'client broke off SASL');
   const final = server.final(answer);
   if (!final.ok) return failed('sasl', final.reason === 'wrong password' ? undefined : final.reason);

@@ -46,22 +46,22 @@ export class UserFile {
     this.#port = port;
   }
 
-  /** Resolves when the users are those of the file as it was a second ago at most. Never rejects. */
-  async refresh(path: string): Promise<void> {
+  /** Resolves when the users are those of the file as it was a second ago at most; null: they are. Never rejects. */
+  refresh(path: string): Promise<void> | null {
     if (path !== this.#path) {
       this.#path = path;
       this.#stamp = null;
       this.#lookedAt = Number.NEGATIVE_INFINITY;
     }
-    if (path === '') return;
+    if (path === '') return null;
     if (this.#looking === null) {
-      if (this.#port.now() - this.#lookedAt < LOOK_EVERY_MS) return;
+      if (this.#port.now() - this.#lookedAt < LOOK_EVERY_MS) return null;
       this.#looking = this.#look(path).finally(() => {
         this.#lookedAt = this.#port.now();
         this.#looking = null;
       });
     }
-    await this.#looking;
+    return this.#looking;
   }
 
   async #look(path: string): Promise<void> {

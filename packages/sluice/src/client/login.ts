@@ -28,6 +28,9 @@ const LOGIN_BYTES = 70_000;
 const NEWEST_MINOR = 2;
 /** Startup parameters that are not settings. */
 export const NOT_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'replication', 'options']);
+const NOTHING = new Uint8Array(0);
+const IDLE = readyForQuery(0x49);
+const NO_NAMES: ReadonlySet<string> = new Set();
 /** The first byte of a TLS handshake. As a startup message's length it would mean hundreds of megabytes. */
 const TLS_HANDSHAKE = 0x16;
 /** The type byte of Terminate, as the first of a connection. */
@@ -62,30 +65,40 @@ export interface Greeting {
   notice?: string;
 }
 
-/** What the login asks of the rooms above. */
-export interface LoginDesk {
+/** What the login asks of the rooms above; `visit` is its host's. */
+export interface LoginDesk<V extends LoginVisit> {
   /** Whether clients may or must use TLS, as of now: a reload changes it for connections that come later. */
   readonly clientTls: ClientTls;
   /** May a connection come in at all? (max_client_conn, shutdown) Asked with the startup message in hand. */
-  admit(request: StartupRequest, conn: Conn): ClientError | null;
+  admit(visit: V, request: StartupRequest): ClientError | null;
   /** Rejects with a LoginRefused. */
-  authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void>;
-  /** After authentication: finds the pool and waits for a greeting of its server. Rejects with a LoginRefused. */
-  greet(request: StartupRequest, conn: Conn, onGone: (listener: () => void) => void): Promise<Greeting>;
+  authenticate(visit: V, request: StartupRequest): Promise<void>;
+  /** After authentication: finds the pool and waits for a greeting of its server. Throws or rejects with a LoginRefused. */
+  greet(visit: V, request: StartupRequest): Greeting | Promise<Greeting>;
   /** The greeting was sent: the connection becomes a session. `rest`: what arrived behind the login. */
-  enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void;
+  enter(visit: V, request: StartupRequest, greeting: Greeting, rest: Buffer): void;
   /** A cancel request: call `done` when it has been dealt with. */
-  cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void;
+  cancel(visit: V, processId: number, key: Uint8Array, done: () => void): void;
   /** The login failed, this many milliseconds after the connection was accepted. `reason`: for the log. */
-  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void;
+  failed(visit: V, reason: string, ageMs: number): void;
   /** The client left. `unread`: something that it had sent was not answered yet. */
-  left(conn: Conn, request: StartupRequest | null, unread: boolean, ageMs: number): void;
+  left(visit: V, unread: boolean, ageMs: number): void;
 }
 
-/** What its host keeps of a login. */
+/** A connection during login. */
 export interface LoginVisit {
+  /** TLS puts others in the place of these two. */
+  conn: Conn;
+  reader: PacketReader;
+  /** Null: the startup message is not here yet. */
+  request: StartupRequest | null;
   /** Ends it: it has lasted too long (client_login_timeout). Null: it is over. */
   late: (() => void) | null;
+}
+
+/** Of a connection that was just accepted. */
+export function loginReader(conn: Conn): PacketReader {
+  return new PacketReader(conn, STARTUP_BYTES);
 }
 
 export class LoginRefused extends Error {
@@ -98,52 +111,46 @@ export class LoginRefused extends Error {
   }
 }
 
-/** A connection during login: TLS puts another in its place. */
-interface Line {
-  conn: Conn;
-  reader: PacketReader;
-}
-
 /** Serves a fresh connection until it is a session or closed. Never rejects. */
-export async function receive(accepted: Conn, desk: LoginDesk, visit: LoginVisit): Promise<void> {
+export async function receive<V extends LoginVisit>(visit: V, desk: LoginDesk<V>): Promise<void> {
   // The address is not to be had any more when the connection is closed; the log names it then.
-  void accepted.remote;
-  const line: Line = { conn: accepted, reader: new PacketReader(accepted, STARTUP_BYTES) };
+  void visit.conn.remote;
   const began = performance.now();
-  let request: StartupRequest | null = null;
   let isLate = false;
   visit.late = () => {
     isLate = true;
-    refuse(line.conn, { message: 'client_login_timeout', sqlState: '08P01' });
+    refuse(visit.conn, { message: 'client_login_timeout', sqlState: '08P01' });
   };
   try {
-    request = await startup(line, desk);
+    const request = await startup(visit, desk);
     if (request === null) return;
-    const { conn, reader } = line;
-    const refusal = desk.admit(request, conn);
+    visit.request = request;
+    const { conn, reader } = visit;
+    const refusal = desk.admit(visit, request);
     if (refusal !== null) throw new LoginRefused(refusal);
     reader.limit = LOGIN_BYTES;
-    await desk.authenticate(request, conn, reader);
-    const greeting = await desk.greet(request, conn, (listener) => reader.onEnd(listener));
+    await desk.authenticate(visit, request);
+    const greeted = desk.greet(visit, request);
+    const greeting = greeted instanceof Promise ? await greeted : greeted;
     visit.late = null;
     if (conn.closed) throw new ConnectionEnded(null);
-    send(conn, concat(reader.owed, welcome(greeting)));
-    desk.enter(request, greeting, conn, reader.detach());
+    send(conn, welcome(reader.owed, greeting));
+    desk.enter(visit, request, greeting, reader.detach());
   } catch (error) {
     // The log first: who reads it when the client has its error finds the reason there.
     const reason = error instanceof ConnectionEnded ? null : reasonOf(error as Error);
     const ageMs = performance.now() - began;
-    if (isLate) desk.failed(line.conn, request, 'client_login_timeout', ageMs);
-    else if (reason !== null) desk.failed(line.conn, request, reason, ageMs);
-    else desk.left(line.conn, request, line.reader.buffered > 0, ageMs);
-    settle(line, error as Error);
+    if (isLate) desk.failed(visit, 'client_login_timeout', ageMs);
+    else if (reason !== null) desk.failed(visit, reason, ageMs);
+    else desk.left(visit, visit.reader.buffered > 0, ageMs);
+    settle(visit, error as Error);
   } finally {
     visit.late = null;
   }
 }
 
 /** Reads up to the startup message; null when the connection was for something else. */
-async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | null> {
+async function startup<V extends LoginVisit>(line: V, desk: LoginDesk<V>): Promise<StartupRequest | null> {
   // Asked each time: a reload may come between two messages, and what it requires holds for this login too.
   const offered = () => desk.clientTls.context !== null && !line.conn.remote.unix;
   const first = await line.reader.byte(false);
@@ -154,7 +161,8 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
     await encrypt(line, desk.clientTls, { direct: true, rest: line.reader.detach() });
   }
   for (let asked = 0; ; asked++) {
-    const { body } = await line.reader.startup();
+    const read = line.reader.startup();
+    const { body } = read instanceof Promise ? await read : read;
     const message = parseStartup(body, 0, body.length);
     switch (message.kind) {
       case 'ssl':
@@ -166,7 +174,7 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
         } else send(line.conn, Uint8Array.of(0x4e));
         break;
       case 'cancel':
-        desk.cancel(line.conn, message.pid, Uint8Array.from(message.key), () => line.conn.end());
+        desk.cancel(line, message.pid, Uint8Array.from(message.key), () => line.conn.end());
         return null;
       case 'startup':
         if (line.conn.tls === null && !line.conn.remote.unix && requiresTls(desk.clientTls))
@@ -180,7 +188,7 @@ async function startup(line: Line, desk: LoginDesk): Promise<StartupRequest | nu
   }
 }
 
-function checkEncryptionRequest({ conn, reader }: Line, kind: 'ssl' | 'gssenc', asked: number): void {
+function checkEncryptionRequest({ conn, reader }: LoginVisit, kind: 'ssl' | 'gssenc', asked: number): void {
   if (kind === 'ssl' && conn.tls !== null) throw new ProtocolError('SSL req inside SSL');
   if (asked > 1) throw new ProtocolError('encryption was asked for more than once');
   if (reader.buffered > 0)
@@ -195,10 +203,10 @@ function requiresTls({ mode }: ClientTls): boolean {
 }
 
 /** The line goes on over TLS. The reader comes first: data may arrive in one piece with the handshake's end. */
-async function encrypt(line: Line, tls: ClientTls, options: AcceptOptions): Promise<void> {
+async function encrypt(line: LoginVisit, tls: ClientTls, options: AcceptOptions): Promise<void> {
   const { conn, ready } = acceptTls(line.conn, tls, options);
   line.conn = conn;
-  line.reader = new PacketReader(conn, STARTUP_BYTES);
+  line.reader = loginReader(conn);
   await ready;
 }
 
@@ -209,8 +217,12 @@ function startupRequest(conn: Conn, major: number, minor: number, given: Readonl
       sqlState: '0A000',
     });
   const params = new Map(given);
-  const unknown = [...params.keys()].filter((name) => name.startsWith('_pq_.'));
-  for (const name of unknown) params.delete(name);
+  const unknown: string[] = [];
+  for (const name of given.keys()) {
+    if (!name.startsWith('_pq_.')) continue;
+    unknown.push(name);
+    params.delete(name);
+  }
   const agreed = minor >= NEWEST_MINOR ? NEWEST_MINOR : 0;
   if (minor !== agreed || unknown.length > 0) send(conn, negotiateProtocolVersion(agreed, unknown));
   const user = params.get('user') ?? '';
@@ -240,10 +252,10 @@ export function replicationOf(params: ReadonlyMap<string, string>): Replication 
  * `options` may carry settings as a command line would: "-c name=value" and "--name=value", a backslash before a space that
  * belongs to the value. They stand for startup parameters of their own; anything else is refused.
  */
-function unfoldOptions(params: Map<string, string>): Set<string> {
-  const names = new Set<string>();
+function unfoldOptions(params: Map<string, string>): ReadonlySet<string> {
   const options = params.get('options');
-  if (options === undefined) return names;
+  if (options === undefined) return NO_NAMES;
+  const names = new Set<string>();
   params.delete('options');
   const words = (options.match(/(?:\\.|[^\s\\])+/g) ?? []).map((word) => word.replace(/\\(.)/g, '$1'));
   for (let i = 0; i < words.length; i++) {
@@ -274,37 +286,53 @@ interface Report {
   readonly name: string;
   /** The name in lower case. */
   readonly key: string;
+  /** Its place among the names of the client's parameters; -1: it is none of them. */
+  readonly index: number;
   readonly value: string;
   /** The message that says so. */
   readonly status: Uint8Array;
 }
 
-/** All clients of a pool are told what one server said: the messages are made once. */
-const REPORTS = new WeakMap<ReadonlyMap<string, string>, readonly Report[]>();
+/** What a server said, as its clients are told. */
+interface Reports {
+  readonly names: Parameters['names'];
+  readonly each: readonly Report[];
+  /** Of a client that asks for nothing else: AuthenticationOk and all of them. */
+  readonly whole: Uint8Array;
+}
 
-function reportsOf(reported: ReadonlyMap<string, string>): readonly Report[] {
-  let reports = REPORTS.get(reported);
-  if (reports === undefined) {
-    const report = ([name, value]: [string, string]): Report => {
-      return { name, key: name.toLowerCase(), value, status: parameterStatus(name, value) };
-    };
-    reports = [...reported].map(report);
-    REPORTS.set(reported, reports);
-  }
+/** All clients of a pool are told what one server said: the messages are made once. */
+const REPORTS = new WeakMap<ReadonlyMap<string, string>, Reports>();
+
+function reportsOf(reported: ReadonlyMap<string, string>, names: Parameters['names']): Reports {
+  const known = REPORTS.get(reported);
+  if (known?.names === names) return known;
+  const report = ([name, value]: [string, string]): Report => {
+    return { name, key: name.toLowerCase(), index: names.indexOf(name), value, status: parameterStatus(name, value) };
+  };
+  const each = [...reported].map(report);
+  const reports = { names, each, whole: concat(authenticationOk(), ...each.map(({ status }) => status)) };
+  REPORTS.set(reported, reports);
   return reports;
 }
 
-function welcome(greeting: Greeting): Uint8Array {
-  const parts = [authenticationOk()];
-  const { names, values } = greeting.parameters;
-  for (const { name, key, value, status } of reportsOf(greeting.reported)) {
-    const index = names.indexOf(name);
-    const own = greeting.settings?.values.get(key) ?? (index < 0 ? null : values[index]) ?? value;
-    parts.push(own === value ? status : parameterStatus(name, own));
-  }
-  if (greeting.notice) parts.push(noticeResponse({ severity: 'NOTICE', code: '00000', message: greeting.notice }));
-  parts.push(backendKeyData(greeting.processId, greeting.cancelKey), readyForQuery(0x49));
-  return concat(...parts);
+function statuses({ reported, parameters: { names, values }, settings }: Greeting): Uint8Array {
+  const { each, whole } = reportsOf(reported, names);
+  const own = settings === undefined || settings.values.size === 0 ? null : settings.values;
+  const toldOf = ({ key, index, value }: Report) => own?.get(key) ?? (index < 0 ? null : values[index]) ?? value;
+  if (own === null && each.every((report) => toldOf(report) === report.value)) return whole;
+  const said = each.map((report) => {
+    const value = toldOf(report);
+    return value === report.value ? report.status : parameterStatus(report.name, value);
+  });
+  return concat(authenticationOk(), ...said);
+}
+
+/** `owed`: what goes before it. */
+function welcome(owed: Uint8Array, greeting: Greeting): Uint8Array {
+  const { notice, processId, cancelKey } = greeting;
+  const told = notice ? noticeResponse({ severity: 'NOTICE', code: '00000', message: notice }) : NOTHING;
+  return concat(owed, statuses(greeting), told, backendKeyData(processId, cancelKey), IDLE);
 }
 
 /** For the log. */
@@ -313,7 +341,7 @@ function reasonOf(error: Error): string {
 }
 
 /** Tells the client why, and closes. */
-function settle({ conn, reader }: Line, error: Error): void {
+function settle({ conn, reader }: LoginVisit, error: Error): void {
   if (reader.owed.length > 0) send(conn, reader.owed);
   if (error instanceof LoginRefused) refuse(conn, error.error);
   else if (error instanceof ProtocolError) refuse(conn, { message: `bad packet: ${error.message}`, sqlState: '08P01' });

@@ -10,7 +10,7 @@ import {
 } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
 import { dial } from '../net/dial.ts';
-import { PacketReader } from '../net/packet-reader.ts';
+import { type Packet, PacketReader } from '../net/packet-reader.ts';
 import { notePeer } from '../net/peer-cred.ts';
 
 /** For the connection, and for the first answer. */
@@ -109,11 +109,15 @@ export class ConsoleLine {
     this.#conn.write(message, 0, message.length);
   }
 
+  async #next(): Promise<Packet> {
+    return this.#reader.next();
+  }
+
   /** Reads up to the next ReadyForQuery; rejects with the error that comes before it. */
   async #ready(): Promise<readonly (readonly string[])[]> {
     let failure: Error | null = null;
     for (const rows: string[][] = []; ; ) {
-      const { type, body } = await this.#reader.next().catch((error) => Promise.reject(failure ?? error));
+      const { type, body } = await this.#next().catch((error) => Promise.reject(failure ?? error));
       if (type === 0x45) failure = new Error(parseErrorFields(body, 0, body.length).message);
       if (type === 0x44)
         rows.push(parseDataRow(body, 0, body.length).map((cell) => Buffer.from(cell ?? []).toString()));

@@ -1,21 +1,20 @@
 /**
- * Plain TCP and Unix sockets on Node, the fast way: all sockets read into one shared buffer, and writes go straight to
- * the descriptor, so a relayed message costs one read and one write and is never copied. Where the kernel takes less,
- * the rest is copied and queued in the socket.
+ * Plain TCP and Unix sockets on Node, the fast way: all sockets read into one shared buffer, and writes go straight to the descriptor, so a
+ * relayed message costs one read and one write and is never copied. Where the kernel takes less, the rest is copied and queued in the socket.
  *
- * It leans on things that Node does not document: `_handle.fd`, and that `_handle` becomes null in the same step that
- * closes the descriptor. The second is what keeps bytes from a descriptor that was closed and given to somebody else, so
- * `write` looks at it every time. `fastConnsWork` says whether the runtime has them. A third is done without where it is
- * not there: `_handle.onread`, which is called for each read, and `_handle.bytesRead`, which has then been added to.
- * With it an accepted connection is a handle only: Node's socket around it, a fifth of what a login costs, is made
- * where there is need of one, for what waits to be written and for the end.
+ * It leans on things that Node does not document: `_handle.fd`, and that `_handle` becomes null in the same step that closes the descriptor.
+ * The second is what keeps bytes from a descriptor that was closed and given to somebody else, so `write` looks at it every time.
+ * `fastConnsWork` says whether the runtime has them. A third is done without where it is not there: `_handle.onread`, which is called for
+ * each read, and `_handle.bytesRead`, which has then been added to. With it an accepted connection is a handle only, and under load not
+ * even that (bare-handle.ts): Node's socket around it is made where there is need of one, for what waits to be written and for the end.
  */
-import { writeSync } from 'node:fs';
-import { Socket, type SocketConstructorOpts } from 'node:net';
+import type { Socket } from 'node:net';
+import { BareHandle } from './bare-handle.ts';
 import { type Address, addressOf, type Conn, type ConnHandler, DISCARD, LINGER_MS, type TlsFacts } from './conn.ts';
 import type { Watched } from './hot-loop.ts';
+import { socketFor } from './node-socket.ts';
 import { ReadGate } from './read-gate.ts';
-import { addressOfBytes, findLoop, HOT, HOT_SHARED, hotAt, READ_BYTES, SHARED } from './shared-bytes.ts';
+import { findLoop, HOT, HOT_SHARED, hotAt, READ_BYTES, SHARED, send } from './shared-bytes.ts';
 import {
   canHearReads,
   hearReads,
@@ -30,18 +29,6 @@ import { addLate, keepLate, LATE_BYTES, type Late, lateBytes, makeWay } from './
 /** So long what was said before is waited for when nothing can be written any more. */
 const BROKEN_MS = 500;
 
-/**
- * What Node gives every socket, said beforehand: it copies the options and adds these, which makes an object of an unheard-of
- * shape of each and takes eight microseconds, most of what a socket costs.
- */
-const NODES_OWN = { allowHalfOpen: false, emitClose: false, autoDestroy: true, decodeStrings: false };
-
-/** Node's socket around what there is already. */
-function socketFor(existing: object, arrived: (n: number) => boolean): RawSocket {
-  const onread = { buffer: SHARED, callback: arrived };
-  return new Socket({ ...existing, onread, manualStart: true, ...NODES_OWN } as SocketConstructorOpts) as RawSocket;
-}
-
 export class FastConn implements Conn, Late, Watched {
   handler: ConnHandler;
   queued = 0;
@@ -52,7 +39,7 @@ export class FastConn implements Conn, Late, Watched {
   readonly #reading: ReadGate;
   /** Null: it is closed. */
   #handle: SocketHandle | null;
-  #fd: number;
+  readonly #fd: number;
   #over = false;
   /** Nothing can be written any more, and the end is still to be read. */
   #broken: Error | null = null;
@@ -71,21 +58,15 @@ export class FastConn implements Conn, Late, Watched {
   /** For accepted connections. `unixPort` is the port a Unix socket stands for; -1 on TCP. */
   static accepted(handle: SocketHandle, handler: ConnHandler, unixPort: number): FastConn {
     const conn = new FastConn(null, handle, handler, unixPort);
-    if (!canHearReads(handle) || !handle.useUserBuffer || !handle.readStart || !handle.readStop) {
-      conn.#needSocket().read(0);
-      return conn;
-    }
-    handle.useUserBuffer(SHARED);
-    hearReads(
-      handle,
-      (read) => conn.#readCold(read),
-      // The end, or an error: Node's socket knows how to take it.
-      (chunk) => {
-        conn.#needSocket();
-        conn.#nodesOnRead?.call(handle, chunk);
-      },
-    );
-    conn.setReading(true);
+    conn.#hearReads(handle);
+    return conn;
+  }
+
+  /** For connections accepted under load: hot from the beginning, with a handle of Node's only from where there is need of one. */
+  static bare(handle: BareHandle, handler: ConnHandler, unixPort: number): FastConn {
+    const conn = new FastConn(null, handle, handler, unixPort);
+    conn.#isHot = HOT?.heat(handle.fd, conn) ?? false;
+    if (!conn.#isHot) conn.#settle();
     return conn;
   }
 
@@ -120,8 +101,39 @@ export class FastConn implements Conn, Late, Watched {
     this.#fd = handle?.fd ?? -1;
     this.#unixPort = unixPort;
     findLoop();
-    makeWay();
+    if (!(handle instanceof BareHandle)) makeWay();
     if (socket !== null) this.#attend(socket);
+  }
+
+  #hearReads(handle: SocketHandle): void {
+    if (!canHearReads(handle)) {
+      this.#needSocket().read(0);
+      return;
+    }
+    handle.useUserBuffer!(SHARED);
+    hearReads(
+      handle,
+      (read) => this.#readCold(read),
+      // The end, or an error: Node's socket knows how to take it.
+      (chunk) => {
+        this.#needSocket();
+        this.#nodesOnRead?.call(handle, chunk);
+      },
+    );
+    this.setReading(true);
+  }
+
+  /** A handle of Node's in place of the bare descriptor, which is cold. */
+  #settle(): void {
+    if (!(this.#handle instanceof BareHandle)) return;
+    makeWay();
+    try {
+      this.#handle = this.#handle.settled();
+      this.#hearReads(this.#handle);
+    } catch (error) {
+      this.closed = true;
+      this.#close(error as Error);
+    }
   }
 
   #attend(socket: RawSocket): void {
@@ -129,6 +141,11 @@ export class FastConn implements Conn, Late, Watched {
     socket.on('end', () => this.#finish(null));
     socket.on('error', (error) => this.#finish(error));
     socket.on('close', () => this.#finish(null));
+  }
+
+  /** Reads what may have come with the connection (TCP_DEFER_ACCEPT). */
+  begin(): void {
+    if (this.#isHot) this.readable();
   }
 
   /** Node's socket, around the handle as it is. */
@@ -169,18 +186,25 @@ export class FastConn implements Conn, Late, Watched {
     if (this.#isHot) handle.readStop();
   }
 
-  /** Before anything that closes the descriptor, gives it away or wants it read no more. */
+  /** Before anything that gives the descriptor away or wants it read no more. */
   cool(): void {
     if (!this.#isHot) return;
-    this.#isHot = false;
+    this.#leaveLoop();
     makeWay();
+    if (this.#handle instanceof BareHandle) this.#settle();
+    else if (this.#isOpen) this.#handle!.readStart!();
+  }
+
+  /** Before anything that closes the descriptor. */
+  #leaveLoop(): void {
+    if (!this.#isHot) return;
+    this.#isHot = false;
     HOT!.forget(this.#fd, this);
-    if (this.#isOpen) this.#handle!.readStart!();
   }
 
   readable(): void {
     if (!this.#isOpen) {
-      this.cool();
+      this.#leaveLoop();
       return;
     }
     let read: number;
@@ -211,7 +235,7 @@ export class FastConn implements Conn, Late, Watched {
   /** Closes the descriptor here without ending the connection, which another process has now. `onClose` does not follow. */
   letGo(): void {
     this.sendLate();
-    this.cool();
+    this.#leaveLoop();
     this.closed = true;
     this.#over = true;
     this.handler = DISCARD;
@@ -275,14 +299,10 @@ export class FastConn implements Conn, Late, Watched {
     if (!this.#isOpen) return true;
     let written = 0;
     try {
-      const address = HOT === null ? 0 : addressOfBytes(buffer, start, end);
-      if (address === 0) written = writeSync(this.#fd, buffer, start, end - start);
-      else written = Math.max(0, HOT!.send(this.#fd, address, end - start));
+      written = send(this.#fd, buffer, start, end);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
-        this.#break(error as NodeJS.ErrnoException);
-        return true;
-      }
+      this.#break(error as NodeJS.ErrnoException);
+      return true;
     }
     return written === end - start || this.#enqueue(buffer, start + written, end);
   }
@@ -297,7 +317,7 @@ export class FastConn implements Conn, Late, Watched {
     if (this.#socket !== null) {
       if (on) this.#socket.resume();
       else this.#socket.pause();
-    } else if (this.#handle !== null && this.#handle.reading !== on) {
+    } else if (this.#handle !== null && !(this.#handle instanceof BareHandle) && this.#handle.reading !== on) {
       this.#handle.reading = on;
       if (on) this.#handle.readStart!();
       else this.#handle.readStop!();
@@ -326,7 +346,7 @@ export class FastConn implements Conn, Late, Watched {
 
   destroy(error?: Error): void {
     this.sendLate();
-    this.cool();
+    this.#leaveLoop();
     this.closed = true;
     this.#close(error);
   }
@@ -367,7 +387,7 @@ export class FastConn implements Conn, Late, Watched {
 
   #finish(error: Error | null): void {
     if (this.#over) return;
-    this.cool();
+    this.#leaveLoop();
     this.#over = true;
     this.closed = true;
     const { handler } = this;
@@ -375,13 +395,6 @@ export class FastConn implements Conn, Late, Watched {
     this.#close();
     handler.onClose(error ?? this.#broken);
   }
-}
-
-/** A connection whose descriptor another process could go on with: nothing of it is in this one. */
-export function isMovable(conn: Conn): conn is FastConn {
-  if (!(conn instanceof FastConn)) return false;
-  conn.sendLate();
-  return !conn.closed && conn.queued === 0 && conn.fd >= 0;
 }
 
 export type Adopt = (socket: Socket, handler: ConnHandler, unixPort: number) => Conn;

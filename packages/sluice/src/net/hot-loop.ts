@@ -65,6 +65,7 @@ const runTicks = (process as { _tickCallback?: () => void })._tickCallback;
 class HotLoop {
   readonly #calls: Calls;
   readonly #epoll: number;
+  #backend = -1;
   readonly #always: boolean;
   readonly #events = new Int32Array(new ArrayBuffer(MOST_EVENTS * EVENT_WORDS * 4));
   readonly #eventsAt: number;
@@ -91,7 +92,27 @@ class HotLoop {
 
   /** Lets `backend`, libuv's epoll, wake this loop up. False: it cannot. */
   attend(backend: number): boolean {
+    this.#backend = backend;
     return this.#control(EPOLL_CTL_ADD, backend);
+  }
+
+  /** Something is hot, or all is to be: what comes new may as well be. */
+  get isBusy(): boolean {
+    return this.#running || this.#always;
+  }
+
+  /** libuv, which watches `fd` for reading, does so no more, without knowing; until `giveBack`. False: it still does. */
+  takeAway(fd: number): boolean {
+    this.#event.fill(0);
+    return this.#calls.control(this.#backend, EPOLL_CTL_DEL, fd, this.#eventBytes) === 0;
+  }
+
+  /** The descriptor must still be open. */
+  giveBack(fd: number): void {
+    this.#event.fill(0);
+    this.#event[0] = EPOLLIN;
+    this.#event[FD_WORD] = fd;
+    this.#calls.control(this.#backend, EPOLL_CTL_ADD, fd, this.#eventBytes);
   }
 
   /** A cold connection was read, for the `nth` time. True: it should be hot. */

@@ -6,6 +6,7 @@ import { boundSocket, isAbstract } from './abstract-socket.ts';
 import { acceptWaiting, HANDSHAKE_MS, refuseHandshakes, undeafen } from './closing-time.ts';
 import { type Conn, DISCARD } from './conn.ts';
 import { FastConn } from './fast-conn.ts';
+import { HotListener } from './hot-listener.ts';
 import { PlainConn } from './plain-conn.ts';
 import { reusePortSocket } from './reuse-port.ts';
 import { fastConnsWork, type SocketHandle } from './straight-read.ts';
@@ -47,6 +48,8 @@ export interface Listener {
   closeAfterLast(): Promise<void>;
   /** Closes it here; another process goes on with it, and with the file of a Unix socket. */
   release(): void;
+  /** Who connects is let in by libuv again until there is load. */
+  cool(): void;
 }
 
 /** Behind the name of a Unix socket that is to take another one's place. */
@@ -123,15 +126,17 @@ function listenOn(target: ListenTarget, host: string, letIn: Accept): Promise<Li
       }
       server.on('error', () => {});
       const handle = (server as unknown as { _handle?: ListeningHandle })._handle;
+      const hot = handle === undefined ? null : HotListener.of(handle, unixPort, (conn) => accept(conn, null));
       if (fastConnsWork && handle !== undefined && typeof handle.onconnection === 'function')
         handle.onconnection = (status, client) => {
           if (status !== 0 || client === undefined) return;
           if (unixPort < 0) client.setNoDelay?.(true);
           accept(FastConn.accepted(client, DISCARD, unixPort), null);
+          hot?.knocked();
         };
       const address = server.address();
       const bound = typeof address === 'object' ? address : null;
-      resolve(new NodeListener(server, accept, door, target, bound, handle?.fd ?? -1));
+      resolve(new NodeListener(server, accept, door, target, bound, handle?.fd ?? -1, hot));
     });
     const { backlog } = target;
     if (path !== host) rmSync(path, { force: true });
@@ -156,6 +161,7 @@ class NodeListener implements Listener {
   readonly #server: Server;
   readonly #accept: Accept;
   readonly #door: { deaf: boolean };
+  readonly #hot: HotListener | null;
   released = false;
   #closed = false;
 
@@ -166,7 +172,9 @@ class NodeListener implements Listener {
     target: ListenTarget,
     bound: AddressInfo | null,
     fd: number,
+    hot: HotListener | null,
   ) {
+    this.#hot = hot;
     this.#server = server;
     this.#accept = accept;
     this.#door = door;
@@ -179,6 +187,7 @@ class NodeListener implements Listener {
   close(): void {
     if (this.released || this.#closed) return;
     this.#closed = true;
+    this.#hot?.shut();
     this.#server.close();
     if (this.target.inherited && this.#file !== null) rmSync(this.#file, { force: true });
   }
@@ -198,6 +207,7 @@ class NodeListener implements Listener {
 
   release(): void {
     this.released = true;
+    this.#hot?.shut();
     if (this.#file === null) {
       this.#server.close();
       return;
@@ -208,6 +218,10 @@ class NodeListener implements Listener {
     this.#server.close();
     renameSync(kept, this.#file);
     rmSync(kept, { force: true });
+  }
+
+  cool(): void {
+    this.#hot?.cool();
   }
 
   get #file(): string | null {

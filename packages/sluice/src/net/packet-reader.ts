@@ -28,14 +28,14 @@ interface Awaited {
   reject(error: Error): void;
 }
 
-const NOTHING = new Uint8Array(0);
+const NOTHING = Buffer.alloc(0);
 
 export class PacketReader implements ConnHandler {
   /** Largest message accepted, in bytes. */
   limit: number;
   /** What the other side is owed: whoever sends it something next sends this first, in one piece with it. */
   owed: Uint8Array = NOTHING;
-  #pending: Buffer = Buffer.alloc(0);
+  #pending: Buffer = NOTHING;
   #awaited: Awaited | null = null;
   #ended: Error | null = null;
   #onEnd: ((error: Error) => void) | null = null;
@@ -47,13 +47,13 @@ export class PacketReader implements ConnHandler {
     conn.handler = this;
   }
 
-  /** The next message with a type byte. Rejects with ConnectionEnded or ProtocolError. */
-  next(): Promise<Packet> {
+  /** The next message with a type byte; a promise where it is not here yet. Throws or rejects with ConnectionEnded or ProtocolError. */
+  next(): Packet | Promise<Packet> {
     return this.#await('typed');
   }
 
-  /** The next message without a type byte: the first of a connection. */
-  startup(): Promise<Packet> {
+  /** The next message without a type byte: the first of a connection. As `next`. */
+  startup(): Packet | Promise<Packet> {
     return this.#await('untyped');
   }
 
@@ -79,7 +79,7 @@ export class PacketReader implements ConnHandler {
   /** Ends the reader; the connection is for another handler. Returns what has arrived beyond the last message. */
   detach(): Buffer {
     const rest = this.#pending;
-    this.#pending = Buffer.alloc(0);
+    this.#pending = NOTHING;
     this.#onEnd = null;
     return rest;
   }
@@ -103,42 +103,46 @@ export class PacketReader implements ConnHandler {
     this.#onEnd?.(this.#ended);
   }
 
-  #await(kind: Kind): Promise<Packet> {
+  #await(kind: Kind): Packet | Promise<Packet> {
     if (this.#awaited !== null) throw new Error('bug: two readers wait on one connection');
+    const here = this.#take(kind);
+    if (here !== null) return here;
+    if (this.#ended !== null) throw this.#ended;
     return new Promise((resolve, reject) => {
       this.#awaited = { kind, resolve, reject };
-      this.#deliver();
-      if (this.#awaited !== null && this.#ended !== null) {
-        this.#awaited = null;
-        reject(this.#ended);
-      }
     });
   }
 
   #deliver(): void {
     const awaited = this.#awaited;
     if (awaited === null) return;
-    const data = this.#pending;
-    if (awaited.kind === 'byte') {
-      if (data.length === 0) return;
+    let packet: Packet | null;
+    try {
+      packet = this.#take(awaited.kind);
+    } catch (error) {
       this.#awaited = null;
-      awaited.resolve({ type: 0, body: data });
+      awaited.reject(error as ProtocolError);
       return;
     }
-    const typed = awaited.kind === 'typed';
+    if (packet === null) return;
+    this.#awaited = null;
+    awaited.resolve(packet);
+  }
+
+  /** What has arrived; null: not all of it has. Throws a ProtocolError. */
+  #take(kind: Kind): Packet | null {
+    const data = this.#pending;
+    if (kind === 'byte') return data.length === 0 ? null : { type: 0, body: data };
+    const typed = kind === 'typed';
     const header = typed ? HEADER_BYTES : 4;
-    if (data.length < header) return;
+    if (data.length < header) return null;
     const length = typed ? lengthAt(data, 0) : data.readInt32BE(0);
     const size = typed ? length + 1 : length;
-    if (size < header || size > this.limit) {
-      this.#awaited = null;
-      awaited.reject(new ProtocolError(`message of ${size} bytes (accepted here: ${header} to ${this.limit})`));
-      return;
-    }
-    if (data.length < size) return;
+    if (size < header || size > this.limit)
+      throw new ProtocolError(`message of ${size} bytes (accepted here: ${header} to ${this.limit})`);
+    if (data.length < size) return null;
     this.#pending = data.subarray(size);
-    this.#awaited = null;
     this.#conn.resume();
-    awaited.resolve({ type: typed ? data[0]! : 0, body: data.subarray(header, size) });
+    return { type: typed ? data[0]! : 0, body: data.subarray(header, size) };
   }
 }

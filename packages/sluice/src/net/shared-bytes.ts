@@ -1,4 +1,5 @@
 /** The memory that all plain connections read into, and where the C library finds it and whatever else is written. */
+import { writeSync } from 'node:fs';
 import { type HotLoop, hotLoop } from './hot-loop.ts';
 import { addressIn } from './libc.ts';
 import { lateBytes } from './turn-end.ts';
@@ -18,6 +19,8 @@ export const OPENED = Buffer.allocUnsafeSlow(READ_BYTES + 2 * 16_640);
 export const SEALED = Buffer.allocUnsafeSlow(READ_BYTES + 2_048);
 /** For longer pieces of any other memory. */
 const STAGE = Buffer.allocUnsafeSlow(READ_BYTES);
+/** Up to here they are copied there rather than sent the way that Node has, which takes any memory. */
+const STAGED_BYTES = 4_096;
 
 /** Null where connections are never hot, and before there is one. */
 export let HOT: HotLoop | null = null;
@@ -42,6 +45,18 @@ export function findLoop(): void {
   stageAt = addressIn(STAGE);
 }
 
+/** How many bytes the descriptor's socket has taken of these. Throws the system's error. */
+export function send(fd: number, buffer: Uint8Array, start: number, end: number): number {
+  const address = HOT === null ? 0 : addressOfBytes(buffer, start, end);
+  if (address !== 0) return Math.max(0, HOT!.send(fd, address, end - start));
+  try {
+    return writeSync(fd, buffer, start, end - start);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0;
+    throw error;
+  }
+}
+
 /** Where a call to the C library finds these bytes; 0: nowhere. */
 export function addressOfBytes(buffer: Uint8Array, start: number, end: number): number {
   if (buffer === HOT_SHARED) return hotAt + start;
@@ -49,7 +64,7 @@ export function addressOfBytes(buffer: Uint8Array, start: number, end: number): 
   if (buffer === LATE) return lateAt + start;
   if (buffer === SEALED) return sealedAt + start;
   if (buffer === OPENED) return openedAt + start;
-  if (end - start > OUT.length) return 0;
+  if (end - start > OUT.length) return end - start > STAGED_BYTES ? 0 : stage(buffer, start, end);
   for (let i = start, to = 0; i < end; i++, to++) OUT[to] = buffer[i]!;
   return outAt;
 }

@@ -31,6 +31,7 @@ const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_KEEPALIVE = 9;
 const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
@@ -72,6 +73,12 @@ export function setListenerOptions(
   setOption(fd, SOL_SOCKET, SO_KEEPALIVE, tcpKeepalive ? 1 : 0);
   setOption(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, tcpDeferAccept ? DEFER_S : 0);
   if (tcpSocketBuffer > 0) setBuffers(fd, tcpSocketBuffer);
+}
+
+/** TCP_NODELAY, for what a TCP socket that listens will accept. Never throws. */
+export function setNoDelay(fd: number): void {
+  setOption ??= loadSetOption();
+  setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 /** For a socket that listens, or is not connected yet. Never throws. */

@@ -33,9 +33,10 @@ export interface RawSocket extends Socket {
 /** Node on a POSIX system has what the fast ways need; Bun and Windows have not. */
 export const fastConnsWork: boolean = process.versions.bun === undefined && process.platform !== 'win32';
 
-/** Whether what a handle reads can be heard of straight; then `hearReads` does. */
+/** Whether what a handle reads can be heard of straight, into a buffer of ours; then `hearReads` does. */
 export function canHearReads(handle: SocketHandle): boolean {
-  return typeof handle.bytesRead === 'number' && 'onread' in handle;
+  const { useUserBuffer, readStart, readStop } = handle;
+  return typeof handle.bytesRead === 'number' && 'onread' in handle && !!useUserBuffer && !!readStart && !!readStop;
 }
 
 /** Calls `arrived` with the number of bytes of each read, and `otherwise`, with what Node wants to know, for the end and errors. */

@@ -12,19 +12,26 @@ export interface Late {
   sendLate(): void;
 }
 
-/** What is to be done when the turn ends, in order; emptied by it. */
+function nothing(): void {}
+
+/** What is to be done when the turn ends, in order: the first `ends`. Not emptied by its length, which costs a call of the runtime. */
 const ENDS: (() => void)[] = [];
+let ends = 0;
 let endedByHand = false;
 
 /** Calls `end`, which must not throw, once, when what the event loop has for this turn is done. */
 export function atTurnEnd(end: () => void): void {
-  if (ENDS.push(end) === 1 && !endedByHand) setImmediate(endTurn);
+  ENDS[ends++] = end;
+  if (ends === 1 && !endedByHand) setImmediate(endTurn);
 }
 
 /** The turn ends now. */
 export function endTurn(): void {
-  for (let i = 0; i < ENDS.length; i++) ENDS[i]!();
-  ENDS.length = 0;
+  for (let i = 0; i < ends; i++) {
+    ENDS[i]!();
+    ENDS[i] = nothing;
+  }
+  ends = 0;
   timeIsRead = false;
 }
 
@@ -32,7 +39,7 @@ export function endTurn(): void {
 export function endTurnsByHand(byHand: boolean): void {
   endedByHand = byHand;
   timeIsRead = false;
-  if (!byHand && ENDS.length > 0) setImmediate(endTurn);
+  if (!byHand && ends > 0) setImmediate(endTurn);
 }
 
 let timeIsRead = false;
@@ -46,8 +53,6 @@ export function timeOfTurn(): number {
   time = performance.now();
   return time;
 }
-
-function nothing(): void {}
 
 let libuvIsDue = false;
 

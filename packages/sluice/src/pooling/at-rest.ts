@@ -4,7 +4,7 @@
  */
 import { ClientSession } from '../client/session.ts';
 import { type Session, SessionState } from '../client/side.ts';
-import { isMovable } from '../net/fast-conn.ts';
+import { isMovable } from '../net/movable.ts';
 import type { Server } from '../server/server.ts';
 import type { ServerPool } from './server-pool.ts';
 

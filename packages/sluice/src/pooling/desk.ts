@@ -7,7 +7,7 @@ import { type Greeting, type LoginDesk, LoginRefused, type StartupRequest } from
 import { ClientSession } from '../client/session.ts';
 import { CONSOLE_DATABASE, CONSOLE_USER } from '../config/index.ts';
 import type { Conn } from '../net/conn.ts';
-import { ConnectionEnded, type PacketReader } from '../net/packet-reader.ts';
+import { ConnectionEnded } from '../net/packet-reader.ts';
 import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import { Caller } from './caller.ts';
@@ -20,6 +20,7 @@ import type { Welcome } from './pool-shape.ts';
 import { type Database, FORCED_DISCONNECT, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
 import { askedFor, type ParameterRefusal, refusedParameter } from './startup-parameters.ts';
+import type { ConsoleAccess, Login, Visit, Visitor } from './visit.ts';
 import { describeVisitor, isLate, nameWithHost } from './visitor.ts';
 
 /** Length of a cancel key, by minor protocol version: 3.0 has room for four bytes only. */
@@ -29,9 +30,6 @@ const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
 const CONSOLE_SPARE = 20;
 
 const FORCED: ClientError = { message: FORCED_DISCONNECT, sqlState: '08P01' };
-
-/** What a console may do: everything, or only look. */
-export type ConsoleAccess = 'admin' | 'stats';
 
 /** A client of the console. */
 export interface ConsoleClient {
@@ -57,26 +55,9 @@ export interface ConsoleDoor {
   cancel(): void;
 }
 
-interface Login {
-  readonly id: number;
-  /** Counted against the limits on clients of a database and of a user; the console is not. */
-  readonly database: string | null;
-  /** The user that the client is now: auth_type any and auth_query may give another name than the client does. */
-  readonly user: string;
-  /** Null: the console. */
-  readonly pool: ServerPool | null;
-  readonly access: ConsoleAccess;
-  readonly own: boolean;
-}
-
-export class PoolerDesk implements LoginDesk {
+export class PoolerDesk implements LoginDesk<Visit> {
   readonly #pooler: Pooler;
   readonly #gate: Gate;
-  readonly #logins = new WeakMap<Conn, Login>();
-  /** Connections past the startup message that are not sessions yet; counted against max_client_conn. */
-  readonly #admitted = new WeakMap<Conn, Caller>();
-  /** Numbers of those that the log has named before they were admitted. */
-  readonly #strangers = new WeakMap<Conn, number>();
   /** Set by whoever has a console to offer. */
   console: ConsoleDoor | null = null;
 
@@ -89,8 +70,9 @@ export class PoolerDesk implements LoginDesk {
     return this.#pooler.context.tls.client;
   }
 
-  admit(request: StartupRequest, conn: Conn): ClientError | null {
+  admit(visit: Visit, request: StartupRequest): ClientError | null {
     const pooler = this.#pooler;
+    const { conn } = visit;
     const { global } = pooler.config;
     const forConsole = request.database === CONSOLE_DATABASE;
     if (!forConsole && isLate(pooler, conn)) return SHUTTING_DOWN;
@@ -104,15 +86,16 @@ export class PoolerDesk implements LoginDesk {
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
     const refused = refusedParameter(pooler, request);
-    if (refused !== null) return this.#refuseParameter(refused, request, conn);
+    if (refused !== null) return this.#refuseParameter(refused, visit);
     pooler.loggingIn++;
-    this.#admitted.set(conn, this.#caller(request, conn));
+    visit.caller = this.#caller(request, conn);
+    visit.id = visit.caller.id;
     return null;
   }
 
   /** The value is for the log only. */
-  #refuseParameter({ value, ...error }: ParameterRefusal, request: StartupRequest, conn: Conn): ClientError {
-    this.#pooler.log.warn(`${error.message}=${value}`, this.#describe(request, conn));
+  #refuseParameter({ value, ...error }: ParameterRefusal, visit: Visit): ClientError {
+    this.#pooler.log.warn(`${error.message}=${value}`, this.#describe(visit));
     return error;
   }
 
@@ -124,35 +107,33 @@ export class PoolerDesk implements LoginDesk {
   }
 
   /** Names a client that is no session yet, in the log. */
-  #describe(request: StartupRequest | null, conn: Conn): string {
-    const id = this.#admitted.get(conn)?.id ?? this.#strangers.get(conn) ?? this.#pooler.nextConnectionId();
-    if (!this.#admitted.has(conn)) this.#strangers.set(conn, id);
-    return describeVisitor(id, request, conn);
+  #describe(visit: Visit): string {
+    if (visit.id === 0) visit.id = this.#pooler.nextConnectionId();
+    return visit.about;
   }
 
   /** A connection that was admitted is a session now, or gone. */
-  #leaves(conn: Conn): void {
-    const caller = this.#admitted.get(conn);
-    if (caller === undefined) return;
-    this.#admitted.delete(conn);
+  #leaves(visit: Visit): void {
+    const { caller } = visit;
+    if (caller === null) return;
+    visit.caller = null;
     this.#pooler.callers.remove(caller);
     this.#pooler.loggingIn--;
   }
 
-  async authenticate(request: StartupRequest, conn: Conn, reader: PacketReader): Promise<void> {
+  async authenticate(visit: Visit, request: StartupRequest): Promise<void> {
     const pooler = this.#pooler;
-    const { id } = this.#admitted.get(conn)!;
+    const { id, conn } = visit;
     if (request.database === CONSOLE_DATABASE && this.console !== null) {
-      this.#logins.set(conn, { id, database: null, pool: null, ...(await this.#consoleLogin(request, conn, reader)) });
+      visit.login = { id, database: null, pool: null, ...(await this.#consoleLogin(visit, request)) };
       return;
     }
-    const about = this.#describe(request, conn);
-    const user = await this.#gate.examine({ request, conn, reader, about });
+    const user = await this.#gate.examine(visit as Visitor);
     // Not before: names that somebody makes up register no databases.
-    const database = pooler.database(request.database, about);
+    const database = pooler.databases.get(request.database) ?? pooler.database(request.database, visit.about);
     if (database === null) {
       const text = `login failed: db=${request.database} user=${request.user}`;
-      if (pooler.config.global.logConnections) pooler.log.info(text, about);
+      if (pooler.config.global.logConnections) pooler.log.info(text, visit.about);
       throw new LoginRefused({
         message: `no such database: ${request.database}`,
         sqlState: '3D000',
@@ -166,29 +147,18 @@ export class PoolerDesk implements LoginDesk {
       request.replication !== 'none'
         ? pooler.replicationPool(database, user, id, request.params)
         : pooler.poolFor(database, user);
-    this.#logins.set(conn, {
-      id,
-      database: database.name,
-      user,
-      pool,
-      access: 'stats',
-      own: false,
-    });
+    visit.login = { id, database: database.name, user, pool, access: 'stats', own: false };
   }
 
   /** The daemon's own user comes in over the Unix socket as `pgbouncer`; everybody else proves who they are. */
-  async #consoleLogin(
-    request: StartupRequest,
-    conn: Conn,
-    reader: PacketReader,
-  ): Promise<Pick<Login, 'user' | 'access' | 'own'>> {
+  async #consoleLogin(visit: Visit, request: StartupRequest): Promise<Pick<Login, 'user' | 'access' | 'own'>> {
     const { log, config } = this.#pooler;
-    const about = this.#describe(request, conn);
+    const { conn } = visit;
     if (request.user === CONSOLE_USER && conn.remote.unix && peerUid(conn) === process.getuid?.()) {
-      if (config.global.logConnections) log.info('pgbouncer access from unix socket', about);
+      if (config.global.logConnections) log.info('pgbouncer access from unix socket', visit.about);
       return { user: request.user, access: 'admin', own: true };
     }
-    const user = await this.#gate.examine({ request, conn, reader, about });
+    const user = await this.#gate.examine(visit as Visitor);
     // Under auth_type any everybody may look, and admin_users may do everything (as PgBouncer does it; its manual says more).
     const access = this.console!.access(user) ?? (config.global.authType === 'any' ? 'stats' : null);
     if (access === 'stats') {
@@ -233,39 +203,54 @@ export class PoolerDesk implements LoginDesk {
       });
   }
 
-  async greet(request: StartupRequest, conn: Conn, onGone: (listener: () => void) => void): Promise<Greeting> {
-    const pooler = this.#pooler;
-    const { pool } = this.#logins.get(conn)!;
-    const keyBytes = request.minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
-    const identity = () => ({
-      processId: pooler.nextProcessId(),
-      cancelKey: withFullTtl(pooler.context.crypto.randomBytes(keyBytes)),
-    });
-    const { loginNotifyMessage: notice } = pooler.config.global;
-    if (pool === null)
-      return { reported: this.console!.reported, parameters: pooler.context.parameters, notice, ...identity() };
-    const welcome = pool.welcome ?? (await this.#waitForWelcome(pool, request.user, conn, onGone));
-    // The rules may have changed since it was let in to log in.
-    const refusal = refusedParameter(pooler, request, welcome.parameters);
-    if (refusal !== null) throw new LoginRefused(this.#refuseParameter(refusal, request, conn));
-    const { reported, parameters } = welcome;
-    if (pool.replication) return { reported, parameters, ...identity() };
-    return { reported, ...askedFor(pooler, request, welcome, conn), notice, ...identity() };
+  greet(visit: Visit, request: StartupRequest): Greeting | Promise<Greeting> {
+    const { pool } = visit.login!;
+    if (pool === null) return this.#consoleGreeting(request);
+    const { welcome } = pool;
+    if (welcome !== null) return this.#greeting(visit, request, pool, welcome);
+    return this.#waitForWelcome(visit, pool, request.user).then((first) => this.#greeting(visit, request, pool, first));
   }
 
-  async #waitForWelcome(
-    pool: ServerPool,
-    user: string,
-    conn: Conn,
-    onGone: (listener: () => void) => void,
-  ): Promise<Welcome> {
+  #consoleGreeting(request: StartupRequest): Greeting {
+    const { context, config } = this.#pooler;
+    const { loginNotifyMessage: notice } = config.global;
+    const [processId, cancelKey] = [this.#pooler.nextProcessId(), this.#cancelKey(request)];
+    return { reported: this.console!.reported, parameters: context.parameters, notice, processId, cancelKey };
+  }
+
+  #cancelKey({ minor }: StartupRequest): Uint8Array {
+    const size = minor >= 2 ? CANCEL_KEY_BYTES.long : CANCEL_KEY_BYTES.old;
+    return withFullTtl(this.#pooler.context.crypto.randomBytes(size));
+  }
+
+  #greeting(visit: Visit, request: StartupRequest, pool: ServerPool, welcome: Welcome): Greeting {
     const pooler = this.#pooler;
-    const caller = this.#admitted.get(conn)!;
+    // The rules may have changed since it was let in to log in.
+    const refusal = refusedParameter(pooler, request, welcome.parameters);
+    if (refusal !== null) throw new LoginRefused(this.#refuseParameter(refusal, visit));
+    const { reported } = welcome;
+    const [processId, cancelKey] = [pooler.nextProcessId(), this.#cancelKey(request)];
+    if (pool.replication) return { reported, parameters: welcome.parameters, processId, cancelKey };
+    const { parameters, settings, base } = askedFor(pooler, request, welcome, visit.conn);
+    return {
+      reported,
+      parameters,
+      settings,
+      base,
+      notice: pooler.config.global.loginNotifyMessage,
+      processId,
+      cancelKey,
+    };
+  }
+
+  async #waitForWelcome({ conn, reader, caller: own }: Visit, pool: ServerPool, user: string): Promise<Welcome> {
+    const pooler = this.#pooler;
+    const caller = own!;
     const wait = new LoginWait(pool, user, caller.name, () => pooler.config.global.queryTimeoutMs);
     caller.becomes('waiting', pooler.clock.now);
     caller.drop = () => wait.abort(new LoginRefused(FORCED));
     // Who leaves gives up the place in the queue.
-    onGone(() => wait.abort());
+    reader.onEnd(() => wait.abort());
     try {
       return await wait.welcome;
     } catch (error) {
@@ -275,13 +260,14 @@ export class PoolerDesk implements LoginDesk {
     }
   }
 
-  enter(request: StartupRequest, greeting: Greeting, conn: Conn, rest: Buffer): void {
+  enter(visit: Visit, request: StartupRequest, greeting: Greeting, rest: Buffer): void {
     const pooler = this.#pooler;
-    const login = this.#logins.get(conn)!;
+    const { conn } = visit;
+    const login = visit.login!;
     const { id, pool, user } = login;
-    const { since } = this.#admitted.get(conn)!;
-    this.#logins.delete(conn);
-    this.#leaves(conn);
+    const { since } = visit.caller!;
+    visit.login = null;
+    this.#leaves(visit);
     pooler.clock.update();
     if (pool === null) {
       this.#enterConsole({ ...login, since }, request, greeting, conn, rest);
@@ -330,7 +316,7 @@ export class PoolerDesk implements LoginDesk {
     this.console!.enter(conn, { ...login, applicationName, name, left }, rest);
   }
 
-  cancel(conn: Conn, processId: number, key: Uint8Array, done: () => void): void {
+  cancel({ conn }: Visit, processId: number, key: Uint8Array, done: () => void): void {
     const pooler = this.#pooler;
     const caller = this.#caller(null, conn);
     carryCancel(pooler, processId, key, caller, (outcome) => {
@@ -340,25 +326,25 @@ export class PoolerDesk implements LoginDesk {
     });
   }
 
-  failed(conn: Conn, request: StartupRequest | null, reason: string, ageMs: number): void {
-    const about = this.#describe(request, conn);
-    this.#gone(conn);
+  failed(visit: Visit, reason: string, ageMs: number): void {
+    const about = this.#describe(visit);
+    this.#gone(visit);
     this.#logEnd(reason, ageMs, about, true);
   }
 
   /** Health checks and who is asked for a password do so all the time: as in PgBouncer that is no line. */
-  left(conn: Conn, request: StartupRequest | null, unread: boolean, ageMs: number): void {
-    if (unread || this.#admitted.get(conn)?.state === 'waiting')
-      this.#logEnd('client unexpected eof', ageMs, this.#describe(request, conn), false);
-    this.#gone(conn);
+  left(visit: Visit, unread: boolean, ageMs: number): void {
+    if (unread || visit.caller?.state === 'waiting')
+      this.#logEnd('client unexpected eof', ageMs, this.#describe(visit), false);
+    this.#gone(visit);
   }
 
   /** A connection whose login has ended. */
-  #gone(conn: Conn): void {
-    this.#leaves(conn);
-    const login = this.#logins.get(conn);
-    if (login !== undefined && login.database !== null) this.#pooler.clientLeaves(login.database, login.user);
-    this.#logins.delete(conn);
+  #gone(visit: Visit): void {
+    this.#leaves(visit);
+    const { login } = visit;
+    if (login !== null && login.database !== null) this.#pooler.clientLeaves(login.database, login.user);
+    visit.login = null;
   }
 
   /** `told`: the client hears of the reason. */

@@ -12,13 +12,12 @@ import { type AuthRequest, type AuthResult, failed, type NotProven } from '../au
 import { authenticatePeer } from '../auth/peer.ts';
 import { authenticatePlain } from '../auth/plain.ts';
 import { authenticateScram } from '../auth/scram.ts';
-import { LoginRefused, type StartupRequest } from '../client/login.ts';
+import { LoginRefused } from '../client/login.ts';
 import { CONSOLE_DATABASE, type HbaMethod, type IdentMap, type LdapOptions, matchHba } from '../config/index.ts';
-import type { Conn } from '../net/conn.ts';
-import type { PacketReader } from '../net/packet-reader.ts';
 import { isEmpty } from './credentials.ts';
 import { type Asked, Lookups } from './lookups.ts';
 import type { Pooler } from './pooler.ts';
+import type { Visitor } from './visit.ts';
 
 /** How a client is to be examined. */
 interface Way {
@@ -37,14 +36,6 @@ interface Known {
   readonly queried: boolean;
 }
 
-export interface Visitor {
-  readonly request: StartupRequest;
-  readonly conn: Conn;
-  readonly reader: PacketReader;
-  /** Names the client in the log. */
-  readonly about: string;
-}
-
 export class Gate {
   readonly #pooler: Pooler;
   readonly #lookups: Lookups;
@@ -61,7 +52,8 @@ export class Gate {
     if (this.#pooler.config.global.authType === 'any') return this.#anybody(visitor, asked);
     const way = this.#wayFor(visitor);
     if (way.method === 'reject') throw this.#refusal(visitor, failed('rejected'), null);
-    const known = way.method === 'ldap' ? this.#inDirectory(visitor, asked) : await this.#known(visitor, asked);
+    const found = way.method === 'ldap' ? this.#inDirectory(visitor, asked) : this.#known(visitor, asked);
+    const known = found instanceof Promise ? await found : found;
     this.#logAttempt(visitor);
     const result = await this.#prove(way, this.#asking(visitor, known), known);
     // Clients of auth_type md5 hear of their password, whichever exchange it was proved by.
@@ -120,15 +112,25 @@ export class Gate {
     }
   }
 
-  async #known({ request, about }: Visitor, asked: Asked | null): Promise<Known> {
-    const { user } = request;
-    await this.#pooler.userFile?.refresh(this.#pooler.config.global.authFile);
+  /** A promise where somebody must be asked first. */
+  #known(visitor: Visitor, asked: Asked | null): Known | Promise<Known> {
+    const refreshing = this.#pooler.userFile?.refresh(this.#pooler.config.global.authFile) ?? null;
+    if (refreshing !== null) return refreshing.then(() => this.#inFile(visitor, asked));
+    return this.#inFile(visitor, asked);
+  }
+
+  #inFile(visitor: Visitor, asked: Asked | null): Known | Promise<Known> {
+    const { user } = visitor.request;
     const secret = this.#pooler.credentials.users.get(user);
     // An empty secret is none: no password matches it.
     if (secret !== undefined)
       return { exists: true, name: user, secret: isEmpty(secret) ? null : secret, queried: false };
     if (asked === null || this.#lookups.authUser(asked) === '')
       return { exists: false, name: user, secret: null, queried: false };
+    return this.#queried(visitor, asked);
+  }
+
+  async #queried({ request: { user }, about }: Visitor, asked: Asked): Promise<Known> {
     const found = await this.#lookups.find(asked, user, about);
     if (found === null) return { exists: false, name: user, secret: null, queried: true };
     this.#pooler.learnAnswer(asked.name, found.name, found.secret);
@@ -159,7 +161,7 @@ export class Gate {
     };
   }
 
-  async #prove({ method, map, ldap }: Way, asking: AuthRequest, known: Known): Promise<AuthResult> {
+  #prove({ method, map, ldap }: Way, asking: AuthRequest, known: Known): AuthResult | Promise<AuthResult> {
     switch (method) {
       case 'trust':
         if (known.exists) return { ok: true };
@@ -198,8 +200,9 @@ export class Gate {
   }
 
   /** PgBouncer's line, before the proof. */
-  #logAttempt({ request, conn, about }: Visitor): void {
+  #logAttempt(visitor: Visitor): void {
     if (!this.#pooler.config.global.logConnections) return;
+    const { request, conn, about } = visitor;
     const replication = request.params.get('replication') ?? 'no';
     const { database, user } = request;
     this.#pooler.log.info(

@@ -31,8 +31,9 @@ import { poolPolicy } from './policy.ts';
 import { type PoolingContext, type PoolShape, type PoolUser, poolShape, replicationShape } from './pool-shape.ts';
 import { poolingContext } from './pooling-context.ts';
 import { ServerPool } from './server-pool.ts';
-import { SessionTable, type Visit } from './session-table.ts';
+import { SessionTable } from './session-table.ts';
 import { sessionName } from './socket-name.ts';
+import type { Visit } from './visit.ts';
 
 /** What clients of one database share: its limit and its counters. */
 export interface Database {

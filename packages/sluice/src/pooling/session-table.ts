@@ -2,8 +2,6 @@
  * The sessions of the process, by the process number that their clients were given. No Map: one whose entries come and go leaves old
  * tables behind, each of which keeps alive what stood in it, and that was half of the cost of a login.
  */
-import { ListNode } from '@sluice/core';
-import type { LoginVisit } from '../client/login.ts';
 import type { Session } from '../client/side.ts';
 
 const FEWEST = 64;
@@ -54,17 +52,5 @@ export class SessionTable {
       const session = this.#sessions[i];
       if (session !== undefined) yield session;
     }
-  }
-}
-
-/** A connection that has sent nothing yet, or logs in. */
-export class Visit extends ListNode implements LoginVisit {
-  /** Clock milliseconds of its coming. */
-  readonly since: number;
-  late: (() => void) | null = null;
-
-  constructor(since: number) {
-    super();
-    this.since = since;
   }
 }

@@ -79,7 +79,8 @@ export class ScramServer {
     const auth = encodeText(`${this.#transcript},${withoutProof}`);
     const { storedKey, serverKey } = this.#secret;
     const signature = this.#crypto.hmacSha256(storedKey, auth);
-    const clientKey = proof.map((byte, i) => byte ^ signature[i]!);
+    const clientKey = new Uint8Array(proof.length);
+    for (let i = 0; i < proof.length; i++) clientKey[i] = proof[i]! ^ signature[i]!;
     const matches = this.#crypto.timingSafeEqual(this.#crypto.sha256(clientKey), storedKey);
     if (!matches || this.#options.doomed) return { ok: false, reason: 'wrong password' };
     const message = encodeText(`v=${toBase64(this.#crypto.hmacSha256(serverKey, auth))}`);

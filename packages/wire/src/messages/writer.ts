@@ -67,7 +67,9 @@ function putEncoded(out: Uint8Array, at: number, text: string): number {
 
 /** Several messages as one piece. */
 export function concat(...pieces: readonly Uint8Array[]): Uint8Array {
-  const out = allocate(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let size = 0;
+  for (const piece of pieces) size += piece.length;
+  const out = allocate(size);
   let at = 0;
   for (const piece of pieces) {
     out.set(piece, at);
