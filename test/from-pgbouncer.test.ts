@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
+import { freePort } from '../packages/sluice/src/embedded/postgres.ts';
 import { Place, until } from './support/place.ts';
 import { postgres } from './support/postgres.ts';
 import { PGBOUNCER } from './support/programs.ts';
@@ -176,3 +177,29 @@ test.skipIf(!usable || version >= 23)(
     expect(await value(await place.connect(), 'select 1')).toBe(1);
   },
 );
+
+describe.skipIf(!usable || version < 19)('a group of PgBouncers and Sluices', () => {
+  test('carries a cancel request to whoever has the client, from either kind', async () => {
+    const ports = [await freePort(), await freePort()];
+    const peers = ports.map((port, i) => `${i + 1} = host=127.0.0.1 port=${port}`).join('\n');
+    const [theirs, ours] = ports.map((port) => new Place(server, port)) as [Place, Place];
+    place = theirs;
+    try {
+      await theirs.begin(`peer_id = 1\n[peers]\n${peers}\n`, server.password, PGBOUNCER);
+      await ours.begin(`peer_id = 2\n[peers]\n${peers}\n`);
+      const watching = await ours.connect();
+      for (const [home, other] of [
+        [theirs, ours],
+        [ours, theirs],
+      ] as const) {
+        const client = await home.connect();
+        const sleeping = client.query('select pg_sleep(60)').catch((error: Error) => error.message);
+        await until(async () => (await value(watching, RUNNING)) === '1');
+        await other.cancel(client);
+        expect(await sleeping).toMatch(/canceling statement due to user request/);
+      }
+    } finally {
+      await ours.stop();
+    }
+  });
+});

@@ -15,7 +15,7 @@ import { carryCancel } from './cancels.ts';
 import { describeRefusal } from './exhaustion.ts';
 import { Gate } from './gate.ts';
 import { LoginWait, NoWelcome } from './login-wait.ts';
-import { PEER_SESSIONS, withFullTtl } from './peers.ts';
+import { PEER_CLIENTS, withFullTtl } from './peers.ts';
 import type { Welcome } from './pool-shape.ts';
 import { type Database, FORCED_DISCONNECT, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -77,7 +77,7 @@ export class PoolerDesk implements LoginDesk<Visit> {
     const forConsole = request.database === CONSOLE_DATABASE;
     if (!forConsole && isLate(pooler, conn)) return SHUTTING_DOWN;
     const clients = pooler.sessions.size + pooler.consoles.size + pooler.loggingIn;
-    const most = global.peerId > 0 ? Math.min(global.maxClientConn, PEER_SESSIONS / 2) : global.maxClientConn;
+    const most = global.peerId > 0 ? Math.min(global.maxClientConn, PEER_CLIENTS) : global.maxClientConn;
     if (clients >= most + (forConsole ? CONSOLE_SPARE : 0))
       return {
         message: 'no more connections allowed (max_client_conn)',

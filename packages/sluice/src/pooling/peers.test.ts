@@ -27,6 +27,16 @@ test('the number says which peer the session lives in', () => {
   );
 });
 
+test('it stands where PgBouncer has it: in the second byte and the third, the lower one first', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 16_383 }), count, (peerId, n) => {
+      const bytes = Buffer.alloc(4);
+      bytes.writeInt32BE(peerProcessId(peerId, n));
+      expect(bytes[1]! + (bytes[2]! << 8)).toBe(peerId);
+    }),
+  );
+});
+
 test('sessions of one process have different numbers', () => {
   for (const peerId of [0, 1, 16_383]) {
     const seen = new Set(Array.from({ length: PEER_SESSIONS }, (_, n) => peerProcessId(peerId, n)));

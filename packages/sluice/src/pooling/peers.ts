@@ -1,7 +1,7 @@
 /**
  * Cancel requests between the processes of one so_reuseport group ([peers], peer_id). A session's process id says which
  * process it lives in; a request that reaches another one is sent on. The last two bits of the key count down how often, so
- * that wrong settings cannot send one round for ever (as PgBouncer does it).
+ * that wrong settings cannot send one round for ever. All of it as in PgBouncer, to the bit: a group may have processes of both.
  */
 import type { Config } from '../config/index.ts';
 
@@ -11,17 +11,18 @@ import type { Config } from '../config/index.ts';
  */
 const ABOVE_SYSTEM = 1 << 22;
 const IDS = 0x8000_0000 - ABOVE_SYSTEM;
-/** Of the 31 bits of a process id 14 say which peer (1 to 16383), those above which session. */
-const PEER_BITS = 14;
-const PEER_MASK = (1 << PEER_BITS) - 1;
+/** Of the four bytes of a process id the middle two say which peer, the lower one first; the others which session. The first is not 0: see above. */
+const HIGHEST = 0x7f;
 const TTL_MASK = 0b11;
 
 /** Sessions of one process at most, for their numbers to differ. */
-export const PEER_SESSIONS: number = IDS >>> PEER_BITS;
+export const PEER_SESSIONS: number = HIGHEST << 8;
+/** Clients of one process at most: a number that is free is found by trying. */
+export const PEER_CLIENTS: number = Math.floor(PEER_SESSIONS * 0.9);
 
 /** A process that this one takes the place of, and that still serves sessions. */
 export interface Predecessor {
-  /** It has the number of its peer elsewhere in its keys: a request that seems to be a peer's may be its own. */
+  /** It may not have had the number of its peer in its keys: a request that seems to be a peer's may be its own. */
   readonly isPgBouncer: boolean;
   /** Cancels a query of one that is there. */
   cancel(processId: number, key: Uint8Array): void;
@@ -32,7 +33,9 @@ export interface Predecessor {
 /** The process id of session number `count` in this process. */
 export function peerProcessId(peerId: number, count: number): number {
   if (peerId === 0) return ABOVE_SYSTEM + (count % IDS);
-  return ABOVE_SYSTEM + (((count % PEER_SESSIONS) << PEER_BITS) | peerId);
+  const session = count % PEER_SESSIONS;
+  const [first, last] = [1 + (session >>> 8), session & 0xff];
+  return (first << 24) | ((peerId & 0xff) << 16) | ((peerId >>> 8) << 8) | last;
 }
 
 /** A fresh key, with all of its sending-on before it. */
@@ -50,7 +53,7 @@ export function withoutTtl(key: Uint8Array): Uint8Array {
 
 /** The peer that a session of this process id lives in; null: it is this process. */
 export function ownerOf({ global }: Config, processId: number): number | null {
-  const owner = processId & PEER_MASK;
+  const owner = ((processId >>> 16) & 0xff) | (processId & 0xff00);
   return global.peerId === 0 || owner === global.peerId ? null : owner;
 }
 
