@@ -51,7 +51,7 @@ function load(): Calls {
   };
 }
 
-/** The next connection of a listening socket, as a descriptor; below 0: errno says why there is none. Throws without koffi. */
+/** The next connection of a listening socket; null: errno says why there is none. Throws without koffi. */
 export function acceptBare(listening: number, kind: HandleKind): BareHandle | null {
   calls ??= load();
   SIZE[0] = ADDRESS_BYTES;
