@@ -315,3 +315,16 @@ describe('COPY FROM STDIN that fails by its data', () => {
     await ask(await login(true), [wire.query('drop table copied_numbers')]);
   });
 });
+
+test('what a client has sent behind its startup message is answered, however much it is and however long the login takes', async () => {
+  // Nobody has been here: it waits for the pool's first server.
+  sluice = await startSluice(server, { settings: 'auth_type = trust\n' });
+  const raw = await RawClient.connect(sluice.host, sluice.port);
+  open.push(raw);
+  const { user, database } = server;
+  const count = 1_000;
+  const queries = Array.from({ length: count }, (_, i) => wire.query(`select ${i} --${' '.repeat(500)}`));
+  raw.send(wire.startupMessage({ major: 3, minor: 0, params: { user, database } }), ...queries);
+  await raw.until('Z');
+  for (let i = 0; i < count; i++) expect(cell(await raw.until('Z'))).toBe(`${i}`);
+});

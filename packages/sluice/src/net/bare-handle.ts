@@ -19,6 +19,7 @@ const AF_INET6 = 10;
 const ADDRESS_BYTES = 128;
 const INET_AT = 4;
 const INET6_AT = 8;
+const SCOPE_AT = 24;
 /** INET6_ADDRSTRLEN. */
 const TEXT_BYTES = 46;
 
@@ -27,6 +28,7 @@ interface Calls {
   close(fd: number): number;
   getsockname(fd: number, address: number, size: number): number;
   inetNtop(family: number, source: number, text: number, size: number): unknown;
+  ifIndexToName(index: number, name: number): number;
   readonly addressAt: number;
   readonly sizeAt: number;
   readonly textAt: number;
@@ -45,6 +47,7 @@ function load(): Calls {
     close: library.func('int close(int fd)'),
     getsockname: library.func('int getsockname(int fd, uintptr_t address, uintptr_t size)'),
     inetNtop: library.func('uintptr_t inet_ntop(int family, uintptr_t source, uintptr_t text, uint32_t size)'),
+    ifIndexToName: library.func('uintptr_t if_indextoname(unsigned int index, uintptr_t name)'),
     addressAt: addressIn(ADDRESS),
     sizeAt: addressIn(SIZE),
     textAt: addressIn(TEXT),
@@ -64,6 +67,13 @@ interface Name {
   port?: number;
 }
 
+/** Of a link-local IPv6 address: the interface, as Node writes it behind. */
+function zone(): string {
+  if (ADDRESS[INET6_AT] !== 0xfe || (ADDRESS[INET6_AT + 1]! & 0xc0) !== 0x80) return '';
+  const found = calls!.ifIndexToName(ADDRESS.readUInt32LE(SCOPE_AT), calls!.textAt);
+  return found === 0 ? '' : `%${TEXT.toString('latin1', 0, TEXT.indexOf(0))}`;
+}
+
 /** Writes what `ADDRESS` holds into `name`; nothing for a Unix socket. */
 function readAddress(name: Name): void {
   const family = ADDRESS.readUInt16LE(0);
@@ -72,7 +82,7 @@ function readAddress(name: Name): void {
   } else if (family === AF_INET6) {
     const { inetNtop, addressAt, textAt } = calls!;
     inetNtop(AF_INET6, addressAt + INET6_AT, textAt, TEXT_BYTES);
-    name.address = TEXT.toString('latin1', 0, TEXT.indexOf(0));
+    name.address = TEXT.toString('latin1', 0, TEXT.indexOf(0)) + zone();
   } else return;
   name.port = ADDRESS.readUInt16BE(2);
 }

@@ -290,8 +290,9 @@ export class PoolerDesk implements LoginDesk<Visit> {
       greeting.base,
     );
     pooler.add(session);
+    // Before the rest is looked at, which may be reason to read no more.
+    conn.resume();
     if (rest.length > 0) session.onData(rest, 0, rest.length);
-    else conn.resume();
   }
 
   #enterConsole(
