@@ -10,7 +10,9 @@ const TERMINATE = Buffer.from(terminate());
 const ROOM_BYTES = 1_024;
 /** As many rooms are kept for later as a busy daemon has clients that wait at one time. */
 const MOST_ROOMS = 1_024;
-const ROOMS: Buffer[] = [];
+/** Those that are free: the first `free`. Its length stays as it is, since an array that shrinks and grows costs calls of the runtime. */
+const ROOMS = new Array<Buffer | null>(MOST_ROOMS).fill(null);
+let free = 0;
 
 export class Backlog {
   /** The bytes from `from` to `to`; null: nothing waits. */
@@ -85,7 +87,8 @@ export class Backlog {
 }
 
 function allocate(size: number): Buffer {
-  return size <= ROOM_BYTES ? (ROOMS.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES)) : Buffer.allocUnsafeSlow(size);
+  if (size > ROOM_BYTES) return Buffer.allocUnsafeSlow(size);
+  return free > 0 ? ROOMS[--free]! : Buffer.allocUnsafeSlow(ROOM_BYTES);
 }
 
 /** Bytes in a room change as soon as it has been left: no part of them may be kept. */
@@ -95,5 +98,5 @@ export function isRoom(bytes: Buffer): boolean {
 
 /** What was released is done with. */
 export function leave(bytes: Buffer): void {
-  if (isRoom(bytes) && ROOMS.length < MOST_ROOMS) ROOMS.push(bytes);
+  if (isRoom(bytes) && free < MOST_ROOMS) ROOMS[free++] = bytes;
 }
