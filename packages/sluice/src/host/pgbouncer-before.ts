@@ -6,17 +6,7 @@
  * Its Unix socket stays with it under another name, for cancel requests and commands; at its end PgBouncer removes the file of the usual
  * name, which is ours by then, so that is put back from a second name.
  */
-import {
-  existsSync,
-  type FSWatcher,
-  linkSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  watch,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, type FSWatcher, linkSync, mkdtempSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { cancelRequest, HEADER_BYTES, lengthAt, parseDataRow, parseErrorFields, query } from '@sluice/wire';
 import { closeDescriptor, DescriptorConnection, descriptorsPass } from '../net/descriptors.ts';
@@ -26,6 +16,7 @@ import type { Pooler } from '../pooling/pooler.ts';
 import type { Before } from './before.ts';
 import { CONSOLE_STARTUP, type ConsoleAt, ConsoleLine } from './console-line.ts';
 import type { InheritedListener } from './listeners.ts';
+import { isAlive, livingProcessIn } from './pid-file.ts';
 
 /** So long nothing may come while the descriptors do. */
 const SILENCE_MS = 5_000;
@@ -83,7 +74,8 @@ export class PgBouncerBefore implements Before {
       throw new Error(
         'it is a PgBouncer at an abstract socket, which two processes cannot share; stop it and start this without -R',
       );
-    this.#pid = isAlive(line.pid) ? line.pid : pidIn(this.#pidfile);
+    // A socket that systemd has opened is the first process's to the system.
+    this.#pid = line.pid > 1 && isAlive(line.pid) ? line.pid : livingProcessIn(this.#pidfile);
     await line.inTime(mustBeActive(line));
     if (!isNewEnough(line.version))
       throw new Error(
@@ -236,24 +228,6 @@ async function mustBeActive(line: ConsoleLine): Promise<void> {
       throw new Error(
         `its database "${found[0]}" is ${word}, and would not be here; ${word === 'paused' ? 'RESUME' : 'ENABLE'} it first`,
       );
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return pid > 0 && process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM' && pid > 1;
-  }
-}
-
-/** For one that was given its socket by another process, which the system takes for its owner. 0: there is none. */
-function pidIn(path: string): number {
-  try {
-    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
-    return isAlive(pid) ? pid : 0;
-  } catch {
-    return 0;
   }
 }
 

@@ -11,15 +11,25 @@ export function checkPidFile(path: string): boolean {
     throw new Error(`pidfile ${path} cannot be read: ${(error as Error).message}`);
   }
   const pid = Number.parseInt(text, 10);
-  if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid))
+  if (pid !== process.pid && isAlive(pid))
     throw new Error(`pidfile ${path} exists, another instance running (process ${pid})? Stop it, or remove the file`);
   return true;
 }
 
-function isAlive(pid: number): boolean {
+/** The process that a file names, if it is alive; 0: there is none. */
+export function livingProcessIn(path: string): number {
   try {
-    process.kill(pid, 0);
-    return true;
+    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return isAlive(pid) ? pid : 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** False for what is no process's number. */
+export function isAlive(pid: number): boolean {
+  try {
+    return pid > 0 && process.kill(pid, 0);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
