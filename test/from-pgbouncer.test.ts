@@ -122,6 +122,20 @@ describe.skipIf(!usable || version < 23)('a PgBouncer whose place is taken', () 
     }
   });
 
+  test('may end when Sluice was restarted since: what it removes is there again', async () => {
+    await begin();
+    const old = await place.connect();
+    await place.takeOver();
+    await until(() => /serves its clients until they leave/.test(place.log()));
+    await place.restart();
+    await old.end();
+    expect(await place.ended(0)).toBe(0);
+    const [socket, pidfile] = [`${place.dir}/.s.PGSQL.${place.port}`, `${place.dir}/pid`];
+    await until(() => existsSync(socket) && existsSync(pidfile));
+    expect(readFileSync(pidfile, 'utf8')).toBe(`${place.pid(2)}\n`);
+    expect(await whoServes(await admin(place.dir))).toMatch(/^Sluice/);
+  });
+
   test('of a group is asked to cancel, too', async () => {
     await begin('peer_id = 1\n');
     const old = await place.connect();

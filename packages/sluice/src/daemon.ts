@@ -21,6 +21,7 @@ import { Console } from './console/console.ts';
 import { readText } from './host/config-file.ts';
 import { type InheritedListener, inheritTargets, listenTargets } from './host/listeners.ts';
 import { nameResolver } from './host/name-resolver.ts';
+import { SocketKeeper } from './host/socket-keeper.ts';
 import { Succession } from './host/succession.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
 import { shownPath } from './net/abstract-socket.ts';
@@ -80,6 +81,7 @@ export class Daemon implements ConsoleHost {
   readonly ended: Promise<void>;
   readonly #options: DaemonOptions;
   readonly #janitor: Janitor;
+  readonly #socketKeeper: SocketKeeper;
   readonly #desk: PoolerDesk;
   /** The process that takes this one's place, while it does. */
   #succession: Succession | null = null;
@@ -98,6 +100,7 @@ export class Daemon implements ConsoleHost {
     this.#desk = new PoolerDesk(this.pooler);
     this.#desk.console = this.console;
     this.#janitor = new Janitor(this.pooler, this.operator);
+    this.#socketKeeper = new SocketKeeper(this.listeners, (lost) => this.#listenAgain(lost), log);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -142,6 +145,7 @@ export class Daemon implements ConsoleHost {
   #serve(): void {
     this.pooler.warmUp();
     this.#janitor.start();
+    if (this.listeners.some(({ target }) => target.unix)) this.#socketKeeper.start();
     notifySystemd('READY=1');
   }
 
@@ -213,6 +217,11 @@ export class Daemon implements ConsoleHost {
     return this.pooler.predecessor?.carryOut(command) ?? Promise.resolve(null);
   }
 
+  /** Nobody takes its place, or has taken it, and it does not end. */
+  get isSettled(): boolean {
+    return this.#succession === null && this.pooler.shutdown === 'none' && !this.#stopped;
+  }
+
   letGo(): void {
     for (const listener of this.listeners) listener.close();
     this.shutDown('wait for clients');
@@ -260,6 +269,7 @@ export class Daemon implements ConsoleHost {
     this.#stopped = true;
     notifySystemd('STOPPING=1');
     this.#janitor.stop();
+    this.#socketKeeper.stop();
     this.operator.letGoPassedOn();
     for (const listener of this.listeners) listener.close();
     this.console.endAll('server shutting down');
@@ -320,11 +330,21 @@ export class Daemon implements ConsoleHost {
     });
   }
 
+  async #listenAgain(lost: Listener): Promise<void> {
+    // It is another process's in a moment.
+    if (this.#succession !== null) return;
+    const { fd: _none, inherited: _ours, replaces: _gone, ...target } = lost.target;
+    const fresh = await this.#listen(target);
+    if (lost.isOver) fresh.close();
+    else this.listeners.splice(this.listeners.indexOf(lost), 1);
+    lost.giveWay();
+  }
+
   #tune({ target: { unix }, fd, released }: Listener): void {
     if (!unix && !released) setListenerOptions(fd, this.pooler.config.global);
   }
 
-  async #listen(target: ListenTarget): Promise<void> {
+  async #listen(target: ListenTarget): Promise<Listener> {
     const where = target.unix ? `unix:${shownPath(target.host)}` : `${shownHost(target.host)}:${target.port}`;
     const listener = await listen(target, (conn) => {
       const { visitors, clock, config } = this.pooler;
@@ -340,6 +360,7 @@ export class Daemon implements ConsoleHost {
     this.#tune(listener);
     if (target.unix) this.log(`listening on unix:${shownPath(target.host)}`);
     for (const address of listener.addresses) this.log(`listening on ${shownHost(address)}:${listener.port}`);
+    return listener;
   }
 }
 

@@ -46,6 +46,8 @@ once, and so does QUIT; USR1 pauses, USR2 resumes.
 /** Set in the child that -d starts; what it says when it serves. Anything else that it says is why it does not. */
 const CHILD = 'SLUICE_DAEMON_CHILD';
 const UP = 'up';
+/** A pidfile that somebody has removed may be missing for so long. */
+const RESTORE_MS = 2_000;
 
 export async function pgbouncer(args: readonly string[]): Promise<void> {
   const { values, positionals } = readFlags(args, FLAGS);
@@ -118,7 +120,11 @@ async function serve(path: string, config: Config, target: LogTarget, reboot: bo
   void succeeding?.carryOn(daemon.pooler).then(() => pidfile !== '' && restorePidFile(pidfile));
   process.send?.(UP);
   process.disconnect?.();
+  const keeping = setInterval(() => {
+    if (pidfile !== '' && daemon.isSettled) restorePidFile(pidfile);
+  }, RESTORE_MS).unref();
   await served;
+  clearInterval(keeping);
 }
 
 export function newDaemon(path: string, config: Config, target: LogTarget, replaced?: () => void): Daemon {

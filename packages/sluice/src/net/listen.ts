@@ -40,6 +40,10 @@ export interface Listener {
   readonly fd: number;
   /** Another process has it. */
   readonly released: boolean;
+  /** It does not listen here any more. */
+  readonly isOver: boolean;
+  /** Somebody has removed the file of the Unix socket that it listens on. */
+  readonly isLost: boolean;
   close(): void;
   /**
    * Closes it when everybody who has connected is in: the kernel would reset those it has not handed out yet. Where other
@@ -48,6 +52,8 @@ export interface Listener {
   closeAfterLast(): Promise<void>;
   /** Closes it here; another process goes on with it, and with the file of a Unix socket. */
   release(): void;
+  /** Closes it here, when everybody who has connected is in; another one has its file. */
+  giveWay(): void;
   /** Who connects is let in by libuv again until there is load. */
   cool(): void;
 }
@@ -185,7 +191,7 @@ class NodeListener implements Listener {
   }
 
   close(): void {
-    if (this.released || this.#closed) return;
+    if (this.isOver) return;
     this.#closed = true;
     this.#hot?.shut();
     this.#server.close();
@@ -193,16 +199,36 @@ class NodeListener implements Listener {
   }
 
   async closeAfterLast(): Promise<void> {
-    const { shared, unix, port } = this.target;
-    if (this.released || this.#closed) return;
+    const { shared } = this.target;
+    if (this.isOver) return;
     if (shared && fastConnsWork && refuseHandshakes(this.fd)) {
       this.#door.deaf = true;
       await new Promise((resolve) => setTimeout(resolve, HANDSHAKE_MS));
     }
-    if (this.released || this.#closed) return;
-    if (process.platform === 'linux' && fastConnsWork && this.fd >= 0)
-      for (const fd of acceptWaiting(this.fd)) this.#accept(FastConn.adopted(fd, DISCARD, unix ? port : -1), null);
+    if (this.isOver) return;
+    this.#letLastIn();
     this.close();
+  }
+
+  #letLastIn(): void {
+    const { unix, port } = this.target;
+    if (process.platform !== 'linux' || !fastConnsWork || this.fd < 0) return;
+    for (const fd of acceptWaiting(this.fd)) this.#accept(FastConn.adopted(fd, DISCARD, unix ? port : -1), null);
+  }
+
+  giveWay(): void {
+    if (this.isOver) return;
+    this.#letLastIn();
+    this.release();
+  }
+
+  get isOver(): boolean {
+    return this.released || this.#closed;
+  }
+
+  get isLost(): boolean {
+    const isOurs = this.target.fd === undefined || this.target.inherited === true;
+    return !this.isOver && isOurs && this.#file !== null && !existsSync(this.#file);
   }
 
   release(): void {
