@@ -420,6 +420,32 @@ describe('PREPARE, EXECUTE and DEALLOCATE', () => {
   });
 });
 
+const pinnedBy = async (client: pg.Client) => {
+  await pid(client); // by now it is known what the last transaction has left
+  return (await pins()).map(({ pinned_by }) => pinned_by);
+};
+
+describe('a search_path with pg_temp', () => {
+  test('pins its server until there is another, and what was made in it as long as that exists', async () => {
+    await begin();
+    const a = await clients.pg();
+    await a.query('set search_path = pg_temp, public');
+    expect(await pinnedBy(a)).toEqual(['search_path = pg_temp']);
+    await a.query('create table in_temp (a int)');
+    await a.query('begin');
+    await a.query('set search_path = public');
+    await a.query('rollback');
+    expect(await pinnedBy(a)).toContain('search_path = pg_temp');
+    await a.query('reset search_path');
+    expect(await pinnedBy(a)).toEqual(['temporary table in_temp']);
+    await a.query('drop table pg_temp.in_temp');
+    expect(await pinnedBy(a)).toEqual([]);
+    await a.query('set search_path = pg_temp');
+    await a.query('set search_path = public');
+    expect(await pinnedBy(a)).toEqual([]);
+  });
+});
+
 describe('session_state = refuse', () => {
   test.each([
     ['set work_mem = 1234', /^SET work_mem does not outlive/, /SET LOCAL/],
@@ -429,6 +455,11 @@ describe('session_state = refuse', () => {
     ['select pg_advisory_lock(1)', /^pg_advisory_lock\(\)/, /pg_advisory_xact_lock/],
     ['listen x', /^LISTEN/, /session mode/],
     ['prepare x as select 1', /^PREPARE/, /max_prepared_statements/],
+    ['do $$begin perform pg_advisory_lock(9); end$$', /^an advisory lock in DO/, /pg_advisory_xact_lock/],
+    ['do $$ begin\n create temp table hidden (a int); end $$', /^a temporary relation in DO/, /ON COMMIT DROP/],
+    ["do $$ begin perform set_config('work_mem', '3MB', false); end $$", /^set_config\(\) in DO/, /SET LOCAL/],
+    ['do $$ begin set work_mem = 1234; end $$', /^SET in DO/, /SET LOCAL/],
+    ['do $$ begin listen x; end $$', /^LISTEN in DO/, /session mode/],
   ])('%s is refused with the alternative, in both protocols', async (sql, message, hint) => {
     await begin('session_state = refuse');
     const a = await clients.pg();
@@ -488,7 +519,9 @@ describe('session_state = refuse', () => {
       'begin; set local work_mem = 1234; create temp table t (a int) on commit drop; select pg_advisory_xact_lock(1); commit',
     );
     // A block may do anything: nothing of it is left.
-    await a.query("do $$ begin perform set_config('app.hidden', 'x', false); end $$");
+    await a.query("do $$ begin execute 'set app.hidden to 5'; end $$");
+    await a.query("do $$ begin set local work_mem = 1234; perform set_config('app.hidden', 'x', true); end $$");
+    await a.query('do $$ begin create temp table t (a int) on commit drop; update t set a = 1; end $$');
     for (let i = 0; i < 3; i++)
       expect((await value(a, "select current_setting('app.hidden', true)")) || null).toBe(null);
   });

@@ -4,7 +4,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { decodeText, type Secret } from '@sluice/wire';
-import { readUsers, UserFile } from './auth/user-file.ts';
+import { UserFile } from './auth/user-file.ts';
 import { receive } from './client/login.ts';
 import {
   type Access,
@@ -21,6 +21,7 @@ import { Console } from './console/console.ts';
 import { readText } from './host/config-file.ts';
 import { type InheritedListener, inheritTargets, listenTargets } from './host/listeners.ts';
 import { nameResolver } from './host/name-resolver.ts';
+import { readSecrets, type UserSecrets } from './host/secrets.ts';
 import { SocketKeeper } from './host/socket-keeper.ts';
 import { Succession } from './host/succession.ts';
 import { notifySystemd, passedSockets } from './host/systemd.ts';
@@ -63,10 +64,9 @@ export class AccessError extends Error {
 }
 
 /** What the files that a configuration names come to. */
-interface Loaded {
+interface Loaded extends UserSecrets {
   readonly tls: TlsContexts;
   readonly access: Access;
-  readonly secrets: ReadonlyMap<string, Secret> | null;
 }
 
 /** PgBouncer's line. */
@@ -91,10 +91,11 @@ export class Daemon implements ConsoleHost {
   constructor(options: DaemonOptions) {
     this.#options = options;
     const { config, log } = options;
-    const { tls, access, secrets } = this.#load(config, 'warning');
+    const { tls, access, secrets, said } = this.#load(config, 'warning');
     this.pooler = new Pooler(config, secrets ?? new Map(), new Clock(), log, tls, nameResolver(config));
     this.pooler.access = access;
     if (options.secrets === undefined) this.pooler.userFile = this.#watchUsers();
+    this.pooler.userFile?.noted(said);
     this.operator = new Operator(this.pooler);
     this.console = new Console(this.pooler, this.operator, this, VERSION_TEXT);
     this.#desk = new PoolerDesk(this.pooler);
@@ -184,9 +185,11 @@ export class Daemon implements ConsoleHost {
     } catch (error) {
       if (!(error instanceof TlsSetupError)) throw new OperatorError(`SET failed: ${(error as Error).message}`);
       // A key and its certificate are set one after the other: between the two they cannot fit.
-      this.log(error.message, 'ERROR');
       this.#apply(result.config, this.pooler.context.tls);
-      notices.push('TLS settings could not be applied, still using old configuration');
+      if (/_tls/.test(name)) {
+        this.log(error.message, 'ERROR');
+        notices.push('TLS settings could not be applied, still using old configuration');
+      }
     }
     return notices;
   }
@@ -284,7 +287,7 @@ export class Daemon implements ConsoleHost {
 
   /** Files first, which may fail; then everything at once, which may not. */
   #apply(config: Config, keepTls?: TlsContexts): void {
-    const { tls, access, secrets } = this.#load(config, 'error', keepTls);
+    const { tls, access, secrets, said } = this.#load(config, 'error', keepTls);
     const { pooler } = this;
     // What can fail comes first.
     this.#options.reconfigured?.(config);
@@ -295,6 +298,7 @@ export class Daemon implements ConsoleHost {
     pooler.access = access;
     reconfigure(pooler, this.operator, config);
     if (secrets !== null) pooler.secrets = secrets;
+    pooler.userFile?.noted(said);
     for (const listener of this.listeners) this.#tune(listener);
     if (serversChanged) this.operator.reconnect('');
   }
@@ -307,7 +311,8 @@ export class Daemon implements ConsoleHost {
     for (const problem of problems) if (problem.severity === 'warning') log.warn(formatProblem(problem));
     const errors = problems.filter(({ severity }) => severity === 'error');
     if (errors.length > 0) throw new AccessError(errors.map(formatProblem).join('\n'));
-    return { tls, access, secrets: this.#options.secrets ?? readSecrets(config, log) };
+    if (this.#options.secrets !== undefined) return { tls, access, secrets: this.#options.secrets, said: [] };
+    return { tls, access, ...readSecrets(config, log) };
   }
 
   /** auth_file is looked at with a login, once a second at most. */
@@ -376,20 +381,4 @@ function placed<T>(config: Config, load: () => T): T {
 
 function shownHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
-}
-
-/** Lines that make no sense, and a file that cannot be read, are logged; null: there is no file, and what is known stays. */
-function readSecrets(config: Config, log: Log): Map<string, Secret> | null {
-  const { authFile } = config.global;
-  if (authFile === '') return new Map();
-  let text: string;
-  try {
-    text = readText(authFile);
-  } catch (error) {
-    log.error(`could not open auth_file ${authFile}: ${(error as Error).message}`);
-    return null;
-  }
-  const { users, problems } = readUsers(text, authFile);
-  for (const problem of problems) log.warn(problem);
-  return users;
 }

@@ -17,6 +17,12 @@ function offer(...mechanisms: string[]) {
 const PLAIN = offer('SCRAM-SHA-256');
 const BINDING = offer('SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256');
 
+/** For the log, in PgBouncer's words. */
+function reasonOf(reason: string, { secret }: AuthRequest): string {
+  if (reason !== 'wrong password') return reason;
+  return secret?.kind === 'md5' ? 'SCRAM authentication failed: user has MD5 secret' : 'password authentication failed';
+}
+
 export async function authenticateScram(request: AuthRequest): Promise<AuthResult> {
   const { conn, crypto, reader } = request;
   const endPoint = conn.tls?.endPoint ?? null;
@@ -38,7 +44,7 @@ export async function authenticateScram(request: AuthRequest): Promise<AuthResul
   const answer = passwordOf(await reader.next());
   if (answer === null) return failed('sasl', 'client broke off SASL');
   const final = server.final(answer);
-  if (!final.ok) return failed('sasl', final.reason === 'wrong password' ? undefined : final.reason);
+  if (!final.ok) return failed('sasl', reasonOf(final.reason, request));
   // Sent with what comes next: the greeting, or why there is none.
   reader.owed = authenticationSaslFinal(final.message);
   return { ok: true, scramKeys: final.keys };

@@ -39,11 +39,19 @@ export class UserFile {
   #lookedAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | null = null;
   #failing = false;
+  /** What is wrong with it and was said. */
+  #said = '';
   /** How many it had; before the first look some, which the start has read. */
   #users = 1;
 
   constructor(port: UserFilePort) {
     this.#port = port;
+  }
+
+  /** Somebody else has read it, and said what is wrong; null: that it cannot be read. */
+  noted(problems: readonly string[] | null): void {
+    this.#failing = problems === null;
+    this.#said = problems?.join('\n') ?? '';
   }
 
   /** Resolves when the users are those of the file as it was a second ago at most; null: they are. Never rejects. */
@@ -77,7 +85,8 @@ export class UserFile {
       this.#stamp = stamp.of;
       this.#users = users.size;
       this.#failing = false;
-      for (const problem of problems) port.warn(problem);
+      if (problems.join('\n') !== this.#said) for (const problem of problems) port.warn(problem);
+      this.#said = problems.join('\n');
       port.changed(users);
     } catch (error) {
       if (!this.#failing) port.error(`could not open auth_file ${path}: ${(error as Error).message}`);

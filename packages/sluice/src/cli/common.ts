@@ -107,7 +107,8 @@ export async function withConfig(
     const missing = missingHere(config).filter(({ setting }) => setting !== 'user');
     for (const { setting, severity, message } of missing)
       target.log.write(severity === 'error' ? 'ERROR' : 'WARNING', '', located(config, setting, message));
-    if (hasErrors(missing)) throw new CliError(`${path} has errors; mend the lines named above`);
+    if (hasErrors(missing))
+      throw new CliError(`cannot load config file: ${path} has errors; mend the lines named above`);
     await run(config);
   } catch (error) {
     const isTold = target.writeFatal(read !== null && mayLog(read) ? read : null, (error as Error).message);

@@ -152,6 +152,7 @@ function becomeUser(name: string, config: Config | null = null): void {
   }
   try {
     const { uid, gid } = userIds(name);
+    if (uid === 0) throw new Error('that is root, and this must not run as root');
     if (process.getuid?.() === uid) return;
     (process as { initgroups?: (user: string, group: number) => void }).initgroups?.(name, gid);
     process.setgid?.(gid);

@@ -27,15 +27,26 @@ export function isWrong(what: number, size: number, most: number): boolean {
   return !NAMING.includes(what) || size > 2 * NAME_BYTES;
 }
 
-/** Ends a session that has sent what nobody may send. The log has PgBouncer's words for a type that it does not know, the client PostgreSQL's. */
+/** Ends a session that has sent what nobody may send. The log has PgBouncer's words, the client PostgreSQL's. */
 export function refuseMessage(session: Session, type: number, size: number): void {
   const hex = `0x${type.toString(16)}`;
   if (isWrong(FRONT[type]!, size, session.registry.maxPacketSize)) {
-    session.disconnect(`invalid message length ${size - 1} in a message of type ${hex}`);
+    const header = Buffer.alloc(5, type);
+    header.writeUInt32BE((size - 1) >>> 0, 1);
+    const message = `invalid message length ${size - 1} in a message of type ${hex}`;
+    session.disconnect(`bad packet header: '${header.toString('hex')}'`, '08P01', { message });
     return;
   }
   session.registry.fault(session, `unknown pkt from client: ${type}/${hex}`);
   session.disconnect('unknown pkt', '08P01', { message: `invalid frontend message type ${type}` });
+}
+
+/** disable_pqexec. */
+export function refuseSimple(session: Session): void {
+  session.registry.fault(session, 'client used "Query" packet type');
+  session.disconnect('PQexec disallowed', '08P01', {
+    hint: 'disable_pqexec is set: use the extended query protocol.',
+  });
 }
 
 export const LONG_NAME: RefusedText = {

@@ -9,7 +9,7 @@ import { changesReading } from '../server/readings.ts';
 import type { Server } from '../server/server.ts';
 import { SessionSettings } from '../server/session-settings.ts';
 import type { Classifier } from '../sql/classifier.ts';
-import { ALL_NAMES, both, Keeps, type Suspicion } from '../sql/suspicion.ts';
+import { ALL_NAMES, both, Keeps, type Suspicion, TEMPORARY_PATH } from '../sql/suspicion.ts';
 import { Keeping } from './home.ts';
 import { type Finding, Inventory, SESSION_BYTES } from './inventory.ts';
 
@@ -99,6 +99,8 @@ export class Follow {
       }
     const resets = new Set([...suspicion.resets].filter((name) => name === ALL_NAMES || this.#base.values.has(name)));
     told = { ...told, resets };
+    // What was made while it was first is asked for when it is no more.
+    if (this.#hasTemporaryPath && setsPath(suspicion)) told = { ...told, keeps: told.keeps | Keeps.Temporary };
     const locals = [...told.locals].filter((name) => !isReported(server, name));
     if (locals.length > 0) this.#locals = new Set([...this.#locals, ...locals]);
     if (told.names.size + resets.size === 0 && !told.anySetting && told.keeps === 0 && told.unknowable === null) return;
@@ -152,6 +154,8 @@ export class Follow {
     this.pins = before.filter(({ keeps }) =>
       keeps === 0 ? !this.#everythingDiscarded : (keeps & suspicion.keeps) === 0,
     );
+    if ((suspicion.keeps & Keeps.Temporary) !== 0 && !hasTemporaryPath(found, server))
+      this.pins = this.pins.filter(({ what }) => what !== TEMPORARY_PATH);
     if (suspicion.unknowable !== null && !this.#everythingDiscarded) this.#pin(suspicion.unknowable, 0, now);
     const values = new Map(server.settings.values);
     const prepared = new Map((suspicion.keeps & Keeps.Prepared) === 0 ? server.settings.prepared : []);
@@ -174,6 +178,10 @@ export class Follow {
     server.settings = settings.equals(server.settings) ? server.settings : settings;
   }
 
+  get #hasTemporaryPath(): boolean {
+    return this.pins.some(({ what }) => what === TEMPORARY_PATH);
+  }
+
   /** A pin that was there before keeps its statement and its time. */
   #pin(what: string, keeps: number, since: number, before: readonly Pin[] = this.pins): void {
     if (this.pins.some((pin) => pin.what === what)) return;
@@ -186,6 +194,19 @@ export class Follow {
     const utf8 = /^utf-?8$/i.test(server.parameters.get('client_encoding') ?? '');
     return (utf8 || /^[\x00-\x7f]*$/.test(text)) && this.#classifier.isPrepare(text);
   }
+}
+
+const PATH = 'search_path';
+
+function setsPath(suspicion: Suspicion): boolean {
+  return suspicion.names.has(PATH) || resets(suspicion, PATH) || suspicion.anySetting;
+}
+
+/** Are temporary objects made by any CREATE, as far as is known now? */
+function hasTemporaryPath(found: readonly Finding[], server: Server): boolean {
+  const setting = found.find(({ kind, name }) => kind === 'setting' && name === PATH);
+  const value = server.parameters.get(PATH) ?? setting?.value ?? null;
+  return value === null || /\bpg_temp\b/i.test(value);
 }
 
 function resets(suspicion: Suspicion, name: string): boolean {

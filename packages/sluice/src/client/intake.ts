@@ -8,7 +8,7 @@ import { Tx } from '../server/holder.ts';
 import type { Server } from '../server/server.ts';
 import { sendPrepared } from './auto-prepared.ts';
 import { Backlog, isRoom, leave } from './backlog.ts';
-import { isWrong, PIPELINE_REPLIES, refuseMessage } from './bounds.ts';
+import { isWrong, PIPELINE_REPLIES, refuseMessage, refuseSimple } from './bounds.ts';
 import { ChangeWatch, OWED, Sees } from './glance.ts';
 import { Keeping } from './home.ts';
 import { TO_CLIENT, TO_SERVER } from './outgoing.ts';
@@ -224,9 +224,7 @@ export class Intake {
       }
       if (what === Front.Query && this.#session.registry.refusesSimple) {
         this.#send(buffer, from, at);
-        this.#session.disconnect('PQexec disallowed', '08P01', {
-          hint: 'disable_pqexec is set: use the extended query protocol.',
-        });
+        refuseSimple(this.#session);
         return;
       }
       if (this.#session.state !== SessionState.Linked && !this.#mayProceed(what, buffer, at, end)) {

@@ -16,7 +16,7 @@ import {
   readyForQuery,
 } from '@sluice/wire';
 import type { Conn } from '../net/conn.ts';
-import { ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
+import { BadHeader, ConnectionEnded, PacketReader } from '../net/packet-reader.ts';
 import { type AcceptOptions, acceptTls, TlsFailed } from '../net/tls-conn.ts';
 import type { ClientTls } from '../net/tls-context.ts';
 import type { SessionSettings } from '../server/session-settings.ts';
@@ -337,6 +337,7 @@ function welcome(owed: Uint8Array, greeting: Greeting): Uint8Array {
 
 /** For the log. */
 function reasonOf(error: Error): string {
+  if (error instanceof BadHeader) return error.logged;
   return (error instanceof LoginRefused ? error.error.logged : undefined) ?? error.message;
 }
 

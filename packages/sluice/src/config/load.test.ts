@@ -86,21 +86,21 @@ ${MAIN}peer_id = 1
   it.each([
     [
       'listen_port = 70000',
-      'invalid value "70000" for parameter listen_port: it must be a whole number from 0 to 65535',
+      'invalid value "70000" for parameter listen_port in configuration: it must be a whole number from 0 to 65535',
     ],
     [
       'pool_mode = transactoin',
-      'invalid value "transactoin" for parameter pool_mode: it must be one of session, transaction, statement',
+      'invalid value "transactoin" for parameter pool_mode in configuration: it must be one of session, transaction, statement',
     ],
     [
       'server_lifetime = 1h',
-      'invalid value "1h" for parameter server_lifetime: it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
+      'invalid value "1h" for parameter server_lifetime in configuration: it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
     ],
     [
       'query_timeout = -1',
-      'invalid value "-1" for parameter query_timeout: it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
+      'invalid value "-1" for parameter query_timeout in configuration: it must be a number of seconds from 0 to 2147483647, such as 30 or 0.5',
     ],
-    ['log_stats = yes', 'invalid value "yes" for parameter log_stats: it must be 0 (off) or 1 (on)'],
+    ['log_stats = yes', 'invalid value "yes" for parameter log_stats in configuration: it must be 0 (off) or 1 (on)'],
     ['max_client_con = 5', 'unknown parameter: pgbouncer/max_client_con; did you mean max_client_conn?'],
     ['frobnicate = 5', 'unknown parameter: pgbouncer/frobnicate; see docs/settings.md for the names there are'],
     ['constructor = 5', 'unknown parameter: pgbouncer/constructor; see docs/settings.md for the names there are'],

@@ -222,7 +222,7 @@ class Loader {
 
 /** PgBouncer's message for a bad value, and what a good one is. */
 export function invalidValue(name: string, text: string, expected: string): string {
-  return `invalid value ${quote(text)} for parameter ${name}: it must be ${expected}`;
+  return `invalid value ${quote(text)} for parameter ${name} in configuration: it must be ${expected}`;
 }
 
 /** What to do about a name that is no setting of [pgbouncer]. */

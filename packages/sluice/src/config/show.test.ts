@@ -94,11 +94,15 @@ describe('SET', () => {
   });
 
   it.each([
-    ['pool_mode', 'x', 'invalid value "x" for parameter pool_mode: it must be one of session, transaction, statement'],
+    [
+      'pool_mode',
+      'x',
+      'invalid value "x" for parameter pool_mode in configuration: it must be one of session, transaction, statement',
+    ],
     [
       'stats_period',
       '0',
-      'invalid value "0" for parameter stats_period: it must be a whole number of seconds from 1 to 2147483647',
+      'invalid value "0" for parameter stats_period in configuration: it must be a whole number of seconds from 1 to 2147483647',
     ],
     ['pool_mod', 'session', 'unknown parameter: pgbouncer/pool_mod; did you mean pool_mode?'],
     ['pool_size', '1', 'unknown parameter: pgbouncer/pool_size; it stands in [databases], [users], [peers]'],
@@ -108,7 +112,7 @@ describe('SET', () => {
     [
       'auth_type',
       'x',
-      'invalid value "x" for parameter auth_type: it must be one of any, trust, plain, md5, cert, hba, ldap, scram-sha-256',
+      'invalid value "x" for parameter auth_type in configuration: it must be one of any, trust, plain, md5, cert, hba, ldap, scram-sha-256',
     ],
     [
       'auth_type',

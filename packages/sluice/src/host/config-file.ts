@@ -34,7 +34,7 @@ export function readConfig(path: string, log: Log, onRead: (config: Config) => v
   const unsupported = unsupportedSettings(config);
   for (const { place, message } of unsupported) log.error(`${place.file}:${place.line}: ${message}`);
   if (hasErrors(problems) || unsupported.length > 0)
-    throw new ConfigFileError(`${path} has errors; mend the lines named above`);
+    throw new ConfigFileError(`cannot load config file: ${path} has errors; mend the lines named above`);
   return config;
 }
 

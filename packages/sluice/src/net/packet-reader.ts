@@ -11,6 +11,21 @@ export interface Packet {
   readonly body: Uint8Array;
 }
 
+/** As many bytes of a header that makes no sense are shown. */
+const HEX_BYTES = 8;
+
+/** A message of a length that none has. */
+export class BadHeader extends ProtocolError {
+  /** In PgBouncer's words, for the log: alerts match on them. */
+  readonly logged: string;
+
+  constructor(message: string, hex: string) {
+    super(message);
+    this.name = 'BadHeader';
+    this.logged = `bad packet header: '${hex}'`;
+  }
+}
+
 /** The connection ended while a message was awaited. */
 export class ConnectionEnded extends Error {
   constructor(cause: Error | null) {
@@ -138,8 +153,10 @@ export class PacketReader implements ConnHandler {
     if (data.length < header) return null;
     const length = typed ? lengthAt(data, 0) : data.readInt32BE(0);
     const size = typed ? length + 1 : length;
-    if (size < header || size > this.limit)
-      throw new ProtocolError(`message of ${size} bytes (accepted here: ${header} to ${this.limit})`);
+    if (size < header || size > this.limit) {
+      const message = `message of ${size} bytes (accepted here: ${header} to ${this.limit})`;
+      throw new BadHeader(message, data.toString('hex', 0, HEX_BYTES));
+    }
     if (data.length < size) return null;
     this.#pending = data.subarray(size);
     this.#conn.resume();

@@ -191,7 +191,6 @@ function cipherList(side: Side): string {
       `${side.prefix}13_ciphers cannot be chosen on Bun, whose TLS 1.3 has a fixed list: remove it, or run on Node`,
     );
   const list = USUAL_CIPHERS.has(side.ciphers) ? [...USUAL_LIST] : side.ciphers.split(/[:, ]+/);
-  if (side.curve === 'none') list.push('!kECDHE');
   // OpenSSL 3 lets the versions before 1.2 come about on its lowest security level only.
   const [oldest] = parseTlsProtocols(side.protocols) ?? [];
   const old = oldest === 'tlsv1.0' || oldest === 'tlsv1.1';

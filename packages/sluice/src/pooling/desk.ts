@@ -29,6 +29,10 @@ const CANCEL_KEY_BYTES = { old: 4, long: 32 } as const;
 /** Consoles that may log in beside max_client_conn: an operator must get in when the pooler is full. */
 const CONSOLE_SPARE = 20;
 
+/** PgBouncer's bound, its NUL included. */
+const USER_BYTES = 128;
+const LONG_USER: ClientError = { message: 'username too long', sqlState: '08P01' };
+
 const FORCED: ClientError = { message: FORCED_DISCONNECT, sqlState: '08P01' };
 
 /** A client of the console. */
@@ -85,6 +89,7 @@ export class PoolerDesk implements LoginDesk<Visit> {
         detail: `${clients} clients are connected, and max_client_conn is ${most}.`,
         hint: 'Close connections that are not needed, or raise max_client_conn.',
       };
+    if (Buffer.byteLength(request.user) >= USER_BYTES) return LONG_USER;
     const refused = refusedParameter(pooler, request);
     if (refused !== null) return this.#refuseParameter(refused, visit);
     pooler.loggingIn++;

@@ -1,6 +1,6 @@
 /**
  * Reads a parse tree of PostgreSQL's own parser for what the text may leave behind in the session. Pure: tree in, suspicion
- * out. A function's body is not looked into, but for DO, which is taken for anything.
+ * out. A function's body is not looked into; DO is taken for anything, and glanced at for what `refuse` must not let happen.
  */
 import { isReadBy } from './read-by.ts';
 import { signalsOf } from './signals.ts';
@@ -13,6 +13,7 @@ import {
   Keeps,
   type StateRefusal,
   type Suspicion,
+  TEMPORARY_PATH,
 } from './suspicion.ts';
 import { type Node, nameOf, stringsOf } from './tree.ts';
 
@@ -172,7 +173,7 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   DeallocateStmt: () => suspicion({ keeps: Keeps.Prepared }),
   ExecuteStmt: () => suspicion({ executes: true }),
   // What the body does stands in no tree.
-  DoStmt: ({ args }) => anythingIn(JSON.stringify(args)),
+  DoStmt: ({ args }) => body(JSON.stringify(args).replace(/\\[nrtf]/g, ' ')),
   CallStmt: () => ANYTHING,
   DropdbStmt: ({ dbname }) => alone(dbname),
   RenameStmt: ({ renameType, subname }) => (renameType === 'OBJECT_DATABASE' ? alone(subname) : null),
@@ -180,6 +181,25 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
   AlterDatabaseStmt: ({ dbname, options }) => (optionOf(options, 'tablespace') === null ? null : alone(dbname)),
   LoadStmt: () => suspicion({ unknowable: 'LOAD', refusal: refusal('LOAD', 'load') }),
 };
+
+/** Words in a body that nobody parses, for `refuse`: what it says in strings and comments is taken for what it does. */
+const IN_BODY: readonly (readonly [RegExp, string, keyof typeof INSTEAD])[] = [
+  [/\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(/i, 'an advisory lock in DO', 'lock'],
+  [
+    /\bcreate\s+(?:(?:local|global)\s+)?temp(?:orary)?\b(?!.*\bon\s+commit\s+drop\b)/i,
+    'a temporary relation in DO',
+    'temporary',
+  ],
+  [/\bset_config\s*\([^()]*,\s*(?:false|'f(?:alse)?'|'off'|'0')\s*\)/i, 'set_config() in DO', 'setting'],
+  [/(?:;|\bbegin|\bthen|\belse|\bloop)\s+set\s+(?!local\b|transaction\b|constraints\b)\w/i, 'SET in DO', 'setting'],
+  [/(?:;|\bbegin|\bthen|\belse|\bloop)\s+listen\s/i, 'LISTEN in DO', 'listen'],
+];
+
+function body(text: string): Suspicion {
+  const [, what, instead] = IN_BODY.find(([pattern]) => pattern.test(text)) ?? [];
+  const found = anythingIn(text);
+  return what === undefined ? found : { ...found, refusal: refusal(what, instead!) };
+}
 
 /** The database as it is named in a text whose bytes were taken for a character each. */
 function alone(name: unknown): Suspicion {
@@ -218,7 +238,7 @@ function variable(node: Node): Suspicion | null {
 /** Where the schema of temporary objects comes first, any CREATE makes one. */
 function searchPath(args: unknown): Suspicion | null {
   const set = settings(['search_path'], 'SET search_path')!;
-  return mayBeginWithTemp(args) ? { ...set, unknowable: 'search_path = pg_temp' } : set;
+  return mayBeginWithTemp(args) ? { ...set, unknowable: TEMPORARY_PATH } : set;
 }
 
 /** Whatever stands before pg_temp may not exist. What is computed may be anything. */

@@ -20,6 +20,9 @@ export const Keeps = {
 
 export const KEEPS_ALL = 31;
 
+/** What is `unknowable` of a search_path in which CREATE makes temporary objects. */
+export const TEMPORARY_PATH = 'search_path = pg_temp';
+
 /** What `session_state = refuse` says of a text: what it would leave behind, and what to do instead. */
 export interface StateRefusal {
   readonly what: string;

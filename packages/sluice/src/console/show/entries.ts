@@ -34,7 +34,7 @@ export const DATABASES: View = {
       ]);
     rows.push([
       ...[CONSOLE.database, null, global.listenPort, CONSOLE.database, CONSOLE.user, CONSOLE.poolSize],
-      ...[global.minPoolSize, 0, global.serverLifetimeMs / 1000, CONSOLE.mode, null],
+      ...[0, 0, global.serverLifetimeMs / 1000, CONSOLE.mode, null],
       ...[0, 0, global.maxDbClientConnections, consoles.length, 0, 0],
     ]);
     return rows.sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1));
