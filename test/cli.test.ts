@@ -89,6 +89,8 @@ describe('sluice start URL', () => {
   test.each([
     [['start', 'mysql://u:secret@h/db'], /"mysql:\/\/" is no URL of PostgreSQL's/],
     [['start', url({ password: '' }).replace(':@', '@')], /asks for a password, and the URL has none/],
+    [['start', `${url()}?sslmod=require`], /parameter "sslmod" means nothing here: those that do are sslmode, /],
+    [['start', url(), '--pool-size', '-3'], /'--pool-size' argument is ambiguous.*--help shows what there is/],
     [['start', url(), '--listen', '6437'], /--listen "6437" is not HOST:PORT/],
   ])('%j: what is wrong with it, and no password', async (args, said) => {
     const { code, text } = await outcome(args);
@@ -178,6 +180,13 @@ describe('sluice check', () => {
     expect(text).toMatch(/bad\.ini:4: error: .*sometimes.*pool_mode/);
     expect(text).toMatch(/bad\.ini:5: error: .*many.*default_pool_size/);
     expect((await outcome(['start', path])).code).toBe(1);
+  });
+
+  test('says once what is wrong with a line', async () => {
+    const path = file('twice.ini', '[pgbouncer]\nauth_type = pam\nclient_tls_sslmode = require\n');
+    const { text } = await outcome(['check', path]);
+    expect(text.match(/twice\.ini:2: /g)).toHaveLength(1);
+    expect(text.match(/twice\.ini:3: /g)).toHaveLength(1);
   });
 
   test('what this version cannot do stops the start, by name', async () => {

@@ -200,7 +200,12 @@ describe('servers', () => {
     await begin({ settings: 'max_db_connections = 2\nquery_wait_timeout = 2' });
     const a = await holding({ user: 'limit_a' });
     const b = await holding({ user: 'limit_b' });
-    await expect(holding()).rejects.toMatchObject({ message: 'query_wait_timeout' });
+    await expect(holding()).rejects.toMatchObject({
+      message: 'query_wait_timeout',
+      detail: expect.stringMatching(
+        /0 in use, size 20, 1 clients waiting\. max_db_connections of postgres is reached: 2 connections of 2\. Held longest by "unnamed application" .*, "unnamed application"/,
+      ),
+    });
     const late = holding();
     await a.query('commit');
     await late;
@@ -214,9 +219,10 @@ describe('servers', () => {
       users: 'limit_a = max_user_connections=1',
       settings: 'query_wait_timeout = 1',
     });
-    await holding({ user: 'limit_a', database: 'one' });
+    await holding({ user: 'limit_a', database: 'one', application_name: 'elsewhere' });
     await expect(holding({ user: 'limit_a', database: 'two' })).rejects.toMatchObject({
       message: 'query_wait_timeout',
+      detail: expect.stringMatching(/max_user_connections of limit_a is reached: 1 connections of 1\. .*"elsewhere"/),
     });
     await holding({ user: 'limit_b', database: 'two' });
   });

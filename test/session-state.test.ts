@@ -437,7 +437,7 @@ describe('a search_path with pg_temp', () => {
     await a.query('rollback');
     expect(await pinnedBy(a)).toContain('search_path = pg_temp');
     await a.query('reset search_path');
-    expect(await pinnedBy(a)).toEqual(['temporary table in_temp']);
+    expect(await pinnedBy(a)).toEqual(['temporary object in_temp']);
     await a.query('drop table pg_temp.in_temp');
     expect(await pinnedBy(a)).toEqual([]);
     await a.query('set search_path = pg_temp');

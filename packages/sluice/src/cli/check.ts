@@ -24,15 +24,21 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
       readFile: readText,
     });
     const problems = [...own, ...loadAccess(config, readText, 'warning').problems];
-    for (const { severity, file, line, message } of problems)
-      process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
-    for (const problem of userProblems(config)) process.stdout.write(`${problem}\n`);
     const unsupported = unsupportedSettings(config);
-    for (const { place, message } of unsupported)
-      process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
     const missing = [...tlsErrors(config), ...missingHere(config)];
-    for (const { setting, severity, message } of missing)
-      process.stdout.write(`${placeOf(config, setting)}${severity}: ${message}\n`);
+    const later = missing.map(
+      ({ setting, severity, message }) => [placeOf(config, setting), severity, message] as const,
+    );
+    // What is wrong with a line is said once: in PgBouncer's words where it has them.
+    const isTold = (place: string, said: string) => later.some(([at, , text]) => at === place && text.includes(said));
+    const wrong = new Set(problems.filter(isError).map(({ file, line }) => `${file}:${line}: `));
+    for (const { severity, file, line, message } of problems)
+      if (!isTold(`${file}:${line}: `, message)) process.stdout.write(`${file}:${line}: ${severity}: ${message}\n`);
+    for (const problem of userProblems(config)) process.stdout.write(`${problem}\n`);
+    for (const { place, message } of unsupported)
+      if (!wrong.has(`${place.file}:${place.line}: `))
+        process.stdout.write(`${place.file}:${place.line}: error: ${message}\n`);
+    for (const [place, severity, message] of later) process.stdout.write(`${place}${severity}: ${message}\n`);
     if (hasErrors(problems) || hasErrors(missing) || unsupported.length > 0) throw new CliError(`${path} has errors`);
     const { global } = config;
     const names = [...config.databases.keys(), ...(config.fallback === undefined ? [] : ['*'])];
@@ -44,6 +50,10 @@ summary of what the file asks for. Exit code 0: usable; 1: it has errors.
 `);
   },
 };
+
+function isError({ severity }: { readonly severity: string }): boolean {
+  return severity === 'error';
+}
 
 /** What of auth_file lets nobody in: lines that make no sense, or all of it. PgBouncer starts with it all the same, and so do we. */
 function userProblems(config: Config): string[] {

@@ -31,7 +31,8 @@ export function readFlags<T extends NonNullable<ParseArgsConfig['options']>>(
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (error) {
-    throw new CliError(`${(error as Error).message.split('. ')[0]}; --help shows what there is`, 2);
+    const [first] = (error as Error).message.split(/\.\s/);
+    throw new CliError(`${first!.replaceAll('\n', ' ')}; --help shows what there is`, 2);
   }
 }
 

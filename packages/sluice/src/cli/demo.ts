@@ -37,8 +37,11 @@ Flags:
     await tryListen(listen);
     const dataDir = values.data ?? join(stateDir(), 'demo');
     process.stdout.write(`Starting PostgreSQL; its data is in ${dataDir}\n`);
-    const postgres = await startEmbedded({ dataDir }).catch((error: Error) => {
-      throw new CliError(error.message);
+    const postgres = await startEmbedded({ dataDir }).catch((error: NodeJS.ErrnoException) => {
+      if (error.syscall === undefined) throw new CliError(error.message);
+      throw new CliError(
+        `cannot keep PostgreSQL's data in ${dataDir}: ${error.message}; name another folder by --data DIR`,
+      );
     });
     const { host, port, user, password, database } = postgres;
     const verbose = values.verbose ? 1 : 0;

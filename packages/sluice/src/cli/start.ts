@@ -72,6 +72,10 @@ async function startUrl(text: string, flags: UrlFlags): Promise<void> {
   const url = readUrl(text);
   const listen = readListen(flags.listen ?? '127.0.0.1:6432');
   await probe(url);
+  if (url.password === '')
+    throw new CliError(
+      `the URL has no password, and clients log in here by it: write postgres://${encodeURIComponent(url.user)}:PASSWORD@…; where PostgreSQL asks for none, as here, any will do`,
+    );
   const { daemon } = await runPooler(url, listen, flags);
   // Signals first: whoever reads the greeting may send one.
   const served = serveUntilStopped(daemon, { service: false });
@@ -88,9 +92,27 @@ export interface DatabaseUrl extends TlsOfUrl {
   database: string;
 }
 
+/** Parameters of a URL that say how servers are reached. */
+const OF_THE_SERVER_SIDE: ReadonlySet<string> = new Set([
+  'sslmode',
+  'sslrootcert',
+  'sslcert',
+  'sslkey',
+  'sslnegotiation',
+]);
+
+const OF_SAFETY = /^ssl|channel_binding|gssenc|require_auth/;
+
 function readUrl(text: string): DatabaseUrl {
   const parsed = parseDatabaseUrl(text);
   if ('error' in parsed) throw new CliError(`${parsed.error}`, 2);
+  for (const name of parsed.params.keys()) {
+    if (OF_THE_SERVER_SIDE.has(name)) continue;
+    const message = `the URL's parameter "${name}" means nothing here: those that do are ${[...OF_THE_SERVER_SIDE].join(', ')}; clients give theirs in their own connection strings`;
+    // What somebody wants for safety, or has misspelt, is not passed over.
+    if (OF_SAFETY.test(name)) throw new CliError(message, 2);
+    process.stderr.write(`sluice: warning: ${message}\n`);
+  }
   return parsed;
 }
 
@@ -137,10 +159,20 @@ function greet(daemon: Daemon, url: DatabaseUrl, host: string): void {
 Pooling ${shown}
 
   Connect to:  postgres://${encodeURIComponent(url.user)}:PASSWORD@${at}:${port}/${encodeURIComponent(url.database)}
-  Try:         psql "host=${at.replace(/[[\]]/g, '')} port=${port} user=${url.user} dbname=${url.database}" -c "select 1"
+  Try:         psql ${inShell(`host=${at.replace(/[[\]]/g, '')} port=${port} user=${conninfo(url.user)} dbname=${conninfo(url.database)}`)} -c "select 1"
   Stop:        Ctrl-C (drains; a second one stops at once)
 
 `);
+}
+
+/** A value in libpq's connection string. */
+function conninfo(value: string): string {
+  return /^[\w.-]+$/.test(value) ? value : `'${value.replace(/[\\']/g, '\\$&')}'`;
+}
+
+/** An argument in a POSIX shell. */
+function inShell(text: string): string {
+  return /[\\'"$`!]/.test(text) ? `'${text.replaceAll("'", "'\\''")}'` : `"${text}"`;
 }
 
 async function startFile(path: string, flags: { verbose: number; quiet: boolean }): Promise<void> {

@@ -1,9 +1,10 @@
 /** Explains to a client why it got no server: which pool, how many wait, and who holds the servers longest. */
-import { EntryState, type Refusal } from '@sluice/core';
+import { EntryState, type Limit, type Pool, type Refusal } from '@sluice/core';
 import type { ClientError } from '../client/home.ts';
 import { ClientSession } from '../client/session.ts';
 import type { Session } from '../client/side.ts';
 import { ServerRefused } from '../server/login.ts';
+import type { Server } from '../server/server.ts';
 import { explain } from './dial-failures.ts';
 import { LoginWait } from './login-wait.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -66,24 +67,43 @@ export function describeRefusal(home: ServerPool, reason: Refusal, now: number, 
     };
   const linked = pool.count(EntryState.Linked);
   const limit = pool.policy.maxSize > 0 ? String(pool.policy.maxSize) : 'unlimited';
-  const down = pool.adder.failures > 0 ? ` ${explain(home, pool.adder.lastError)}.` : '';
+  const isDown = pool.adder.failures > 0;
+  const down = isDown ? ` ${explain(home, pool.adder.lastError)}.` : '';
+  const reached = limitReached(pool);
+  const shared = reached === null ? '' : ` ${reached.name} is reached: ${reached.used} connections of ${reached.max}.`;
   return {
     // PgBouncer's text: people's retries match on it.
     message: patience.setting,
     sqlState: '08P01',
     detail:
       `Pool "${pool.name}" had no free server within ${patience.setting} (${Math.round(patience.ms) / 1000} s): ` +
-      `${linked} in use, size ${limit}, ${pool.queue.length + 1} clients waiting.${down}${longest(home, now)}`,
-    hint: 'Look for transactions that stay open during slow work of the application; a larger pool seldom helps.',
+      `${linked} in use, size ${limit}, ${pool.queue.length + 1} clients waiting.${shared}${down}${longest(holdersOf(pool, reached), now)}`,
+    hint: isDown
+      ? 'The server cannot be had: correct that, or the database entry, then try again.'
+      : 'Look for transactions that stay open during slow work of the application; a larger pool seldom helps.',
   };
 }
 
-function longest(home: ServerPool, now: number): string {
+/** A limit that it shares with other pools (max_db_connections, max_user_connections) and that leaves it no more; null: its size does, or nothing. */
+function limitReached({ limits, policy, size }: Pool<Server>): Limit | null {
+  const isFull = policy.maxSize > 0 && size >= policy.maxSize;
+  return isFull ? null : (limits.find(({ full }) => full) ?? null);
+}
+
+/** Those who hold its servers, or others' that count against the same limit. */
+function holdersOf(pool: Pool<Server>, limit: Limit | null): ClientSession[] {
+  const pools =
+    limit === null ? [pool] : [...(pool.set?.pools ?? [pool])].filter(({ limits }) => limits.includes(limit));
   const holders: ClientSession[] = [];
-  for (const entry of home.pool.lists[EntryState.Linked]!) {
-    const holder = entry.value?.holder;
-    if (holder instanceof ClientSession) holders.push(holder);
-  }
+  for (const { lists } of pools)
+    for (const entry of lists[EntryState.Linked]!) {
+      const holder = entry.value?.holder;
+      if (holder instanceof ClientSession) holders.push(holder);
+    }
+  return holders;
+}
+
+function longest(holders: ClientSession[], now: number): string {
   holders.sort((a, b) => since(a, now) - since(b, now));
   const named = holders.slice(0, NAMED).map((session) => {
     const name = session.parameters.get('application_name') || 'unnamed application';
