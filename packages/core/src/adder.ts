@@ -4,16 +4,10 @@
  * one more, as in TCP's slow start: 1, 2, 4 … a round trip apart. So a restart never meets a herd.
  */
 import type { Entry } from './entry.ts';
+import { LATE_MS, lateIn } from './late.ts';
 import type { Limit } from './limit.ts';
-import type { List } from './list.ts';
 import type { Pool } from './pool.ts';
 import { EntryState } from './states.ts';
-
-/**
- * A check or a reset that takes longer is not counted on: the server may be out of reach, or busy for long with what it was left with. Where
- * pools share limits it is, whatever it takes: what is wanted there must not change by time alone, since it decides whose turn it is.
- */
-const LATE_MS = 250;
 
 /** Younger than this, a connection that was lost unused says something about the database. */
 const USELESS_MS = 1_000;
@@ -132,23 +126,15 @@ export class Adder<T> {
     return pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
   }
 
-  /** Entries that will be free soon without a dial. */
+  /**
+   * Entries that will be free soon without a dial. Where pools share limits those that are late count, too: what is wanted there must not
+   * change by time alone, since it decides whose turn it is.
+   */
   #supply(): number {
-    const { lists, set } = this.#pool;
-    const { Checking, Resetting } = EntryState;
-    return this.#underWay - (set === null ? this.#late(lists[Checking]!) + this.#late(lists[Resetting]!) : 0);
-  }
-
-  /** How many of a list's entries, the oldest first, have been in it for long. */
-  #late(list: List<Entry<T>>): number {
-    if (list.length === 0) return 0;
-    const since = this.#pool.env.now() - LATE_MS;
-    let count = 0;
-    for (const entry of list) {
-      if (entry.stateSince > since) break;
-      count++;
-    }
-    return count;
+    const { lists, set, env } = this.#pool;
+    if (set !== null) return this.#underWay;
+    const now = env.now();
+    return this.#underWay - lateIn(lists[EntryState.Checking]!, now) - lateIn(lists[EntryState.Resetting]!, now);
   }
 
   /** When the next of those counted on will be late. */

@@ -1,5 +1,6 @@
 /** Which of a pool's idle entries comes next, and which must be checked before. Decides by the policy; owns nothing. */
 import type { Entry } from './entry.ts';
+import { lateIn } from './late.ts';
 import type { Pool } from './pool.ts';
 import { type CloseReason, EntryState } from './states.ts';
 
@@ -27,10 +28,12 @@ export function goesStraight<T>(pool: Pool<T>, entry: Entry<T>): boolean {
   return entry.state === EntryState.Linked && isTrusted(pool, entry, pool.env.now());
 }
 
-/** Begins a check for a waiter that none is under way for yet. False when there is nothing to check. */
+/** Begins a check for a waiter that none is under way for yet, or one that takes long. False when there is nothing to check. */
 export function startCheck<T>(pool: Pool<T>): boolean {
   const entry = nextIdle(pool);
-  return entry !== null && pool.count(EntryState.Checking) < pool.queue.length && pool.check(entry);
+  if (entry === null) return false;
+  const countedOn = pool.count(EntryState.Checking) - lateIn(pool.lists[EntryState.Checking]!, pool.env.now());
+  return countedOn < pool.queue.length && pool.check(entry);
 }
 
 /** What was checked for somebody just now is his, whosever turn it is: by the time it comes round, it would have to be checked again. */

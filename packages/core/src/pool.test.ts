@@ -619,6 +619,30 @@ describe('modes', () => {
     expect(ask(pool).got).toEqual([entry]);
   });
 
+  test('who waits for a check that takes long gets another one checked, with and without neighbours', () => {
+    for (const set of [undefined, new PoolSet<string>()]) {
+      const pool = makePool({ maxSize: 2, maxDials: 2, checkDelayMs: 0 }, set === undefined ? {} : { set });
+      const holders = [ask(pool), ask(pool)];
+      const entries = holders.map(() => answer('open'));
+      for (const entry of entries) pool.release(entry!, entry!.generation);
+      calls.length = 0;
+      const waiter = ask(pool);
+      const [hanging] = calls.splice(0);
+      expect(hanging).toMatchObject({ what: 'check' });
+      expect(nextWake(pool)).toBe(now + 250);
+      now += 249;
+      pool.tick();
+      expect(calls).toEqual([]);
+      now += 1;
+      pool.tick();
+      expect(calls).toMatchObject([{ what: 'check' }]);
+      expect(calls[0]!.entry).not.toBe(hanging!.entry);
+      pool.checked(calls[0]!.entry, true);
+      expect(waiter.got).toEqual([calls[0]!.entry]);
+      pool.checked(hanging!.entry, false);
+    }
+  });
+
   test('made smaller, it closes what is beyond its size as that comes back, though others wait', () => {
     const pool = makePool({ maxSize: 3, maxDials: 3 });
     const holders = [ask(pool), ask(pool), ask(pool)];
