@@ -56,6 +56,9 @@ export class Gate {
     const known = found instanceof Promise ? await found : found;
     this.#logAttempt(visitor);
     const result = await this.#prove(way, this.#asking(visitor, known), known);
+    // Clients of auth_type md5 hear of their password, whichever exchange it was proved by: who does not exist is not to be told apart.
+    if (!result.ok && way.method === 'md5' && result.failure === 'sasl')
+      throw this.#refusal(visitor, { ...result, failure: 'password' }, known);
     if (!result.ok) throw this.#refusal(visitor, result, known);
     if (result.scramKeys !== undefined && known.secret?.kind === 'scram')
       this.#pooler.learnScramKeys(known.name, result.scramKeys);
