@@ -8,28 +8,9 @@ vi.hoisted(() => {
   process.env.SLUICE_EPOLL = 'never';
 });
 
-import type { Conn } from './conn.ts';
+import { Recorder } from '../../../../test/support/recorder.ts';
 import { type Listener, listen } from './listen.ts';
 import { fastConnsWork } from './straight-read.ts';
-
-class Recorder {
-  got = '';
-  drains = 0;
-  closes: (Error | null)[] = [];
-  readonly conn: Conn;
-  constructor(conn: Conn) {
-    this.conn = conn;
-  }
-  onData(buffer: Buffer, start: number, end: number): void {
-    this.got += buffer.toString('latin1', start, end);
-  }
-  onDrain(): void {
-    this.drains++;
-  }
-  onClose(error: Error | null): void {
-    this.closes.push(error);
-  }
-}
 
 describe.runIf(fastConnsWork)('an accepted connection', () => {
   let listener: Listener;

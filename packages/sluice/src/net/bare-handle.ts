@@ -3,7 +3,7 @@
  * that Node's handle around it would be for, and making and closing one costs more than the rest of a short connection's
  * plumbing. `settled` makes one when there is need of it. Linux, with koffi, as the hot loop.
  */
-import { addressIn, libc } from './libc.ts';
+import { AF_INET, AF_INET6, addressIn, libc, SOCK_NONBLOCK_CLOEXEC } from './libc.ts';
 import type { OnRead, SocketHandle } from './straight-read.ts';
 
 /** What Node makes a socket's handle with: `TCP` and `Pipe`, as found on a listening one. 0: not a listening one. */
@@ -12,9 +12,6 @@ export type HandleKind = {
   readonly prototype: { readonly open?: unknown } | undefined;
 };
 
-const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
-const AF_INET = 2;
-const AF_INET6 = 10;
 /** struct sockaddr_storage; where sockaddr_in and sockaddr_in6 have their address. */
 const ADDRESS_BYTES = 128;
 const INET_AT = 4;

@@ -7,13 +7,12 @@
  * further than that, and with 255 all that were sent with the usual 64 or 128, before anything answers them. Who sent a SYN
  * sends it again after a second, and the kernel gives it to a neighbour. The packet that completes a handshake is not asked.
  */
-import { libc } from './libc.ts';
+import { libc, SOCK_NONBLOCK_CLOEXEC } from './libc.ts';
 
 const IPPROTO_IP = 0;
 const IP_MINTTL = 21;
 const IPPROTO_IPV6 = 41;
 const IPV6_MINHOPCOUNT = 73;
-const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
 
 /** Milliseconds for the third packet of a handshake to come in: a round trip to clients far away. */
 export const HANDSHAKE_MS = 100;

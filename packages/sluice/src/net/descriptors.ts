@@ -6,11 +6,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectedSocket } from './abstract-socket.ts';
-import { AF_UNIX, describeMessages, lastError, libc, unixAddress } from './libc.ts';
+import { AF_UNIX, describeMessages, lastError, libc, SOCK_NONBLOCK_CLOEXEC, unixAddress } from './libc.ts';
 
 const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
@@ -48,7 +46,7 @@ function calls() {
 type Calls = ReturnType<typeof calls>;
 
 function open({ socket }: Calls): number {
-  const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK_CLOEXEC, 0);
   if (fd < 0) throw new Error(`socket: ${lastError()}`);
   return fd;
 }

@@ -12,27 +12,9 @@ vi.hoisted(() => {
 });
 
 import { hotDescriptors } from '../../../../test/support/hot.ts';
+import { Recorder } from '../../../../test/support/recorder.ts';
 import type { FastConn } from './fast-conn.ts';
 import { type Listener, type ListenTarget, listen } from './listen.ts';
-
-class Recorder {
-  got = '';
-  drains = 0;
-  closes: (Error | null)[] = [];
-  readonly conn: FastConn;
-  constructor(conn: FastConn) {
-    this.conn = conn;
-  }
-  onData(buffer: Buffer, start: number, end: number): void {
-    this.got += buffer.toString('latin1', start, end);
-  }
-  onDrain(): void {
-    this.drains++;
-  }
-  onClose(error: Error | null): void {
-    this.closes.push(error);
-  }
-}
 
 const until = async (is: () => boolean) => {
   while (!is()) await sleep(1);
@@ -42,7 +24,7 @@ const linuxNode = process.platform === 'linux' && process.versions.bun === undef
 
 describe.skipIf(!linuxNode)('a hot listening socket', () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-listener-'));
-  let here: Recorder[] = [];
+  let here: Recorder<FastConn>[] = [];
   let there: Socket[] = [];
   let listeners: Listener[] = [];
 
@@ -86,7 +68,7 @@ describe.skipIf(!linuxNode)('a hot listening socket', () => {
     return { listener, enter };
   }
   interface Pair {
-    recorder: Recorder;
+    recorder: Recorder<FastConn>;
     socket: Socket;
   }
 

@@ -64,15 +64,15 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
+/** For sockets that do not block and are not inherited. */
+export const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
 
 let socket: ((family: number, type: number, protocol: number) => number) | null = null;
 
 /** The descriptor of a stream socket that does not block and is not inherited (numbers are Linux's); below 0: `lastError` says why. */
 export function streamSocket(family: number): number {
   socket ??= libc().func('int socket(int family, int type, int protocol)') as NonNullable<typeof socket>;
-  return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return socket(family, SOCK_STREAM | SOCK_NONBLOCK_CLOEXEC, 0);
 }
 
 /** struct sockaddr_un. An abstract name (NUL first) ends where the address does, a path by a NUL of its own. */

@@ -185,20 +185,21 @@ const NODES: Readonly<Record<string, (node: Node) => Suspicion | null>> = {
 /** Words in a body that nobody parses, for `refuse`: what it says in strings and comments is taken for what it does. */
 const IN_BODY: readonly (readonly [RegExp, string, keyof typeof INSTEAD])[] = [
   [/\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(/i, 'an advisory lock in DO', 'lock'],
-  [
-    /\bcreate\s+(?:(?:local|global)\s+)?temp(?:orary)?\b(?!.*\bon\s+commit\s+drop\b)/i,
-    'a temporary relation in DO',
-    'temporary',
-  ],
   [/\bset_config\s*\([^()]*,\s*(?:false|'f(?:alse)?'|'off'|'0')\s*\)/i, 'set_config() in DO', 'setting'],
   [/(?:;|\bbegin|\bthen|\belse|\bloop)\s+set\s+(?!local\b|transaction\b|constraints\b)\w/i, 'SET in DO', 'setting'],
   [/(?:;|\bbegin|\bthen|\belse|\bloop)\s+listen\s/i, 'LISTEN in DO', 'listen'],
 ];
 
+const CREATES_TEMPORARY = /\bcreate\s+(?:(?:local|global)\s+)?temp(?:orary)?\b/i;
+const DROPS = /\bon\s+commit\s+drop\b/i;
+
 function body(text: string): Suspicion {
   const [, what, instead] = IN_BODY.find(([pattern]) => pattern.test(text)) ?? [];
   const found = anythingIn(text);
-  return what === undefined ? found : { ...found, refusal: refusal(what, instead!) };
+  if (what !== undefined) return { ...found, refusal: refusal(what, instead!) };
+  // Behind the last ON COMMIT DROP: looked for once, not from each CREATE.
+  const isLeft = CREATES_TEMPORARY.test(text.split(DROPS).at(-1)!);
+  return isLeft ? { ...found, refusal: refusal('a temporary relation in DO', 'temporary') } : found;
 }
 
 /** The database as it is named in a text whose bytes were taken for a character each. */
