@@ -158,7 +158,21 @@ host  "postgres" ${ROLE}   127.0.0.0/8   scram-sha-256
     expect(await login(sluice, { user: ME, password: 'mine' })).toBe('no authentication method is found');
   });
 
-  test('a rule that cannot be read stops the start, with its line', async () => {
+  test('a rule that cannot be read is left out with a warning, and the others hold', async () => {
+    const map = 'staff root all more\n';
+    const rules = `host all ${ROLE} samenet trust\nhost all ${ME} all trust map=staff\nhost all ${ROLE} all md5\n`;
+    const sluice = await start({
+      settings: `auth_type = hba\nauth_hba_file = ${file('odd.conf', rules)}\nauth_ident_file = ${file('odd-map.conf', map)}`,
+    });
+    await sluice.waitFor(/WARNING hba line 1: failed to parse address.*could not parse hba config line 1/);
+    await sluice.waitFor(/WARNING hba line 2: Ident map "staff" is not found/);
+    await sluice.waitFor(/WARNING could not parse ident config line 1/);
+    expect(await login(sluice, {})).toBe(ROLE);
+    expect(await login(sluice, { password: 'wrong' })).toMatch(/^password authentication failed/);
+    expect(await login(sluice, { user: ME, password: 'mine' })).toBe('no authentication method is found');
+  });
+
+  test('a rule that cannot be read and may be one that keeps out stops the start, with its line', async () => {
     const path = file('bad.conf', 'host all all all trust\nhost all all all rejct\n');
     const ini = file(
       'bad.ini',

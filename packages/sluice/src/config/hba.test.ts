@@ -113,7 +113,15 @@ describe('an access rule', () => {
     );
     expect(problems).toEqual([]);
     expect(rules[0]?.ldap).toMatchObject({ servers: ['127.0.0.1'], prefix: 'uid=', suffix: ',dc=x' });
-    expect(read('host all all all ldap ldapserver=x').problems).toMatchObject([{ severity: 'error' }]);
+  });
+
+  it('with LDAP options that make no sense lets in nobody whom it holds for, whatever follows', () => {
+    const file = 'host all ann all ldap ldapserver=x\nhost all all all trust';
+    expect(problemsOf(file)).toEqual([
+      expect.stringMatching(/^hba line 1: .*; nobody whom it holds for can log in \(etc\/hba.conf:1\)$/),
+    ]);
+    expect(method(file)).toBe('reject');
+    expect(method(file, { user: 'bob' })).toBe('trust');
   });
 
   it.each([
@@ -171,11 +179,39 @@ describe('an access rule', () => {
       'host all all all cert map=staff more',
       'unsupported parameters: "more"; after the method only map= can stand (or LDAP options)',
     ],
-  ])('%j is an error that says why', (line, reason) => {
+  ])('%j cannot be read, and it is said why', (line, reason) => {
     const { rules, problems } = read(`local all all peer\n${line}`);
-    expect(problems.map(formatProblem)).toEqual([`hba line 2: ${reason} (etc/hba.conf:2)`]);
-    expect(problems[0]?.severity).toBe('error');
+    const [message] = problems.map(formatProblem);
+    expect(message).toMatch(/\(etc\/hba\.conf:2\)$/);
+    expect(message!.startsWith(`hba line 2: ${reason}`)).toBe(true);
+    expect(problems).toHaveLength(1);
     expect(rules).toHaveLength(1);
+  });
+
+  it.each([
+    'hostgssenc all all all md5',
+    'host all +admins all scram-sha-256 # all',
+    'host all all samehost trust',
+    'host all all all pam pamservice=postgres',
+    'host all all all cert map=nobody',
+    'local a , b all ident map=x',
+  ])('%j, which would let somebody in, is left out if it cannot be read, as in PgBouncer', (line) => {
+    const { rules, problems } = read(`${line}\nlocal all all peer`);
+    expect(problems.map(({ severity }) => severity)).toEqual(['warning']);
+    expect(problems[0]?.message).toMatch(/; could not parse hba config line 1, it is left out$/);
+    expect(rules.map(({ place }) => place.line)).toEqual([2]);
+  });
+
+  it.each([
+    'host all all samehost reject',
+    'host all all all rejct',
+    'host trust trust 10.0.0.0/99 rejct # trust',
+    'hostgssenc all all all reject md5',
+    'host all all all',
+    'include_dir rules',
+    '"host all all all md5 reject',
+  ])('%j, which may keep somebody out, is an error if it cannot be read', (line) => {
+    expect(read(`local all all peer\n${line}`).problems.map(({ severity }) => severity)).toEqual(['error']);
   });
 
   it('whose address has bits outside its mask holds for nobody, and says so', () => {
@@ -210,11 +246,11 @@ describe('a file of names', () => {
     expect(method('host @dbs all all trust', { replication: true }, { 'etc/dbs': 'replication' })).toBe('trust');
   });
 
-  it('that cannot be read, or holds what is not supported, makes the rule an error', () => {
-    expect(problemsOf('host all @gone all trust')).toEqual([
+  it('that cannot be read, or holds what is not supported, makes the rule one that cannot be read', () => {
+    expect(problemsOf('host all @gone all reject')).toEqual([
       'hba line 1: could not open file "etc/gone": no such file (etc/hba.conf:1)',
     ]);
-    expect(problemsOf('host all @users all trust', { 'etc/users': 'ann\n+ops' })).toEqual([
+    expect(problemsOf('host all @users all reject', { 'etc/users': 'ann\n+ops' })).toEqual([
       'hba line 1: roles are not supported: "+ops"; name the users, or list them in an @file, in file "etc/users" (etc/hba.conf:1)',
     ]);
   });

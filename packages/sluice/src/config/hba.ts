@@ -35,7 +35,7 @@ export interface HbaRule {
   readonly method: HbaMethod;
   /** The map that `map=` names. */
   readonly map: IdentMap | null;
-  /** For `ldap`: what the rest of the line says. */
+  /** For `ldap`: what the rest of the line says. Where that makes no sense the method is `reject`. */
   readonly ldap: LdapOptions | null;
   readonly place: Place;
 }
@@ -65,11 +65,18 @@ export interface HbaClient {
   readonly replication: boolean;
 }
 
+/** Methods of PostgreSQL's that let somebody in, those among them that are not supported here. */
+const LETS_IN = new Set<string>(['gss', 'sspi', 'ident', 'pam', 'bsd', 'radius', 'oauth']);
+for (const method of HBA_METHODS) if (method !== 'reject') LETS_IN.add(method);
+/** Words before the method of a rule, at least: type, databases, users. */
+const BEFORE_METHOD = 3;
+
 /**
  * Reads access rules in the format of pg_hba.conf, as far as PgBouncer supports it (doc/config.md, "HBA file format").
  *
- * A line that can't be read is an error, as in PostgreSQL. PgBouncer leaves it out and goes on, which lets in whom a
- * misspelt `reject` was meant to keep out. Never throws.
+ * A line that can't be read is left out with a warning, as in PgBouncer (hba.c, hba_load_rules), if its method would let somebody in: of
+ * rules copied from PostgreSQL the others hold. Any other is an error: without a `reject`, a misspelt one too, somebody gets in whom
+ * it was to keep out. Never throws.
  */
 export function parseHba(text: string, options: HbaOptions): HbaResult {
   const problems = new Problems();
@@ -82,10 +89,18 @@ export function parseHba(text: string, options: HbaOptions): HbaResult {
       rules.push(new RuleReader(tokens, place, options, problems).read());
     } catch (error) {
       if (!(error instanceof RuleError)) throw error;
-      problems.error(place, null, `hba line ${place.line}: ${error.message}`);
+      const message = `hba line ${place.line}: ${error.message}`;
+      if (wouldLetIn(line))
+        problems.warning(place, null, `${message}; could not parse hba config line ${place.line}, it is left out`);
+      else problems.error(place, null, message);
     }
   });
   return { rules, problems: problems.list };
+}
+
+function wouldLetIn(line: string): boolean {
+  const words = line.replace(/#.*/s, '').trim().split(/\s+/).slice(BEFORE_METHOD);
+  return words.some((word) => LETS_IN.has(word)) && !words.includes('reject');
 }
 
 /** Why a line is not a rule. Never leaves this file. */
@@ -109,8 +124,9 @@ class RuleReader {
     const databases = this.names('database');
     const users = this.names('user');
     const network = type === 'local' ? null : this.network();
-    const method = this.method();
-    const ldap = method === 'ldap' ? this.ldap() : null;
+    const asked = this.method();
+    const ldap = asked === 'ldap' ? this.ldap() : null;
+    const method = asked === 'ldap' && ldap === null ? 'reject' : asked;
     const map = this.map();
     const { kind, text } = this.tokens.current;
     if (kind !== 'end') {
@@ -191,10 +207,13 @@ class RuleReader {
     return method;
   }
 
-  private ldap(): LdapOptions {
+  /** null: they make no sense. PgBouncer reads them at the login, which fails then: no rule below is asked. */
+  private ldap(): LdapOptions | null {
     const options = parseLdapOptions(this.tokens.rest());
-    if (typeof options === 'string') throw new RuleError(options);
-    return options;
+    if (typeof options !== 'string') return options;
+    const { place } = this;
+    this.problems.warning(place, null, `hba line ${place.line}: ${options}; nobody whom it holds for can log in`);
+    return null;
   }
 
   private map(): IdentMap | null {

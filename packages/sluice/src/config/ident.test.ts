@@ -35,9 +35,10 @@ describe('an ident map file', () => {
       'staff ann +ops',
       'groups and regular expressions are not supported: "+ops"; write each name on a line of its own',
     ],
-  ])('refuses %j and says why', (line, reason) => {
+  ])('leaves out %j and says why', (line, reason) => {
     const { maps, problems } = parseIdent(`${line}\nlast root all`, 'ident.conf');
-    expect(problems.map(formatProblem)).toEqual([`could not parse ident config line 1: ${reason} (ident.conf:1)`]);
+    expect(problems.map(formatProblem)).toEqual([`could not parse ident config line 1: ${reason}; it is left out (ident.conf:1)`]);
+    expect(problems[0]?.severity).toBe('warning');
     expect([...maps.keys()]).toEqual(['last']);
   });
 

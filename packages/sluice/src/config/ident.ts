@@ -27,7 +27,8 @@ export interface IdentResult {
 
 /**
  * Reads an ident map file: lines `map-name system-user database-user`, where the last may be `all` (PgBouncer
- * doc/config.md, "Ident map file format"). A line that is none of that is an error. Never throws.
+ * doc/config.md, "Ident map file format"). A line that is none of that is left out with a warning, as in PgBouncer: it could
+ * only have let somebody in. Never throws.
  */
 export function parseIdent(text: string, path: string): IdentResult {
   const problems = new Problems();
@@ -38,7 +39,7 @@ export function parseIdent(text: string, path: string): IdentResult {
     if (tokens.current.kind === 'end') return;
     const parsed = parseLine(tokens, place);
     if (typeof parsed === 'string') {
-      problems.error(place, null, `could not parse ident config line ${place.line}: ${parsed}`);
+      problems.warning(place, null, `could not parse ident config line ${place.line}: ${parsed}; it is left out`);
       return;
     }
     const map = maps.get(parsed.map) ?? { name: parsed.map, mappings: [] };
