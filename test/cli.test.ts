@@ -200,15 +200,16 @@ describe('sluice check', () => {
   });
 
   test.each([
-    ['auth_type = hba\nauth_hba_file = HBA', /hba:2: error: .*unknown type "nonsense"/],
+    ['auth_type = hba\nauth_hba_file = HBA', /hba:2: error: .*unsupported method: "nonsense"/],
     ['auth_type = ldap\nauth_ldap_options = nonsense', /:6: error: auth_ldap_options/],
     ['logfile = /nowhere/x.log', /:5: error: logfile .* no directory \/nowhere/],
     ['pidfile = /nowhere/x.pid', /:5: error: pidfile .* no directory \/nowhere/],
     ['unix_socket_dir = /nowhere', /:5: error: unix_socket_dir/],
-    ['unix_socket_group = no_such_group', /:5: error: .*no group "no_such_group"/],
+    ['unix_socket_group = no_such_group\nunix_socket_dir = /tmp', /:5: error: .*no group "no_such_group"/],
+    ['server_tls_protocols = tlsv9', /:5: error: TLS setup failed: invalid server_tls_protocols: tlsv9/],
     ['client_tls_sslmode = require\nclient_tls_key_file = /nowhere/key', /:\d: error: TLS setup failed/],
   ])('and start refuse what is not there, with file and line: %s', async (lines, expected) => {
-    const given = lines.replace('HBA', file('hba', '# one\nnonsense all all all trust\n'));
+    const given = lines.replace('HBA', file('hba', '# one\nhost all all all nonsense\n'));
     const path = file(
       'missing.ini',
       `[databases]\n* = host=localhost\n[pgbouncer]\nlisten_addr = 127.0.0.1\n${given}\nlisten_port = 1\n`,
@@ -232,6 +233,10 @@ describe('sluice check', () => {
     ],
     ['auth_ldap_options = nonsense', /:5: warning: auth_ldap_options/],
     ['resolv_conf = /nowhere/resolv.conf', /:5: warning: resolv_conf .*names are asked of 127\.0\.0\.1/],
+    ['unix_socket_group = no_such_group\nunix_socket_dir =', /:5: warning: .*no group "no_such_group"/],
+    ['unix_socket_group = no_such_group\nunix_socket_dir = @sluice-here', /:5: warning: .*no group "no_such_group"/],
+    ['client_tls_protocols = tlsv9', /:5: warning: client_tls_protocols "tlsv9" is not used, and could not be/],
+    ['server_tls_protocols = tlsv9\nserver_tls_sslmode = disable', /:5: warning: server_tls_protocols "tlsv9"/],
   ])('warns of what PgBouncer starts without, and start does so too: %s', async (lines, expected) => {
     const given = lines.replace('EMPTY', file('empty', ''));
     const path = file(

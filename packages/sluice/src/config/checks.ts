@@ -2,7 +2,7 @@
 // It must not know how a configuration was read, and looks at nothing outside it (files, network).
 
 import { type Problems, quote } from './problem.ts';
-import { CONSOLE_DATABASE } from './setting-checks.ts';
+import { CONSOLE_DATABASE, parseTlsProtocols, TLS_PROTOCOLS_WANTED } from './setting-checks.ts';
 import { type Config, type DatabaseConfig, type Place, SETTINGS } from './settings.ts';
 
 /** One check's view: the configuration, where problems go, and where a global setting was given. */
@@ -20,6 +20,7 @@ export function checkConfig(config: Config, path: string, problems: Problems): v
   checkAuthType(check);
   checkAuthSources(check);
   checkClientTls(check);
+  checkUnusedTls(check);
   checkListening(check);
   checkPeers(check);
   for (const database of config.databases.values()) checkDatabase(check, database);
@@ -88,6 +89,17 @@ function checkClientTls(check: Check): void {
   } else if (clientTlsSslmode.startsWith('verify-') && clientTlsCaFile === '') {
     error(check, 'client_tls_sslmode', `client_tls_sslmode=${clientTlsSslmode} requires client_tls_ca_file`);
   }
+}
+
+/** PgBouncer looks at these where TLS is in use only (sbuf.c, sbuf_tls_setup); there they stop the start. */
+function checkUnusedTls(check: Check): void {
+  const { clientTlsSslmode, clientTlsProtocols, serverTlsSslmode, serverTlsProtocols } = check.config.global;
+  const look = (setting: string, mode: string, protocols: string): void => {
+    if (mode === 'disable' && parseTlsProtocols(protocols) === null)
+      warning(check, setting, `${setting} ${quote(protocols)} is not used, and could not be: ${TLS_PROTOCOLS_WANTED}`);
+  };
+  look('client_tls_protocols', clientTlsSslmode, clientTlsProtocols);
+  look('server_tls_protocols', serverTlsSslmode, serverTlsProtocols);
 }
 
 /** Only a warning: the service manager may hand over sockets that are already listening. */

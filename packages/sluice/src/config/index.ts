@@ -45,6 +45,7 @@ export {
   CONSOLE_DATABASE,
   CONSOLE_USER,
   parseTlsProtocols,
+  TLS_PROTOCOLS_WANTED,
   TLS_VERSIONS,
   type TlsVersion,
 } from './setting-checks.ts';

@@ -59,7 +59,6 @@ export function parseTlsProtocols(text: string): readonly TlsVersion[] | null {
   return chosen.size === 0 ? null : TLS_VERSIONS.filter((version) => chosen.has(version));
 }
 
-export function checkTlsProtocols(text: string): string | null {
-  if (parseTlsProtocols(text) !== null) return null;
-  return 'a list of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, all, legacy or secure, separated by commas, that leaves one at least';
-}
+/** What parseTlsProtocols takes, as a message says it. */
+export const TLS_PROTOCOLS_WANTED =
+  'a list of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, all, legacy or secure, separated by commas, that leaves one at least';

@@ -1,7 +1,6 @@
 // Owns the rows about TLS, towards clients and towards servers.
 // It must not know how values are read, nor how a TLS context is made.
 
-import { checkTlsProtocols } from './setting-checks.ts';
 import type { SettingRow } from './setting-row.ts';
 
 const CLIENT = { scopes: ['global'], reload: true, group: 'TLS from clients' } as const;
@@ -39,7 +38,6 @@ export const TLS_ROWS = {
     ...CLIENT,
     kind: 'string',
     default: 'secure',
-    check: checkTlsProtocols,
     doc: 'TLS versions: `tlsv1.0` to `tlsv1.3`, separated by commas; `all`; or `secure`, which is 1.2 and 1.3.',
   },
   client_tls_ciphers: {
@@ -95,7 +93,6 @@ export const TLS_ROWS = {
     ...SERVER,
     kind: 'string',
     default: 'secure',
-    check: checkTlsProtocols,
     doc: 'TLS versions: `tlsv1.0` to `tlsv1.3`, separated by commas; `all`; or `secure`, which is 1.2 and 1.3.',
   },
   server_tls_ciphers: {

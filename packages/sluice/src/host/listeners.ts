@@ -12,7 +12,7 @@ export interface InheritedListener extends Pick<ListenerParcel, 'host' | 'port' 
   readonly fd: number | null;
 }
 
-/** Throws when unix_socket_group names no group. */
+/** Throws when unix_socket_group names no group and there is a file that should have it. */
 export function listenTargets({ global }: Config): ListenTarget[] {
   const { listenAddr, listenPort: port, listenBacklog: backlog, soReuseport: shared } = global;
   const targets: ListenTarget[] = listenAddr.map((host) => ({ host, port, unix: false, backlog, shared }));
@@ -23,7 +23,9 @@ export function listenTargets({ global }: Config): ListenTarget[] {
       unix: true,
       backlog,
       mode: global.unixSocketMode,
-      ...(global.unixSocketGroup === '' ? {} : { group: groupId(global.unixSocketGroup) }),
+      ...(global.unixSocketGroup === '' || global.unixSocketDir.startsWith('@')
+        ? {}
+        : { group: groupId(global.unixSocketGroup) }),
     });
   return targets;
 }

@@ -31,8 +31,10 @@ export function missingHere({ global }: Config): Missing[] {
   look('resolv_conf', resolvConf, unreadable, 'warning');
   look('logfile', logfile, (path) => noPlaceFor('logfile', path));
   look('pidfile', pidfile, (path) => noPlaceFor('pidfile', path));
-  if (listenPort > 0 && !unixSocketDir.startsWith('@')) look('unix_socket_dir', unixSocketDir, noFolder);
-  look('unix_socket_group', unixSocketGroup, (name) => attempt('unix_socket_group', () => groupId(name)));
+  const hasSocketFile = listenPort > 0 && unixSocketDir !== '' && !unixSocketDir.startsWith('@');
+  if (hasSocketFile) look('unix_socket_dir', unixSocketDir, noFolder);
+  const group = (name: string) => attempt('unix_socket_group', () => groupId(name));
+  look('unix_socket_group', unixSocketGroup, group, hasSocketFile ? 'error' : 'warning');
   look('user', user, (name) => attempt('user', () => userIds(name)));
   return found;
 }

@@ -12,7 +12,13 @@ import {
   type SecureVersion,
 } from 'node:tls';
 import { getSystemErrorMap } from 'node:util';
-import { type GlobalSettings, parseTlsProtocols, type SslMode, type TlsVersion } from '../config/index.ts';
+import {
+  type GlobalSettings,
+  parseTlsProtocols,
+  type SslMode,
+  TLS_PROTOCOLS_WANTED,
+  type TlsVersion,
+} from '../config/index.ts';
 import { endPointHash, pemCertificates } from './tls-cert.ts';
 import { legacyDhParams } from './tls-dh.ts';
 
@@ -166,7 +172,7 @@ function checkAlone(setting: string, value: string, options: SecureContextOption
 function versions(side: Side, secureOptions: number): SecureContextOptions {
   const allowed = parseTlsProtocols(side.protocols);
   if (allowed === null)
-    throw new TlsSetupError(`${side.prefix}_protocols`, `invalid ${side.prefix}_protocols: ${side.protocols}`);
+    throw new TlsSetupError(`${side.prefix}_protocols`, `invalid ${side.prefix}_protocols: ${side.protocols}; it must be ${TLS_PROTOCOLS_WANTED}`);
   let off = secureOptions;
   const first = allowed[0]!;
   const last = allowed[allowed.length - 1]!;
