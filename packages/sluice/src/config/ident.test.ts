@@ -37,7 +37,9 @@ describe('an ident map file', () => {
     ],
   ])('leaves out %j and says why', (line, reason) => {
     const { maps, problems } = parseIdent(`${line}\nlast root all`, 'ident.conf');
-    expect(problems.map(formatProblem)).toEqual([`could not parse ident config line 1: ${reason}; it is left out (ident.conf:1)`]);
+    expect(problems.map(formatProblem)).toEqual([
+      `could not parse ident config line 1: ${reason}; it is left out (ident.conf:1)`,
+    ]);
     expect(problems[0]?.severity).toBe('warning');
     expect([...maps.keys()]).toEqual(['last']);
   });

@@ -172,7 +172,10 @@ function checkAlone(setting: string, value: string, options: SecureContextOption
 function versions(side: Side, secureOptions: number): SecureContextOptions {
   const allowed = parseTlsProtocols(side.protocols);
   if (allowed === null)
-    throw new TlsSetupError(`${side.prefix}_protocols`, `invalid ${side.prefix}_protocols: ${side.protocols}; it must be ${TLS_PROTOCOLS_WANTED}`);
+    throw new TlsSetupError(
+      `${side.prefix}_protocols`,
+      `invalid ${side.prefix}_protocols: ${side.protocols}; it must be ${TLS_PROTOCOLS_WANTED}`,
+    );
   let off = secureOptions;
   const first = allowed[0]!;
   const last = allowed[allowed.length - 1]!;
