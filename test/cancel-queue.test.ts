@@ -98,7 +98,7 @@ test('of cancel requests there are as many under way as twice pool_size leaves r
   expect(types(await raw.until('Z'))).toBe('TDCZ');
   expect(await counted(admin)).toBe('1 0 0 0 0');
   expect(proxy.accepted).toBe(before + 1);
-  const outcomes = sluice.output().match(/C-0x\w+: \(nodb\)\/\(nouser\)@\S+ closing because: .* \(age=/g) ?? [];
+  const outcomes = await sluice.waitForMany(/C-0x\w+: \(nodb\)\/\(nouser\)@\S+ closing because: .* \(age=/, 3);
   expect(outcomes.map((line) => line.replace(/^.*because: | \(age=$/g, '')).sort()).toEqual([
     'not sending cancel request for client that is now idle',
     'not sending cancel request for client that is now idle',
@@ -112,7 +112,7 @@ test('who waits longer than cancel_wait_timeout to be sent is let go', async () 
   proxy.hanging = true;
   const askers = [await ask(sluice, key), await ask(sluice, key)];
   for (const asker of askers) expect(await asker.next()).toBeNull();
-  expect(sluice.output().match(/closing because: cancel_wait_timeout \(age=\d+s\)/g)).toHaveLength(2);
+  expect(await sluice.waitForMany(/closing because: cancel_wait_timeout \(age=\d+s\)/, 2)).toHaveLength(2);
   await letGo();
   expect(types(await raw.until('Z'))).toBe('TDCTDCZ');
 });
@@ -194,7 +194,7 @@ test('who waits for a pool’s first server can be dropped by KILL_CLIENT', asyn
   await admin.query(`kill_client ${rows.find(({ state }) => state === 'waiting').id}`);
   await refused;
   expect(await counted(admin)).toBe('0 0 0 0 0');
-  expect(sluice.output()).toMatch(/ C-0x\w+: \S+ closing because: admin forced disconnect \(age=/);
+  await sluice.waitFor(/ C-0x\w+: \S+ closing because: admin forced disconnect \(age=/);
 });
 
 test('who logs in is among the sockets only', async () => {

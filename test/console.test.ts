@@ -435,7 +435,7 @@ describe('SET and RELOAD', () => {
       ['c', 20],
       ['pgbouncer', 2],
     ]);
-    expect(sluice.output()).toContain("WARNING dropping database 'b' as it does not exist anymore");
+    await sluice.waitFor(/WARNING dropping database 'b' as it does not exist anymore/);
     await expect(clients.pg({ database: 'b' })).rejects.toThrow('no such database: b');
     await expect(open()).rejects.toThrow(/authentication failed/);
   });

@@ -201,7 +201,7 @@ describe('addresses', () => {
     expect(condemned.map((row) => row.addr)).toEqual(Array(atFirst).fill(A));
     for (const client of held) await client.query('commit');
     await until(() => first.connections === 0);
-    expect(sluice.output().match(/closing because: close_needed/g)).toHaveLength(atFirst);
+    expect(await sluice.waitForMany(/closing because: close_needed/, atFirst)).toHaveLength(atFirst);
     await Promise.all(held.map((client) => client.query('select pg_sleep(0.05)')));
     expect(first.connections).toBe(0);
   });

@@ -410,7 +410,7 @@ describe('a network that fails', () => {
       other.send(query('select pg_sleep(0.5)'));
       proxy.heal();
       expect(types(await other.until('Z'))).toBe('TDCZ');
-      expect(own.output()).toMatch(/ C-0x\w+: \(nodb\)\/\(nouser\)@.* closing because: cancel_wait_timeout \(age=1s\)/);
+      await own.waitFor(/ C-0x\w+: \(nodb\)\/\(nouser\)@.* closing because: cancel_wait_timeout \(age=1s\)/);
       raw.end();
       other.end();
     } finally {

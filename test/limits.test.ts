@@ -150,7 +150,7 @@ describe('servers', () => {
       settings: 'query_wait_timeout = 1\nserver_login_retry = 5',
     });
     await expect(clients.pg()).rejects.toThrow();
-    expect(sluice.output().match(/new connection to server/g)!.length).toBeLessThan(10);
+    expect((await sluice.waitForMany(/new connection to server/, 1)).length).toBeLessThan(10);
   });
 
   test('the reserve opens after reserve_pool_timeout', async () => {

@@ -36,6 +36,8 @@ export interface Sluice {
   output(): string;
   /** Resolves when the output matches, now or later; rejects when the process ends before, or in time. */
   waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
+  /** What matches, when that many do, or more: what the daemon writes comes here some time after it is so. */
+  waitForMany(pattern: RegExp, count: number): Promise<string[]>;
   signal(name: NodeJS.Signals): void;
   /** Stops it at once, and removes its files. */
   stop(): Promise<void>;
@@ -94,6 +96,11 @@ class Running implements Sluice {
       this.#listeners.add(look);
       look();
     });
+  }
+
+  async waitForMany(pattern: RegExp, count: number): Promise<string[]> {
+    await this.waitFor(new RegExp(`(?:(?:${pattern.source})[^]*?){${count}}`));
+    return this.#text.match(new RegExp(pattern.source, 'g'))!;
   }
 
   signal(name: NodeJS.Signals): void {
