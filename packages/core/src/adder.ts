@@ -116,12 +116,12 @@ export class Adder<T> {
     if (fillMin === false || pool.mode !== 'running') return false;
     const size = pool.size - pool.count(EntryState.Closing);
     if (size < minSize || minIdle === 0) return size < minSize;
-    const spare = pool.count(EntryState.Idle) + this.#underWay - pool.queue.length;
+    const spare = pool.count(EntryState.Idle) + this.#underWay() - pool.queue.length;
     return spare < minIdle && (maxSize <= 0 || size < maxSize);
   }
 
   /** Entries that nobody holds and that are not idle yet. */
-  get #underWay(): number {
+  #underWay(): number {
     const pool = this.#pool;
     return pool.count(EntryState.Opening) + pool.count(EntryState.Checking) + pool.count(EntryState.Resetting);
   }
@@ -132,9 +132,9 @@ export class Adder<T> {
    */
   #supply(): number {
     const { lists, set, env } = this.#pool;
-    if (set !== null) return this.#underWay;
+    if (set !== null) return this.#underWay();
     const now = env.now();
-    return this.#underWay - lateIn(lists[EntryState.Checking]!, now) - lateIn(lists[EntryState.Resetting]!, now);
+    return this.#underWay() - lateIn(lists[EntryState.Checking]!, now) - lateIn(lists[EntryState.Resetting]!, now);
   }
 
   /** When the next of those counted on will be late. */

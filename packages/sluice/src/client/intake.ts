@@ -52,10 +52,10 @@ export class Intake {
 
   /** No part of a message is here. */
   get empty(): boolean {
-    return !this.waiting && this.#isFresh;
+    return !this.waiting && this.#isFresh();
   }
 
-  get #isFresh(): boolean {
+  #isFresh(): boolean {
     return this.#bodyLeft === 0 && this.#fragment.size === 0;
   }
 
@@ -65,7 +65,7 @@ export class Intake {
       this.#held ||= this.#alone;
       return;
     }
-    if (this.#isFresh && this.#takeWhole(buffer, start, end)) return;
+    if (this.#isFresh() && this.#takeWhole(buffer, start, end)) return;
     this.#record(buffer, start, end);
     let at = start;
     if (this.#fragment.size > 0) at = this.#finishFragment(buffer, at, end);
@@ -78,7 +78,7 @@ export class Intake {
     const { server, home } = this.#session;
     if (this.#repetition.isOf(buffer)) return;
     this.#repetition.forget();
-    if (home.maxPrepared > 0 && this.#isFresh && (server === null || (server.settled && server.status === Tx.Idle)))
+    if (home.maxPrepared > 0 && this.#isFresh() && (server === null || (server.settled && server.status === Tx.Idle)))
       this.#repetition.record(buffer, start, end);
   }
 
@@ -119,7 +119,7 @@ export class Intake {
 
   /** May the last exchange, of which `owed` replies are owed, be sent once more when it has ended? Not for the second time. */
   repeatLater(owed: number): boolean {
-    return (this.empty || (this.#alone && this.#isFresh)) && this.#repetition.plan(owed);
+    return (this.empty || (this.#alone && this.#isFresh())) && this.#repetition.plan(owed);
   }
 
   repeats(): boolean {

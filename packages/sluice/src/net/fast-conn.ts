@@ -157,7 +157,7 @@ export class FastConn implements Conn, Late, Watched {
   }
 
   /** Is the descriptor still this connection's? */
-  get #isOpen(): boolean {
+  #isOpen(): boolean {
     return this.#handle !== null && (this.#socket === null || this.#socket._handle === this.#handle);
   }
 
@@ -180,7 +180,7 @@ export class FastConn implements Conn, Late, Watched {
   }
 
   #heat(handle: SocketHandle): void {
-    if (this.closed || this.#isHot || this.queued > 0 || !this.#reading.open || !this.#isOpen) return;
+    if (this.closed || this.#isHot || this.queued > 0 || !this.#reading.open || !this.#isOpen()) return;
     if (handle.readStop === undefined || handle.readStart === undefined) return;
     this.#isHot = HOT!.heat(this.#fd, this);
     if (this.#isHot) handle.readStop();
@@ -192,7 +192,7 @@ export class FastConn implements Conn, Late, Watched {
     this.#leaveLoop();
     makeWay();
     if (this.#handle instanceof BareHandle) this.#settle();
-    else if (this.#isOpen) this.#handle!.readStart!();
+    else if (this.#isOpen()) this.#handle!.readStart!();
   }
 
   /** Before anything that closes the descriptor. */
@@ -203,7 +203,7 @@ export class FastConn implements Conn, Late, Watched {
   }
 
   readable(): void {
-    if (!this.#isOpen) {
+    if (!this.#isOpen()) {
       this.#leaveLoop();
       return;
     }
@@ -222,7 +222,7 @@ export class FastConn implements Conn, Late, Watched {
   /** For TLS: gives the socket up, `rest` pushed back into it; this connection is closed without a call of `onClose`. */
   surrender(rest: Uint8Array): Surrendered | null {
     this.sendLate();
-    if (this.closed || this.queued > 0 || !this.#isOpen) return null;
+    if (this.closed || this.queued > 0 || !this.#isOpen()) return null;
     this.cool();
     const socket = this.#needSocket();
     this.closed = true;
@@ -254,13 +254,13 @@ export class FastConn implements Conn, Late, Watched {
 
   #addressBy(call: 'getpeername' | 'getsockname'): Address {
     const name: { address?: string; port?: number } = {};
-    if (this.#unixPort < 0 && this.#isOpen) this.#handle![call]?.(name);
+    if (this.#unixPort < 0 && this.#isOpen()) this.#handle![call]?.(name);
     return addressOf(name.address, name.port, this.#unixPort);
   }
 
   /** The descriptor, for socket options and for handing it to another process; -1 when closed. */
   get fd(): number {
-    return this.#isOpen ? this.#fd : -1;
+    return this.#isOpen() ? this.#fd : -1;
   }
 
   get full(): boolean {
@@ -296,7 +296,7 @@ export class FastConn implements Conn, Late, Watched {
   #write(buffer: Uint8Array, start: number, end: number): boolean {
     if (this.closed || this.#broken !== null) return true;
     if (this.queued > 0) return this.#enqueue(buffer, start, end);
-    if (!this.#isOpen) return true;
+    if (!this.#isOpen()) return true;
     let written = 0;
     try {
       written = send(this.#fd, buffer, start, end);
