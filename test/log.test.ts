@@ -1,5 +1,5 @@
 /** The lines of the log that alerts match on: PgBouncer's words, levels and names of connections. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sslRequest } from '@sluice/wire';
@@ -33,6 +33,36 @@ const client = (database: string) => `C-0x[0-9a-f]+: ${database}/${server.user}@
 const serverOf = (database: string) => `S-0x[0-9a-f]+: ${database}/${server.user}@${server.host}:${server.port}`;
 /** As often as they stand there; the order of the lines is the order of the words. */
 const lines = (words: string) => sluice.output().match(new RegExp(words, 'g')) ?? [];
+
+describe('the places that it goes to', () => {
+  test('who read standard error is gone: the file has the lines, and nobody else notices', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'sluice-log-'));
+    await begin({ settings: `logfile = ${dir}/log` });
+    const early = await clients.pg();
+    sluice.stopReading();
+    const late = await clients.pg();
+    for (const one of [early, late]) expect((await one.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+    expect(readFileSync(`${dir}/log`, 'utf8').match(/login attempt/g)).toHaveLength(2);
+    sluice.signal('SIGTERM');
+    await clients.end();
+    expect(await sluice.exit).toEqual({ code: 0, signal: null });
+    expect(readFileSync(`${dir}/log`, 'utf8')).toMatch(/client connections dropped, exiting\n$/);
+    rmSync(dir, { recursive: true });
+  });
+
+  test('a file that was moved away is made again by a RELOAD, one that fails too', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'sluice-log-'));
+    await begin({ settings: `logfile = ${dir}/log` });
+    renameSync(`${dir}/log`, `${dir}/log.1`);
+    const file = join(sluice.dir, 'sluice.ini');
+    writeFileSync(file, `${readFileSync(file, 'utf8')}\npool_mode = never\n`);
+    sluice.signal('SIGHUP');
+    await sluice.waitFor(/WARNING config file loading failed/);
+    expect(readFileSync(`${dir}/log`, 'utf8')).toMatch(/invalid value "never"[\s\S]*config file loading failed/);
+    expect(readFileSync(`${dir}/log.1`, 'utf8')).not.toMatch(/never/);
+    rmSync(dir, { recursive: true });
+  });
+});
 
 describe('clients', () => {
   test('who leaves before a login, as health checks and who is asked for a password do, is no line', async () => {

@@ -22,7 +22,7 @@ beforeEach(() => {
   writeFileSync(
     join(dir, 'sluice.ini'),
     `[databases]\n* = host=${server.host} port=${server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = 1
-unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = ${dir}/users.txt\npool_mode = transaction\n`,
+unix_socket_dir =\nstats_period = 1\nauth_type = scram-sha-256\nauth_file = ${dir}/users.txt\npool_mode = transaction\n`,
   );
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
@@ -58,12 +58,20 @@ describe.runIf(process.platform === 'linux')('the service manager', () => {
     await client.connect();
     expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
     await client.end();
+    expect(await heard.status()).toMatch(/^STATUS=stats: \d+ xacts\/s, .* wait \d+ us$/);
     child.kill('SIGHUP');
     expect(await heard.next()).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
     expect(await heard.next()).toBe('READY=1');
+    const last = new pg.Client({ ...server, port });
+    await last.connect();
     child.kill('SIGTERM');
     expect(await heard.next()).toBe('STOPPING=1');
+    // It is on its way, and nothing takes that back.
+    child.kill('SIGHUP');
+    expect((await last.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+    await last.end();
     await ended;
+    expect(heard.last()).toBeNull();
     heard.close();
   });
 });
@@ -71,6 +79,7 @@ describe.runIf(process.platform === 'linux')('the service manager', () => {
 /** A datagram socket, as the service manager has it; Node has none of the kind. */
 class Mailbox {
   readonly path: string;
+  readonly statuses: string[] = [];
   readonly #fd: number;
   readonly #libc = koffi.load(null);
 
@@ -86,13 +95,36 @@ class Mailbox {
     expect(bind(this.#fd, address, address.length)).toBe(0);
   }
 
-  async next(): Promise<string> {
+  /** What is there already but for how it fares; null: nothing. */
+  last(): string | null {
     const recv = this.#libc.func('int64_t recv(int fd, _Out_ uint8_t *data, uint64_t size, int flags)');
     const data = Buffer.alloc(1_000);
-    const deadline = Date.now() + 20_000;
     for (;;) {
       const size = Number(recv(this.#fd, data, data.length, 0));
-      if (size > 0) return data.toString('utf8', 0, size);
+      if (size <= 0) return null;
+      const said = data.toString('utf8', 0, size);
+      if (!said.startsWith('STATUS=')) return said;
+      this.statuses.push(said);
+    }
+  }
+
+  next(): Promise<string> {
+    return this.#until(() => this.last());
+  }
+
+  /** How it fares. */
+  status(): Promise<string> {
+    return this.#until(() => {
+      this.last();
+      return this.statuses[0] ?? null;
+    });
+  }
+
+  async #until<T>(look: () => T | null): Promise<T> {
+    const deadline = Date.now() + 20_000;
+    for (;;) {
+      const found = look();
+      if (found !== null) return found;
       if (Date.now() > deadline) throw new Error('nothing was said to the service manager in 20 s');
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

@@ -39,6 +39,8 @@ export interface Sluice {
   /** What matches, when that many do, or more: what the daemon writes comes here some time after it is so. */
   waitForMany(pattern: RegExp, count: number): Promise<string[]>;
   signal(name: NodeJS.Signals): void;
+  /** Nobody reads what it writes any more: its pipes are broken. */
+  stopReading(): void;
   /** Stops it at once, and removes its files. */
   stop(): Promise<void>;
 }
@@ -101,6 +103,10 @@ class Running implements Sluice {
   async waitForMany(pattern: RegExp, count: number): Promise<string[]> {
     await this.waitFor(new RegExp(`(?:(?:${pattern.source})[^]*?){${count}}`));
     return this.#text.match(new RegExp(pattern.source, 'g'))!;
+  }
+
+  stopReading(): void {
+    for (const stream of [this.#child.stdout!, this.#child.stderr!]) stream.destroy();
   }
 
   signal(name: NodeJS.Signals): void {

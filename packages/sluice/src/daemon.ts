@@ -53,6 +53,8 @@ export interface DaemonOptions {
   replaced?: () => void;
   /** Called when a new configuration is in force: where the log goes may have changed. */
   reconfigured?: (config: Config) => void;
+  /** A RELOAD begins, which may fail: the log's file may have been moved away. */
+  reopenLog?: () => void;
 }
 
 /** The rules of auth_hba_file or the maps of auth_ident_file are not usable. A line for each reason. */
@@ -87,6 +89,7 @@ export class Daemon implements ConsoleHost {
   #succession: Succession | null = null;
   #end!: () => void;
   #stopped = false;
+  #toldStopping = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -100,7 +103,7 @@ export class Daemon implements ConsoleHost {
     this.console = new Console(this.pooler, this.operator, this, VERSION_TEXT);
     this.#desk = new PoolerDesk(this.pooler);
     this.#desk.console = this.console;
-    this.#janitor = new Janitor(this.pooler, this.operator);
+    this.#janitor = new Janitor(this.pooler, this.operator, (stats) => notifySystemd(`STATUS=${stats}`));
     this.#socketKeeper = new SocketKeeper(this.listeners, (lost) => this.#listenAgain(lost), log);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -154,16 +157,19 @@ export class Daemon implements ConsoleHost {
 
   /** Reads everything again. When anything is wrong nothing changes, and the log says what. */
   reload(): void {
-    notifySystemd(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    // Who was told that it stops would take it for up again.
+    const tell = this.#toldStopping ? () => {} : notifySystemd;
+    tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
     try {
       this.#reload();
     } finally {
-      notifySystemd('READY=1');
+      tell('READY=1');
     }
   }
 
   #reload(): void {
-    const { reread } = this.#options;
+    const { reread, reopenLog } = this.#options;
+    reopenLog?.();
     if (reread === undefined) throw new ReloadError('RELOAD failed: the pooler was started from a URL, without a file');
     try {
       this.#apply(afterReload(this.pooler.config, reread()));
@@ -200,6 +206,11 @@ export class Daemon implements ConsoleHost {
       else this.stop();
       return;
     }
+    this.#tellStopping();
+    this.#drain(mode);
+  }
+
+  #drain(mode: 'wait for clients' | 'wait for servers'): void {
     const ports = this.listeners.filter(({ target }) => !target.unix).map((listener) => listener.closeAfterLast());
     void this.operator.shutDown(mode, Promise.all(ports)).then(() => {
       this.log(`${mode === 'wait for clients' ? 'client' : 'server'} connections dropped, exiting`);
@@ -227,7 +238,7 @@ export class Daemon implements ConsoleHost {
 
   letGo(): void {
     for (const listener of this.listeners) listener.close();
-    this.shutDown('wait for clients');
+    this.#drain('wait for clients');
   }
 
   handOver(path: string): HandedOver {
@@ -263,14 +274,14 @@ export class Daemon implements ConsoleHost {
     // What it had paused here nobody else could resume.
     if (succession.begun) this.operator.resumeAll();
     // Nobody can come in any more: who is here is served to the end.
-    if (succession.begun && !this.#stopped && this.pooler.shutdown === 'none') this.shutDown('wait for clients');
+    if (succession.begun && !this.#stopped && this.pooler.shutdown === 'none') this.#drain('wait for clients');
   }
 
   /** Closes everything at once. */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    notifySystemd('STOPPING=1');
+    this.#tellStopping();
     this.#janitor.stop();
     this.#socketKeeper.stop();
     this.operator.letGoPassedOn();
@@ -279,6 +290,12 @@ export class Daemon implements ConsoleHost {
     for (const session of [...this.pooler.sessions.values()]) session.disconnect('server shutting down', '57P01');
     for (const pool of this.pooler.pools.values()) pool.pool.shut();
     this.#end();
+  }
+
+  #tellStopping(): void {
+    if (this.#toldStopping) return;
+    this.#toldStopping = true;
+    notifySystemd('STOPPING=1');
   }
 
   log(message: string, level: 'LOG' | 'ERROR' = 'LOG'): void {

@@ -1,6 +1,7 @@
 /** The command line: finds the command, prints help and version, turns a failure into one line and an exit code. */
 
 import { ConfigFileError } from '../host/config-file.ts';
+import { outliveReaders } from '../host/standard-streams.ts';
 import { VERSION } from '../version.ts';
 import { check } from './check.ts';
 import { CliError } from './common.ts';
@@ -19,11 +20,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = { start, demo, check 
 
 /** Never throws; ends the process with code 1 after an error, 2 after a wrong call. */
 export function main(args: readonly string[]): void {
+  outliveReaders();
   run(args).catch((error: unknown) => fail('sluice', error, isKnown(error) ? error.exitCode : 1));
 }
 
 /** The same for PgBouncer's command line, with 1 whatever was wrong. */
 export function mainPgbouncer(args: readonly string[]): void {
+  outliveReaders();
   pgbouncer(args).catch((error: unknown) => fail('pgbouncer', error, 1));
 }
 

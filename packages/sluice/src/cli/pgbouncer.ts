@@ -134,6 +134,7 @@ export function newDaemon(path: string, config: Config, target: LogTarget, repla
       log: target.log,
       reread: () => readConfig(path, target.log),
       reconfigured: (changed) => target.apply(changed),
+      reopenLog: () => target.reopen(),
       ...(replaced && { replaced }),
     });
   } catch (error) {

@@ -5,6 +5,8 @@ import type { LogSink } from '../telemetry/log.ts';
 export class LogFile implements LogSink {
   readonly path: string;
   #fd: number;
+  /** A line was written in part: the disk was full. */
+  #isCut = false;
 
   /** Throws the system's error when the file cannot be opened for appending. */
   constructor(path: string) {
@@ -13,8 +15,10 @@ export class LogFile implements LogSink {
   }
 
   write(line: string): void {
+    const bytes = Buffer.from(`${this.#isCut ? '\n' : ''}${line}\n`);
     try {
-      writeSync(this.#fd, `${line}\n`);
+      const written = writeSync(this.#fd, bytes);
+      this.#isCut = written === 0 ? this.#isCut : written < bytes.length;
     } catch {
       // A full disk must not end the pooler; standard error still has the line where it is open.
     }
@@ -25,6 +29,7 @@ export class LogFile implements LogSink {
     const fd = openSync(this.path, 'a', 0o644);
     closeSync(this.#fd);
     this.#fd = fd;
+    this.#isCut = false;
   }
 
   close(): void {

@@ -50,6 +50,17 @@ export class LogTarget {
     if (!this.#flags.quiet) this.log.sinks = [STDERR, ...sinks];
   }
 
+  /** After a rotation, also where the configuration cannot be read (PgBouncer's reset_logging). */
+  reopen(): void {
+    try {
+      this.#file?.reopen();
+    } catch (error) {
+      this.log.warn(
+        `logfile ${this.#file!.path} cannot be opened again: ${(error as Error).message}; the old one is written on`,
+      );
+    }
+  }
+
   /**
    * Why the process does not start, also in the log that the configuration names, as far as it can be had. Null: it must not be
    * opened; a file that root has made, or follows a link to, is not the user's who runs it in the end. Returns whether it is there, and
@@ -77,10 +88,7 @@ export class LogTarget {
   #useFile(config: Config): void {
     const path = config.global.logfile;
     try {
-      if (this.#file !== null && this.#file.path === path) {
-        this.#file.reopen();
-        return;
-      }
+      if (this.#file?.path === path) return;
       const opened = path === '' ? null : new LogFile(path);
       this.#file?.close();
       this.#file = opened;

@@ -3,7 +3,7 @@
  * (sd_listen_fds(3)). Without systemd nothing here does anything.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import { AF_UNIX, libc, unixAddress } from '../net/libc.ts';
+import { AF_UNIX, libc, MSG_DONTWAIT, unixAddress } from '../net/libc.ts';
 
 /** The first descriptor that systemd passes on. */
 const FIRST_FD = 3;
@@ -33,22 +33,29 @@ function isUnixSocket(fd: number): boolean {
     .some((line) => line.trim().split(/\s+/)[6] === inode);
 }
 
+let calls: ReturnType<typeof load> | null = null;
+
+function load() {
+  const library = libc();
+  return {
+    socket: library.func('int socket(int family, int type, int protocol)'),
+    sendto: library.func('int64_t sendto(int fd, void *data, uint64_t size, int flags, void *to, uint32_t length)'),
+    close: library.func('int close(int fd)'),
+  };
+}
+
 /** Sends a state ("READY=1", "RELOADING=1", "STOPPING=1") to the service manager, if there is one. Never throws. */
 export function notifySystemd(state: string, path: string | undefined = process.env.NOTIFY_SOCKET): void {
   if (path === undefined || path === '' || process.platform !== 'linux') return;
   try {
-    const library = libc();
-    const socket = library.func('int socket(int family, int type, int protocol)');
-    const sendto = library.func(
-      'int64_t sendto(int fd, void *data, uint64_t size, int flags, void *to, uint32_t length)',
-    );
-    const close = library.func('int close(int fd)');
-    const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    calls ??= load();
+    const fd = calls.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
     const address = unixAddress(path.startsWith('@') ? `\0${path.slice(1)}` : path);
     const data = Buffer.from(state);
-    sendto(fd, data, data.length, 0, address, address.length);
-    close(fd);
+    // One that does not read is not waited for.
+    calls.sendto(fd, data, data.length, MSG_DONTWAIT, address, address.length);
+    calls.close(fd);
   } catch {
     // A service manager that cannot be told is no reason to stop serving.
   }

@@ -6,12 +6,19 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectedSocket } from './abstract-socket.ts';
-import { AF_UNIX, describeMessages, lastError, libc, SOCK_NONBLOCK_CLOEXEC, unixAddress } from './libc.ts';
+import {
+  AF_UNIX,
+  describeMessages,
+  lastError,
+  libc,
+  MSG_DONTWAIT,
+  SOCK_NONBLOCK_CLOEXEC,
+  unixAddress,
+} from './libc.ts';
 
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
-const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const MSG_CTRUNC = 0x8;

@@ -14,7 +14,7 @@
 import { performance } from 'node:perf_hooks';
 import { getSystemErrorMap } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
-import { addressIn, errorNumber, libc } from './libc.ts';
+import { addressIn, errorNumber, libc, MSG_DONTWAIT } from './libc.ts';
 import { endTurn, endTurnsByHand, libuvDue, makeWay, timeOfTurn, wayAsked } from './turn-end.ts';
 
 /** A connection that can be hot. */
@@ -38,7 +38,6 @@ const MOST_EVENTS = 64;
 const QUIET_WAITS = 8;
 const COOLED_AT_ONCE = 128;
 
-const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLLIN = 1;

@@ -60,6 +60,7 @@ export function lastError(): string {
   return Object.entries(load().koffi.os.errno).find(([, value]) => value === number)?.[0] ?? 'EIO';
 }
 
+export const MSG_DONTWAIT = 0x40;
 export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;

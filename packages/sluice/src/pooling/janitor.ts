@@ -30,12 +30,15 @@ interface Timeouts {
 export class Janitor {
   readonly #pooler: Pooler;
   readonly #operator: Operator;
+  readonly #told: (stats: string) => void;
   #timer: NodeJS.Timeout | null = null;
   #ticks = 0;
 
-  constructor(pooler: Pooler, operator: Operator) {
+  /** `told`: see `housekeep`. */
+  constructor(pooler: Pooler, operator: Operator, told: (stats: string) => void) {
     this.#pooler = pooler;
     this.#operator = operator;
+    this.#told = told;
   }
 
   start(): void {
@@ -75,7 +78,7 @@ export class Janitor {
       visit.late?.();
       visit.late = null;
     }
-    housekeep(pooler, this.#operator);
+    housekeep(pooler, this.#operator, this.#told);
   }
 
   #sweepSession(session: Session, limits: Timeouts, now: number): void {

@@ -7,7 +7,8 @@ import type { Operator } from './operator.ts';
 import type { Pooler } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
 
-export function housekeep(pooler: Pooler, operator: Operator): void {
+/** `told` hears of each `stats_period` what the log says of it. */
+export function housekeep(pooler: Pooler, operator: Operator, told: (stats: string) => void): void {
   if (pooler.config.global.serverFastClose) closeFast(pooler);
   pooler.context.names.tend();
   for (const { cancels } of pooler.pools.values()) cancels.tick();
@@ -17,7 +18,7 @@ export function housekeep(pooler: Pooler, operator: Operator): void {
   for (const pool of [...pooler.pools.values()]) if (pool.replication) tendReplication(pool, operator);
   closeIdlePools(pooler, operator);
   closeIdleDatabases(pooler, operator);
-  turnPeriod(pooler);
+  turnPeriod(pooler, told);
 }
 
 /** server_fast_close: in session mode a condemned server does not wait for its client to leave, only for its transaction. */
@@ -77,16 +78,16 @@ function closeIdleDatabases(pooler: Pooler, operator: Operator): void {
   }
 }
 
-function turnPeriod(pooler: Pooler): void {
+function turnPeriod(pooler: Pooler, told: (stats: string) => void): void {
   const { clock, periods, config, databases, consoleTraffic, log } = pooler;
   if (clock.now - periods.begunAt < config.global.statsPeriodMs) return;
   const traffic = [...databases.values()].map(({ name, traffic: counts }) => [name, counts] as const);
   const mean = periods.turn(clock.now, [...traffic, [CONSOLE_DATABASE, consoleTraffic]]);
-  if (!config.global.logStats) return;
-  log.info(
+  const stats =
     `stats: ${mean.transactions} xacts/s, ${mean.queries} queries/s, ${mean.clientParses} client parses/s, ` +
-      `${mean.serverParses} server parses/s, ${mean.binds} binds/s, ${mean.logins} client logins/s, ` +
-      `in ${mean.received} B/s, out ${mean.sent} B/s, xact ${mean.transactionMs} us, ` +
-      `query ${mean.queryMs} us, wait ${mean.waitMs} us`,
-  );
+    `${mean.serverParses} server parses/s, ${mean.binds} binds/s, ${mean.logins} client logins/s, ` +
+    `in ${mean.received} B/s, out ${mean.sent} B/s, xact ${mean.transactionMs} us, ` +
+    `query ${mean.queryMs} us, wait ${mean.waitMs} us`;
+  if (config.global.logStats) log.info(stats);
+  told(stats);
 }
