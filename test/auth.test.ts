@@ -159,7 +159,7 @@ host  "postgres" ${ROLE}   127.0.0.0/8   scram-sha-256
   });
 
   test('a rule that cannot be read is left out with a warning, and the others hold', async () => {
-    const map = 'staff root all more\n';
+    const map = 'staff root\n';
     const rules = `host all ${ROLE} samenet trust\nhost all ${ME} all trust map=staff\nhost all ${ROLE} all md5\n`;
     const sluice = await start({
       settings: `auth_type = hba\nauth_hba_file = ${file('odd.conf', rules)}\nauth_ident_file = ${file('odd-map.conf', map)}`,

@@ -150,7 +150,8 @@ describe('what a handle was asked for with', () => {
     'the deadline stops a query under way, and sends none behind it (%s)',
     async (how) => {
       const pool = makePool({ max: 1 });
-      const deadline = Date.now() + 100;
+      await pool.query('SELECT 1'); // to dial may take longer
+      const deadline = Date.now() + 300;
       const lease = how === 'acquire' ? await pool.acquire({ deadline }) : null;
       const ask = (text: string) => failure(lease === null ? pool.query({ text, deadline }) : lease.query(text));
       expect(await ask('SELECT pg_sleep(30)')).toMatchObject({ code: 'SLUICE_QUERY_CANCELLED', reason: 'timeout' });

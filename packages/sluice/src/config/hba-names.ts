@@ -6,7 +6,7 @@ import type { ReadFile } from './ini.ts';
 import { quote } from './problem.ts';
 import { besideFile } from './text.ts';
 
-/** A column: the keywords it holds, and the plain names. `sameUser` and `replication` stand for databases only. */
+/** A column: the keywords it holds, and the plain names. */
 export interface HbaNames {
   readonly all: boolean;
   readonly sameUser: boolean;
@@ -21,17 +21,25 @@ const MAX_DEPTH = 10;
 /** Files that name each other many times over would otherwise be read without end. */
 const MAX_FILES = 100;
 
+export interface NamesOptions {
+  readonly column: Column;
+  /** The file of the rule. */
+  readonly file: string;
+  readonly readFile: ReadFile;
+  readonly warn: (message: string) => void;
+}
+
 /**
  * Reads one column: names separated by commas.
  *
- * The keywords of the database column mean nothing in the user column, as in PostgreSQL, so that a user may be called
- * `replication` (in PgBouncer such a rule never holds).
+ * `sameuser` is a keyword in the user column, too, as in PgBouncer (hba.c, parse_names). `replication` is none there, as in PostgreSQL, so
+ * that a user may have that name (in PgBouncer such a rule never holds).
  *
  * @returns what is wrong, as a sentence, when the column can't be read.
  */
-export function parseNames(tokens: Tokens, column: Column, file: string, readFile: ReadFile): HbaNames | string {
-  const reader = new NamesReader(column, readFile);
-  const flaw = reader.column(tokens, file, 0);
+export function parseNames(tokens: Tokens, options: NamesOptions): HbaNames | string {
+  const reader = new NamesReader(options);
+  const flaw = reader.column(tokens, options.file, 0);
   return flaw ?? reader;
 }
 
@@ -42,11 +50,13 @@ class NamesReader implements HbaNames {
   readonly names = new Set<string>();
   readonly #column: Column;
   readonly #readFile: ReadFile;
+  readonly #warn: (message: string) => void;
   #files = 0;
 
-  constructor(column: Column, readFile: ReadFile) {
+  constructor({ column, readFile, warn }: NamesOptions) {
     this.#column = column;
     this.#readFile = readFile;
+    this.#warn = warn;
   }
 
   /** @returns what is wrong, or null. */
@@ -72,9 +82,11 @@ class NamesReader implements HbaNames {
     if (text.startsWith('+'))
       return `roles are not supported: ${quote(text)}; name the users, or list them in an @file`;
     if (text.startsWith('/'))
-      return `regular expressions are not supported: ${quote(text)}; name the ${this.#column}s, or put quotes around a name that begins so`;
+      this.#warn(
+        `regular expressions are not supported: ${quote(text)} is taken for the name itself; name the ${this.#column}s, or put quotes around a name that begins so`,
+      );
     if (text === 'all') this.all = true;
-    else if (this.#column === 'database' && text === 'sameuser') this.sameUser = true;
+    else if (text === 'sameuser') this.sameUser = true;
     else if (this.#column === 'database' && text === 'replication') this.replication = true;
     else if (this.#column === 'database' && (text === 'samerole' || text === 'samegroup')) {
       return `${text} is not supported: name the databases, or list them in an @file`;
@@ -94,9 +106,14 @@ class NamesReader implements HbaNames {
     }
     for (const line of text.split('\n')) {
       const tokens = new Tokens(line);
+      let isListed = true;
       while (tokens.current.kind !== 'end') {
-        const flaw = tokens.current.kind === 'comma' ? null : this.#name(tokens, path, depth + 1);
-        if (flaw !== null) return `${flaw}, in file ${quote(path)}`;
+        const isComma = tokens.current.kind === 'comma';
+        const flaw = isComma ? null : this.#name(tokens, path, depth + 1);
+        // PgBouncer does not read what stands behind a name without a comma: it has no say in whether the rule can be read.
+        if (flaw !== null && isListed) return `${flaw}, in file ${quote(path)}`;
+        if (flaw !== null) this.#warn(`${flaw}, in file ${quote(path)}; it is left out`);
+        isListed = isComma;
         tokens.next();
       }
     }
@@ -113,7 +130,10 @@ export function matchDatabase(
   return column.all || (column.sameUser && client.database === client.user) || column.names.has(client.database);
 }
 
-/** Whether the user column holds for a user. */
-export function matchUser(column: HbaNames, user: string): boolean {
-  return column.all || column.names.has(user);
+/** Whether the user column holds for a client. */
+export function matchUser(
+  column: HbaNames,
+  { database, user }: { readonly database: string; readonly user: string },
+): boolean {
+  return column.all || (column.sameUser && database === user) || column.names.has(user);
 }

@@ -8,7 +8,8 @@ export interface Token {
 }
 
 const END: Token = { kind: 'end', text: '' };
-const TOKEN = /\s*(?:(,)|"([^"]*(?:""[^"]*)*)"(?!")|([^\s,#"]+)|(#.*)?$|("))/suy;
+/** White space as isspace(3) has it: a no-break space, pasted from a web page, is a letter to PgBouncer. */
+const TOKEN = /[ \t\n\v\f\r]*(?:(,)|"([^"]*(?:""[^"]*)*)"(?!")|([^ \t\n\v\f\r,#"]+)|(#.*)?$|("))/suy;
 
 /** Hands out the words of one line, one ahead. A `#` begins a comment wherever it stands outside quotes. */
 export class Tokens {

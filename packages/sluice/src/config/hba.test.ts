@@ -57,7 +57,17 @@ describe('an access rule', () => {
     ['host "all" "all" all trust', { database: 'all', user: 'all' }, 'trust'],
     ['host "sh""op" "a , b" all trust', { database: 'sh"op', user: 'a , b' }, 'trust'],
     ['host all bob all trust', {}, null],
-    ['host all sameuser all trust', { user: 'sameuser' }, 'trust'],
+    ['host all sameuser all trust', { user: 'sameuser' }, null],
+    ['host all sameuser all trust', { user: 'sameuser', database: 'sameuser' }, 'trust'],
+    ['host all sameuser all reject', { database: 'ann' }, 'reject'],
+    ['host all "sameuser" all trust', { user: 'sameuser' }, 'trust'],
+    ['host all /^a all trust', {}, null],
+    ['host all /^a,ann all trust', {}, 'trust'],
+    ['host all /^a all trust', { user: '/^a' }, 'trust'],
+    ['host all all 0.0.0.0/ trust', {}, 'trust'],
+    ['host all all 10.0.0.0/+8 trust', {}, 'trust'],
+    ['host all all 10.0.0.0/0008 trust', {}, 'trust'],
+    ['host all a\u00a0b all trust', { user: 'a\u00a0b' }, 'trust'],
     ['host all replication all trust', { user: 'replication' }, 'trust'],
     ['host all all 10.0.0.0/8 trust', {}, 'trust'],
     ['host all all 10.0.0.0/8 trust', { address: '11.0.0.1' }, null],
@@ -137,7 +147,7 @@ describe('an access rule', () => {
     ['host all +admins all md5', 'roles are not supported: "+admins"; name the users, or list them in an @file'],
     [
       'host all /^adm all reject',
-      'regular expressions are not supported: "/^adm"; name the users, or put quotes around a name that begins so',
+      'regular expressions are not supported: "/^adm" is taken for the name itself; name the users, or put quotes around a name that begins so',
     ],
     ['host all all', 'did not find address: write one such as 10.0.0.0/8, or all'],
     ['host all all "10.0.0.0/8" md5', 'did not find address: write one such as 10.0.0.0/8, or all'],
@@ -151,8 +161,8 @@ describe('an access rule', () => {
     ],
     ['host all all 10.0.0.0/33 md5', 'invalid mask "33": it must be a number of bits up to 32'],
     ['host all all ::/129 md5', 'invalid mask "129": it must be a number of bits up to 128'],
-    ['host all all 10.0.0.0/ md5', 'invalid mask "": it must be a number of bits up to 32'],
-    ['host all all 10.0.0.0/+8 md5', 'invalid mask "+8": it must be a number of bits up to 32'],
+    ['host all all 10.0.0.0/+ md5', 'invalid mask "+": it must be a number of bits up to 32'],
+    ['host all all 10.0.0.0/-8 md5', 'invalid mask "-8": it must be a number of bits up to 32'],
     ['host all all 10.0.0.1 md5', 'did not find mask: write /bits after the address, or a mask such as 255.255.0.0'],
     [
       'host all all 10.0.0.1 ffff:: md5',
@@ -205,10 +215,14 @@ describe('an access rule', () => {
   it.each([
     'host all all samehost reject',
     'host all all all rejct',
+    'host all alice, radius all rejct',
+    'host all alice, radius all/x rejct',
+    'host all /^adm,bob all reject',
     'host trust trust 10.0.0.0/99 rejct # trust',
     'hostgssenc all all all reject md5',
     'host all all all',
     'include_dir rules',
+    'host all all 10.0.0.0/8\u00a0trust',
     '"host all all all md5 reject',
   ])('%j, which may keep somebody out, is an error if it cannot be read', (line) => {
     expect(read(`local all all peer\n${line}`).problems.map(({ severity }) => severity)).toEqual(['error']);
@@ -253,6 +267,18 @@ describe('a file of names', () => {
     expect(problemsOf('host all @users all reject', { 'etc/users': 'ann\n+ops' })).toEqual([
       'hba line 1: roles are not supported: "+ops"; name the users, or list them in an @file, in file "etc/users" (etc/hba.conf:1)',
     ]);
+  });
+
+  it('may name what is not supported behind a name, where PgBouncer does not look', () => {
+    const files = { 'etc/users': 'ann +ops\n/^b bob' };
+    expect(method('host all @users all trust', {}, files)).toBe('trust');
+    expect(method('host all @users all trust', { user: 'bob' }, files)).toBe('trust');
+    expect(problemsOf('host all @users all trust', files)).toEqual([
+      expect.stringMatching(/^hba line 1: roles are not supported: "\+ops".* it is left out/),
+      expect.stringMatching(/^hba line 1: regular expressions are not supported: "\/\^b" is taken for the name itself/),
+    ]);
+    expect(read('host all @users all reject', files).problems.map(({ severity }) => severity)).toEqual(['error']);
+    expect(read('host all @users all md5', { 'etc/users': 'ann, +ops' }).rules).toEqual([]);
   });
 
   it('that names itself comes to an end', () => {

@@ -68,8 +68,8 @@ export interface HbaClient {
 /** Methods of PostgreSQL's that let somebody in, those among them that are not supported here. */
 const LETS_IN = new Set<string>(['gss', 'sspi', 'ident', 'pam', 'bsd', 'radius', 'oauth']);
 for (const method of HBA_METHODS) if (method !== 'reject') LETS_IN.add(method);
-/** Words before the method of a rule, at least: type, databases, users. */
-const BEFORE_METHOD = 3;
+/** Words of a rule, at least: type, databases, users, method. */
+const LEAST_WORDS = 4;
 
 /**
  * Reads access rules in the format of pg_hba.conf, as far as PgBouncer supports it (doc/config.md, "HBA file format").
@@ -85,12 +85,13 @@ export function parseHba(text: string, options: HbaOptions): HbaResult {
     const tokens = new Tokens(line);
     if (tokens.current.kind === 'end') return;
     const place = { file: options.path, line: index + 1 };
+    const reader = new RuleReader(tokens, place, options, problems);
     try {
-      rules.push(new RuleReader(tokens, place, options, problems).read());
+      rules.push(reader.read());
     } catch (error) {
       if (!(error instanceof RuleError)) throw error;
       const message = `hba line ${place.line}: ${error.message}`;
-      if (wouldLetIn(line))
+      if (LETS_IN.has(reader.asked ?? lastWord(line)))
         problems.warning(place, null, `${message}; could not parse hba config line ${place.line}, it is left out`);
       else problems.error(place, null, message);
     }
@@ -98,15 +99,22 @@ export function parseHba(text: string, options: HbaOptions): HbaResult {
   return { rules, problems: problems.list };
 }
 
-function wouldLetIn(line: string): boolean {
-  const words = line.replace(/#.*/s, '').trim().split(/\s+/).slice(BEFORE_METHOD);
-  return words.some((word) => LETS_IN.has(word)) && !words.includes('reject');
+/** Of a line that cannot be read up to its method, what that is in all probability: the last word that is no option. */
+function lastWord(line: string): string {
+  const words: readonly string[] = line.replace(/#.*/s, '').match(/[^ \t\n\v\f\r]+/g) ?? [];
+  return words.length < LEAST_WORDS || words.includes('reject')
+    ? ''
+    : (words.findLast((word) => !word.includes('=')) ?? '');
 }
 
 /** Why a line is not a rule. Never leaves this file. */
 class RuleError extends Error {}
 
 class RuleReader {
+  /** What stands where the method should be; null: the line was not read so far. */
+  asked: string | null = null;
+  /** Of names that may stand for others in PostgreSQL. */
+  readonly #doubts: string[] = [];
   private readonly tokens: Tokens;
   private readonly place: Place;
   private readonly options: HbaOptions;
@@ -127,6 +135,9 @@ class RuleReader {
     const asked = this.method();
     const ldap = asked === 'ldap' ? this.ldap() : null;
     const method = asked === 'ldap' && ldap === null ? 'reject' : asked;
+    // PgBouncer would let in whom it was to keep out.
+    if (asked === 'reject' && this.#doubts.length > 0) throw new RuleError(this.#doubts[0]);
+    for (const doubt of this.#doubts) this.problems.warning(this.place, null, `hba line ${this.place.line}: ${doubt}`);
     const map = this.map();
     const { kind, text } = this.tokens.current;
     if (kind !== 'end') {
@@ -146,7 +157,9 @@ class RuleReader {
   }
 
   private names(column: 'database' | 'user'): HbaNames {
-    const names = parseNames(this.tokens, column, this.options.path, this.options.readFile);
+    const { path: file, readFile } = this.options;
+    const warn = (message: string): void => void this.#doubts.push(message);
+    const names = parseNames(this.tokens, { column, file, readFile, warn });
     if (typeof names === 'string') throw new RuleError(names);
     return names;
   }
@@ -169,7 +182,8 @@ class RuleReader {
   }
 
   private maskBits(bits: string, length: number): readonly number[] {
-    const mask = /^\d{1,3}$/.test(bits) ? maskOfBits(Number(bits), length) : null;
+    // As strtoul(3) reads it: nothing is 0.
+    const mask = /^(?:\+?\d{1,20}|-0+)?$/.test(bits) ? maskOfBits(Number(bits), length) : null;
     if (mask === null)
       throw new RuleError(`invalid mask ${quote(bits)}: it must be a number of bits up to ${length * 8}`);
     return mask;
@@ -198,6 +212,7 @@ class RuleReader {
 
   private method(): HbaMethod {
     const { current } = this.tokens;
+    this.asked = current.kind === 'word' ? current.text : '';
     const method = HBA_METHODS.find((one) => current.kind === 'word' && one === current.text);
     if (method === undefined) {
       throw new RuleError(`unsupported method: ${quote(current.text)}; it must be one of ${HBA_METHODS.join(', ')}`);
@@ -237,7 +252,7 @@ export function matchHba(rules: readonly HbaRule[], client: HbaClient): HbaRule 
   for (const rule of rules) {
     if (!matchType(rule.type, client)) continue;
     if (rule.network !== null && (address === null || !inNetwork(rule.network, address))) continue;
-    if (matchDatabase(rule.databases, client) && matchUser(rule.users, client.user)) return rule;
+    if (matchDatabase(rule.databases, client) && matchUser(rule.users, client)) return rule;
   }
   return null;
 }

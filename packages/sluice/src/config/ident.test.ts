@@ -26,15 +26,10 @@ describe('an ident map file', () => {
     ['staff', 'the system user is missing after the map name'],
     ['staff ann', 'the database user is missing after the system user'],
     ['staff ann ann more', 'unsupported parameters: "more" after the third name'],
-    ['staff ann all more', 'unsupported parameters: "more" after the third name'],
+    ['staff ann all more words', 'unsupported parameters: "words" after the third name'],
     ['staff ann, ann', 'the database user is missing after the system user'],
     ['"staff" ann ann', 'it begins with the name of a map, without quotes'],
     ['staff "ann ann', 'the system user is missing after the map name'],
-    ['staff /^(.*)@x$ ann', 'regular expressions are not supported: "/^(.*)@x$"; write each name on a line of its own'],
-    [
-      'staff ann +ops',
-      'groups and regular expressions are not supported: "+ops"; write each name on a line of its own',
-    ],
   ])('leaves out %j and says why', (line, reason) => {
     const { maps, problems } = parseIdent(`${line}\nlast root all`, 'ident.conf');
     expect(problems.map(formatProblem)).toEqual([
@@ -42,6 +37,27 @@ describe('an ident map file', () => {
     ]);
     expect(problems[0]?.severity).toBe('warning');
     expect([...maps.keys()]).toEqual(['last']);
+  });
+
+  it.each([
+    ['staff /^(.*)@x$ ann', '/^(.*)@x$', '/^(.*)@x$', 'ann'],
+    ['staff ann +ops', '+ops', 'ann', '+ops'],
+    ['staff ann /^b', '/^b', 'ann', '/^b'],
+  ])(
+    'takes a group or a regular expression for a name, with a warning, as PgBouncer does: %j',
+    (line, told, ...pair) => {
+      const { maps, problems } = parseIdent(line, 'ident.conf');
+      expect(problems.map(({ severity, message }) => [severity, message])).toEqual([
+        ['warning', expect.stringContaining(`"${told}" is taken for the name itself`)],
+      ]);
+      expect(maps.get('staff')?.mappings.map(({ systemUser, user }) => [systemUser, user])).toEqual([pair]);
+    },
+  );
+
+  it('has a line for all with a word behind it, as PgBouncer has', () => {
+    const { maps, problems } = parseIdent('staff ann all here', 'ident.conf');
+    expect(problems).toEqual([]);
+    expect(maps.get('staff')?.mappings).toMatchObject([{ systemUser: 'ann', user: null }]);
   });
 
   it('is read without an exception, whatever the text', () => {

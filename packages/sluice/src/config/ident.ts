@@ -37,7 +37,13 @@ export function parseIdent(text: string, path: string): IdentResult {
     const place = { file: path, line: index + 1 };
     const tokens = new Tokens(line);
     if (tokens.current.kind === 'end') return;
-    const parsed = parseLine(tokens, place);
+    const warn = (name: string): void =>
+      problems.warning(
+        place,
+        null,
+        `ident line ${place.line}: groups and regular expressions are not supported: ${quote(name)} is taken for the name itself; write each name on a line of its own`,
+      );
+    const parsed = parseLine(tokens, place, warn);
     if (typeof parsed === 'string') {
       problems.warning(place, null, `could not parse ident config line ${place.line}: ${parsed}; it is left out`);
       return;
@@ -50,26 +56,28 @@ export function parseIdent(text: string, path: string): IdentResult {
 }
 
 /** @returns the mapping and its map, or what is wrong. */
-function parseLine(tokens: Tokens, place: Place): { map: string; mapping: IdentMapping } | string {
+function parseLine(
+  tokens: Tokens,
+  place: Place,
+  warn: (name: string) => void,
+): { map: string; mapping: IdentMapping } | string {
   const map = tokens.current;
   if (map.kind !== 'word') return 'it begins with the name of a map, without quotes';
   tokens.next();
   const systemUser = tokens.current;
   if (systemUser.kind !== 'word' && systemUser.kind !== 'string')
     return 'the system user is missing after the map name';
-  if (systemUser.kind === 'word' && systemUser.text.startsWith('/')) {
-    return `regular expressions are not supported: ${quote(systemUser.text)}; write each name on a line of its own`;
-  }
+  if (systemUser.kind === 'word' && systemUser.text.startsWith('/')) warn(systemUser.text);
   tokens.next();
   const user = tokens.current;
   if (user.kind !== 'word' && user.kind !== 'string') return 'the database user is missing after the system user';
-  if (user.kind === 'word' && /^[+/]/.test(user.text)) {
-    return `groups and regular expressions are not supported: ${quote(user.text)}; write each name on a line of its own`;
-  }
+  if (user.kind === 'word' && /^[+/]/.test(user.text)) warn(user.text);
+  const all = user.kind === 'word' && user.text === 'all';
   tokens.next();
+  // PgBouncer steps over whatever follows `all` (hba.c, parse_ident_line).
+  if (all) tokens.next();
   if (tokens.current.kind !== 'end')
     return `unsupported parameters: ${quote(tokens.current.text)} after the third name`;
-  const all = user.kind === 'word' && user.text === 'all';
   return { map: map.text, mapping: { systemUser: systemUser.text, user: all ? null : user.text, place } };
 }
 
