@@ -61,7 +61,9 @@ describe.skipIf(!SLAPD || !OPENSSL)('an LDAP server', () => {
     expect(await login(sluice, 'ldap_one', 'wrong')).toBe(REFUSED);
     expect(await login(sluice, 'nobody', 'wrong')).toBe(REFUSED);
     expect(await login(sluice, 'ldap_one', 'secret one')).toBe('ldap_one');
-    await sluice.waitFor(/LDAP login failed for user uid=ldap_one,dc=example,dc=net on server 127\.0\.0\.1:\d+/);
+    await sluice.waitFor(
+      /LDAP login failed for user uid=ldap_one,dc=example,dc=net on server 127\.0\.0\.1:\d+: Invalid credentials/,
+    );
   });
 
   test.each([
@@ -135,16 +137,14 @@ describe.skipIf(!SLAPD || !OPENSSL)('an LDAP server', () => {
       }
     });
 
-    test('TLS on the wrong port, or twice, is refused in good time', async () => {
+    test('TLS on the wrong port, or twice, is refused by the directory and not by client_login_timeout', async () => {
       for (const options of [
         secure(slapd.port, 'ldaps'),
         secure(slapd.tlsPort, 'ldap', 'ldaptls=1'),
         secure(slapd.tlsPort, 'ldaps', 'ldaptls=1'),
         secure(slapd.port, 'ldaps', 'ldaptls=1'),
       ]) {
-        const begin = performance.now();
         expect(await login(await under(trusting, options), 'ldap_one', 'secret one')).toBe(REFUSED);
-        expect(performance.now() - begin).toBeLessThan(3_500);
       }
     });
   });
@@ -179,11 +179,10 @@ describe('an LDAP server that does not answer', () => {
       hba,
       `host all ldap_one all ldap ldapserver=127.0.0.1 ldapport=${port} ldapprefix=a\nhost all all all scram-sha-256\n`,
     );
-    const sluice = await start(`auth_type = hba\nauth_hba_file = ${hba}\nclient_login_timeout = 1`);
+    const sluice = await start(`auth_type = hba\nauth_hba_file = ${hba}\nclient_login_timeout = 2`);
     const held = Promise.all(Array.from({ length: 100 }, () => login(sluice, 'ldap_one', 'x')));
-    const begin = performance.now();
-    expect(await login(sluice, server.user, server.password)).toBe(server.user);
-    expect(performance.now() - begin).toBeLessThan(900);
+    const first = await Promise.race([held, login(sluice, server.user, server.password)]);
+    expect(first).toBe(server.user);
     for (const message of await held) expect(message).toMatch(/client_login_timeout/);
   });
 });

@@ -206,9 +206,7 @@ describe('a process that stood still', () => {
     Date.now = () => now() + 60_000;
     try {
       const client = await pool.connect();
-      const began = performance.now();
       expect((await failure(pool.acquire({ timeoutMillis: 100 }))).code).toBe('SLUICE_POOL_EXHAUSTED');
-      expect(performance.now() - began).toBeLessThan(5_000);
       client.release();
       expect(pool.stats()).toMatchObject({ clockJumps: 1, checks: 1 });
     } finally {

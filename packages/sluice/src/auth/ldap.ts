@@ -11,6 +11,7 @@ import { authenticationCleartextPassword, decodeText, isText } from '@sluice/wir
 import type { Client } from 'ldapts';
 import type { LdapOptions } from '../config/index.ts';
 import { ANSWER_BYTES, confirmsBind } from './ldap-answer.ts';
+import { explainLdap } from './ldap-errors.ts';
 import { ldapTlsOptions } from './ldap-tls.ts';
 import { type AuthRequest, type AuthResult, failed, receivePassword, sendMessage } from './method.ts';
 
@@ -70,7 +71,7 @@ async function confirm(options: LdapOptions, user: string, password: string): Pr
       if (size <= ANSWER_BYTES) heard.push(Buffer.from(chunk));
     });
     await client.bind(dn, password).catch((error: Error) => {
-      throw refused(explain(error));
+      throw refused(explainLdap(error));
     });
     if (!confirmsBind(Buffer.concat(heard))) throw refused('its answer has no result code');
   });
@@ -84,17 +85,22 @@ async function search(options: LdapOptions, baseDn: string, user: string): Promi
   return withDirectory(options, async ({ client }, server) => {
     await client.bind(bindDn, bindPassword).catch((error: Error) => {
       throw new LdapRefused(
-        `could not perform initial LDAP bind for ldapbinddn "${bindDn}" on server "${server}": ${explain(error)}`,
+        `could not perform initial LDAP bind for ldapbinddn "${bindDn}" on server "${server}": ${explainLdap(error)}`,
       );
     });
     const { searchEntries } = await client
       .search(baseDn, { scope, filter, attributes: ['1.1'], sizeLimit: 2 })
       .catch((error: Error) => {
-        throw new LdapRefused(`could not search LDAP for filter "${filter}" on server "${server}": ${explain(error)}`);
+        throw new LdapRefused(
+          `could not search LDAP for filter "${filter}" on server "${server}": ${explainLdap(error)}`,
+        );
       });
     if (searchEntries.length === 0) throw new LdapRefused(`LDAP user "${user}" does not exist`);
     if (searchEntries.length > 1) throw new LdapRefused(`LDAP user "${user}" is not unique`);
-    return searchEntries[0]!.dn;
+    const { dn } = searchEntries[0]!;
+    // A bind by it would be an anonymous one, which says nothing of the password.
+    if (dn === '') throw new LdapRefused(`LDAP user "${user}" has an empty name on server "${server}"`);
+    return dn;
   });
 }
 
@@ -106,7 +112,7 @@ async function withDirectory<T>(options: LdapOptions, talk: (line: Line, server:
     try {
       line = await open(options, server);
     } catch (error) {
-      last = new LdapRefused(`could not connect to LDAP server ${server}: ${explain(error as Error)}`);
+      last = new LdapRefused(`could not connect to LDAP server ${server}: ${explainLdap(error as Error)}`);
       continue;
     }
     const late = setTimeout(() => line.socket.destroy(), ANSWER_MS);
@@ -182,11 +188,4 @@ async function serversOf({ servers, port, baseDn }: LdapOptions): Promise<string
 function withPort(host: string, port: number): string {
   if (isIPv6(host)) return `[${host}]:${port}`;
   return /:\d+$/.test(host) && !host.endsWith(']') ? host : `${host}:${port}`;
-}
-
-function explain(error: Error): string {
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' && !error.message.includes(code)
-    ? `${code}: ${error.message}`
-    : error.message || error.name;
 }

@@ -253,10 +253,16 @@ async function serverHasTls(conn: Conn): Promise<boolean> {
   } catch (error) {
     throw error instanceof ConnectionEnded ? new TlsFailed('server closed the connection at the SSL request') : error;
   }
-  if (reader.buffered > 0) throw new TlsFailed('received unencrypted data after SSL response');
-  reader.detach();
-  conn.handler = DISCARD;
-  if (answer === 0x53) return true;
-  if (answer === 0x4e) return false;
+  if (answer === 0x53 || answer === 0x4e) {
+    if (reader.buffered > 0) throw new TlsFailed('received unencrypted data after SSL response');
+    reader.detach();
+    conn.handler = DISCARD;
+    return answer === 0x53;
+  }
+  // What it says is not to be believed: anybody on the way could have said it.
+  if (answer === 0x45)
+    throw new TlsFailed(
+      'bad sslreq answer: the server sent an error, as it does when it can start no process; see its log',
+    );
   throw new TlsFailed(`bad sslreq answer: 0x${answer.toString(16)}; is it a PostgreSQL server?`);
 }

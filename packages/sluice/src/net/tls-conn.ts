@@ -14,6 +14,7 @@ import { ConnectionEnded } from './packet-reader.ts';
 import { SecureConn } from './secure-conn.ts';
 import { commonName, endPointHash, speaksFor } from './tls-cert.ts';
 import type { ClientTls, ServerTls } from './tls-context.ts';
+import { opensslReason } from './tls-reason.ts';
 import type { Inspect, Shown } from './tls-shown.ts';
 import { TlsState } from './tls-state.ts';
 
@@ -138,10 +139,9 @@ function needed(context: SecureContext | null): SecureContext {
   return context;
 }
 
-/** OpenSSL's reason without its number and library; a connection that just ended is no failure of TLS. */
+/** A connection that just ended is no failure of TLS. */
 function explain(error: (NodeJS.ErrnoException & { reason?: string }) | null): Error {
   if (error instanceof TlsFailed) return error;
   if (error === null || error.code === 'ECONNRESET' || error.code === 'EPIPE') return new ConnectionEnded(null);
-  const parts = /^(?:.*:)?error:[0-9A-F]+:(.+)$/s.exec(error.message)?.[1]?.trim().split(':');
-  return new TlsFailed(`TLS handshake error: ${error.reason ?? parts?.[2] ?? error.message}`);
+  return new TlsFailed(`TLS handshake error: ${error.reason ?? opensslReason(error.message) ?? error.message}`);
 }
