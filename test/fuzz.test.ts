@@ -9,6 +9,7 @@ import * as wire from '@sluice/wire';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
 import { postgres } from './support/postgres.ts';
+import { Random } from './support/random.ts';
 import { RawClient } from './support/raw.ts';
 import { ON_BUN, type Sluice, startSluice } from './support/sluice.ts';
 
@@ -25,31 +26,6 @@ beforeAll(async () => {
   });
 });
 afterAll(() => sluice.stop());
-
-/** mulberry32: small, and the same everywhere. */
-class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  below(n: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4_294_967_296) * n);
-  }
-
-  pick<T>(from: readonly T[]): T {
-    return from[this.below(from.length)]!;
-  }
-
-  bytes(most: number): Uint8Array {
-    return Uint8Array.from({ length: this.below(most) }, () => this.below(256));
-  }
-}
 
 /** Flips, cuts, doubles or stretches: one small thing at a time. */
 function mutate(random: Random, message: Uint8Array): Uint8Array {
