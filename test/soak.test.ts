@@ -1,6 +1,6 @@
 /**
  * Everything at once, for as long as one likes: applications of all kinds in transaction and session mode, while servers are terminated,
- * PostgreSQL is restarted and an operator reloads, pauses, reconnects and kills. Each application checks its own answers; at the end nothing
+ * PostgreSQL is restarted, new processes take over and an operator reloads, pauses, reconnects and kills. Each application checks its own answers; at the end nothing
  * may be left. SLUICE_SOAK_SECONDS=n runs for longer (`npm run soak`), SLUICE_SOAK_SEED=n begins with that seed.
  */
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -10,9 +10,10 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbedded } from '../packages/sluice/src/embedded/postgres.ts';
 import { APPLICATIONS, isExplained, type Worker } from './support/applications.ts';
-import { until } from './support/place.ts';
+import { Authority, OPENSSL } from './support/certificates.ts';
+import { Place, until } from './support/place.ts';
 import { Random } from './support/random.ts';
-import { type Sluice, startSluice } from './support/sluice.ts';
+import { ON_BUN, startSluice } from './support/sluice.ts';
 
 const SECONDS = Number(process.env.SLUICE_SOAK_SECONDS ?? 8);
 const SEED = Number(process.env.SLUICE_SOAK_SEED ?? 1);
@@ -22,18 +23,55 @@ const HANG_MS = 60_000;
 
 const dir = mkdtempSync(join(tmpdir(), 'sluice-soak-'));
 let server: EmbeddedPostgres;
-let sluice: Sluice;
+let pooler: Pooler;
+
+/** A daemon, or the one that has taken its place. */
+interface Pooler {
+  readonly port: number;
+  pid(): number;
+  log(): string;
+  /** Resolves when the one before it has ended; null: processes are not taken over here. */
+  takeOver: (() => Promise<unknown>) | null;
+  stop(): Promise<void>;
+}
+
+async function begin(): Promise<Pooler> {
+  const at = `host=${server.host} port=${server.port} dbname=postgres`;
+  const databases = `transactions = ${at}\nsessions = ${at} pool_mode=session pool_size=6`;
+  const settings = `admin_users = ${server.user}\nsession_state = follow\ndefault_pool_size = 5\nreserve_pool_size = 1\nreserve_pool_timeout = 1
+query_wait_timeout = 40\nmax_prepared_statements = 8\nprepare_threshold = 3\nserver_lifetime = 3\nserver_idle_timeout = 2
+server_check_delay = 0.2\nserver_login_retry = 0.3\nlog_connections = 0\nlog_disconnections = 0\n${tls()}`;
+  if (ON_BUN || process.platform !== 'linux') {
+    const sluice = await startSluice(server, { databases, settings });
+    const { port, pid } = sluice;
+    return { port, pid: () => pid, log: () => pooler.log(), takeOver: null, stop: () => sluice.stop() };
+  }
+  const place = new Place(coordinates(server.port));
+  await place.begin(`${settings}\n[databases]\n${databases}\n`);
+  let newest = 0;
+  return {
+    port: place.port,
+    pid: () => place.pid(newest),
+    log: () => place.log(),
+    takeOver: async () => {
+      await place.takeOver();
+      await place.ended(newest++);
+    },
+    stop: () => place.stop(),
+  };
+}
+
+function tls(): string {
+  if (!OPENSSL) return '';
+  const { key, cert } = new Authority(dir, 'ours').issue('localhost');
+  chmodSync(key, 0o644);
+  return `client_tls_sslmode = allow\nclient_tls_key_file = ${key}\nclient_tls_cert_file = ${cert}`;
+}
 
 beforeAll(async () => {
   chmodSync(dir, 0o755);
   server = await startEmbedded({ dataDir: join(dir, 'pg'), throwaway: true });
-  const at = `host=${server.host} port=${server.port} dbname=postgres`;
-  sluice = await startSluice(server, {
-    databases: `transactions = ${at}\nsessions = ${at} pool_mode=session pool_size=6`,
-    settings: `admin_users = ${server.user}\nsession_state = follow\ndefault_pool_size = 5\nreserve_pool_size = 1\nreserve_pool_timeout = 1
-query_wait_timeout = 40\nmax_prepared_statements = 8\nprepare_threshold = 3\nserver_lifetime = 3\nserver_idle_timeout = 2
-server_check_delay = 0.2\nserver_login_retry = 0.3\nlog_connections = 0\nlog_disconnections = 0`,
-  });
+  pooler = await begin();
   const direct = new pg.Client(coordinates(server.port));
   await direct.connect();
   await direct.query(`create table soak_counts (id int primary key, n int not null); create table soak_in (id int, i int);
@@ -41,7 +79,7 @@ server_check_delay = 0.2\nserver_login_retry = 0.3\nlog_connections = 0\nlog_dis
   await direct.end();
 });
 afterAll(async () => {
-  await sluice?.stop();
+  await pooler?.stop();
   await server?.stop('immediate');
   rmSync(dir, { recursive: true, force: true });
 });
@@ -52,7 +90,7 @@ function coordinates(port: number, database = 'postgres') {
 }
 
 async function onConsole<T>(use: (console: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(coordinates(sluice.port, 'pgbouncer'));
+  const client = new pg.Client(coordinates(pooler.port, 'pgbouncer'));
   client.on('error', () => {});
   await client.connect();
   try {
@@ -66,7 +104,7 @@ const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function fault(random: Random): Promise<string> {
   const command = (text: string) => onConsole((console) => console.query(text)).then(() => text);
-  switch (random.below(9)) {
+  switch (random.below(10)) {
     case 0:
     case 1: {
       const direct = new pg.Client(coordinates(server.port));
@@ -107,12 +145,15 @@ async function fault(random: Random): Promise<string> {
       await wait(random.below(300));
       await server.start();
       return 'restart of PostgreSQL';
+    case 8:
+      await pooler.takeOver?.();
+      return 'take-over';
     default:
       return 'nothing';
   }
 }
 
-const descriptors = () => (process.platform === 'linux' ? readdirSync(`/proc/${sluice.pid}/fd`).length : 0);
+const descriptors = () => (process.platform === 'linux' ? readdirSync(`/proc/${pooler.pid()}/fd`).length : 0);
 
 test(
   'everything at once: nobody gets a wrong answer, and nothing is left behind',
@@ -128,13 +169,14 @@ test(
 
     const work = async (id: number) => {
       const random = new Random(SEED * 1_000 + id);
-      const at = (database: string) => coordinates(sluice.port, database);
-      const worker = { id, random, count: 0, unsure: 0, at: at('transactions') } as {
+      const at = (database: string) => coordinates(pooler.port, database);
+      const worker = { id, random, count: 0, unsure: 0, at: at('transactions'), ssl: false } as {
         -readonly [K in keyof Worker]: Worker[K];
       };
       while (!over()) {
         const name = random.pick(Object.keys(APPLICATIONS));
         worker.at = at(random.below(4) === 0 ? 'sessions' : 'transactions');
+        worker.ssl = OPENSSL && random.below(3) === 0 ? { rejectUnauthorized: false } : false;
         const count = (counts[name] ??= { done: 0, explained: 0 });
         const timer = setTimeout(() => fail(`${name} in ${worker.at.database} hangs`, null), HANG_MS);
         try {
@@ -171,7 +213,7 @@ test(
       }),
     );
     expect(descriptors()).toBeLessThanOrEqual(before + 2);
-    expect(sluice.output()).not.toMatch(/bug:|internal error|unknown pkt/);
+    expect(pooler.log()).not.toMatch(/bug:|internal error|unknown pkt/);
   },
   SECONDS * 1_000 + 3 * HANG_MS,
 );

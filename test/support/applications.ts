@@ -17,6 +17,8 @@ class Gone extends Error {}
 export interface Worker {
   readonly id: number;
   readonly at: Coordinates;
+  /** For those that use a driver. */
+  readonly ssl: pg.ClientConfig['ssl'];
   readonly random: Random;
   /** What its row of soak_counts holds at least, and how many of its commits have an outcome that nobody told. */
   count: number;
@@ -42,7 +44,7 @@ function expectSame(what: string, got: unknown, expected: unknown): void {
 }
 
 async function connected(worker: Worker, use: (client: pg.Client) => Promise<void>): Promise<void> {
-  const client = new pg.Client({ ...worker.at, application_name: `soak-${worker.id}` });
+  const client = new pg.Client({ ...worker.at, ssl: worker.ssl, application_name: `soak-${worker.id}` });
   client.on('error', () => {});
   await client.connect();
   try {
