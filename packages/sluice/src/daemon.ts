@@ -24,7 +24,7 @@ import { nameResolver } from './host/name-resolver.ts';
 import { readSecrets, type UserSecrets } from './host/secrets.ts';
 import { SocketKeeper } from './host/socket-keeper.ts';
 import { Succession } from './host/succession.ts';
-import { notifySystemd, passedSockets } from './host/systemd.ts';
+import { passedSockets, ServiceManager } from './host/systemd.ts';
 import { shownPath } from './net/abstract-socket.ts';
 import { type Listener, type ListenTarget, listen, resolved } from './net/listen.ts';
 import { notePeer } from './net/peer-cred.ts';
@@ -37,6 +37,7 @@ import { Janitor } from './pooling/janitor.ts';
 import { Operator, OperatorError } from './pooling/operator.ts';
 import { Pooler } from './pooling/pooler.ts';
 import { reconfigure } from './pooling/reconfigure.ts';
+import { readStray } from './pooling/strays.ts';
 import { Visit } from './pooling/visit.ts';
 import { Clock } from './telemetry/clock.ts';
 import type { Log } from './telemetry/log.ts';
@@ -89,7 +90,7 @@ export class Daemon implements ConsoleHost {
   #succession: Succession | null = null;
   #end!: () => void;
   #stopped = false;
-  #toldStopping = false;
+  readonly #manager = new ServiceManager();
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -103,7 +104,7 @@ export class Daemon implements ConsoleHost {
     this.console = new Console(this.pooler, this.operator, this, VERSION_TEXT);
     this.#desk = new PoolerDesk(this.pooler);
     this.#desk.console = this.console;
-    this.#janitor = new Janitor(this.pooler, this.operator, (stats) => notifySystemd(`STATUS=${stats}`));
+    this.#janitor = new Janitor(this.pooler, this.operator, (stats) => this.#manager.fares(stats));
     this.#socketKeeper = new SocketKeeper(this.listeners, (lost) => this.#listenAgain(lost), log);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -150,21 +151,14 @@ export class Daemon implements ConsoleHost {
     this.pooler.warmUp();
     this.#janitor.start();
     if (this.listeners.some(({ target }) => target.unix)) this.#socketKeeper.start();
-    notifySystemd('READY=1');
+    this.#manager.up();
   }
 
   // What the console and signals ask for.
 
   /** Reads everything again. When anything is wrong nothing changes, and the log says what. */
   reload(): void {
-    // Who was told that it stops would take it for up again.
-    const tell = this.#toldStopping ? () => {} : notifySystemd;
-    tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
-    try {
-      this.#reload();
-    } finally {
-      tell('READY=1');
-    }
+    this.#manager.hearsOfReload(() => this.#reload());
   }
 
   #reload(): void {
@@ -206,7 +200,7 @@ export class Daemon implements ConsoleHost {
       else this.stop();
       return;
     }
-    this.#tellStopping();
+    this.#manager.stopping();
     this.#drain(mode);
   }
 
@@ -249,7 +243,8 @@ export class Daemon implements ConsoleHost {
         this.#succession?.close();
         this.#succession = new Succession(this.pooler, path, this.listeners);
         this.log('a new process takes over, giving it the listening sockets');
-        return { moved: 0, left: this.pooler.sessions.size, processIds: this.pooler.processIds };
+        const { sessions, processIds } = this.pooler;
+        return { moved: 0, left: sessions.size, processIds, strays: [] };
       }
       const { begun } = this.#succession;
       const step = this.#succession.step();
@@ -261,9 +256,10 @@ export class Daemon implements ConsoleHost {
     }
   }
 
-  cancelFor(request: string): void {
-    const [processId, key] = request.split(' ');
-    carryCancel(this.pooler, Number(processId), Uint8Array.from(Buffer.from(key ?? '', 'hex')), null, () => {});
+  cancelFor(request: string): boolean {
+    const [processId, key] = readStray(request);
+    carryCancel(this.pooler, processId, key, null, () => {});
+    return this.pooler.sessions.get(processId) !== undefined || this.pooler.predecessor !== null;
   }
 
   successorLeft(): void {
@@ -281,7 +277,7 @@ export class Daemon implements ConsoleHost {
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#tellStopping();
+    this.#manager.stopping();
     this.#janitor.stop();
     this.#socketKeeper.stop();
     this.operator.letGoPassedOn();
@@ -290,12 +286,6 @@ export class Daemon implements ConsoleHost {
     for (const session of [...this.pooler.sessions.values()]) session.disconnect('server shutting down', '57P01');
     for (const pool of this.pooler.pools.values()) pool.pool.shut();
     this.#end();
-  }
-
-  #tellStopping(): void {
-    if (this.#toldStopping) return;
-    this.#toldStopping = true;
-    notifySystemd('STOPPING=1');
   }
 
   log(message: string, level: 'LOG' | 'ERROR' = 'LOG'): void {

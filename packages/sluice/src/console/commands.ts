@@ -23,8 +23,8 @@ export interface ConsoleHost {
    * an OperatorError when that cannot be.
    */
   handOver(path: string): HandedOver;
-  /** A successor was asked to cancel a query of this process's: "PID KEY", the key in hexadecimal. */
-  cancelFor(request: string): void;
+  /** A successor was asked to cancel a query of this process's: "PID KEY", the key in hexadecimal. False: nobody here has that process id. */
+  cancelFor(request: string): boolean;
   /** No console is open any more. */
   successorLeft(): void;
   /**
@@ -110,7 +110,8 @@ function killClient({ operator, killConsole }: CommandContext, arg: string): voi
   if (!operator.killClient(id) && !killConsole(id)) throw new OperatorError('client not found');
 }
 
-const HANDED_OVER = columns('iii', ['moved', 'left', 'process_ids']);
+const FOUND = columns('i', ['found']);
+const HANDED_OVER = columns('iiis', ['moved', 'left', 'process_ids', 'strays']);
 
 /** Secrets go along: only to a process of the same user. */
 export function ownOnly({ own }: CommandContext): void {
@@ -125,8 +126,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     quiet: true,
     run(context, arg) {
       ownOnly(context);
-      context.host.cancelFor(arg);
-      return undefined;
+      return { columns: FOUND, rows: [[context.host.cancelFor(arg) ? 1 : 0]] };
     },
   },
   hand_over: {
@@ -134,8 +134,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     quiet: true,
     run(context, arg) {
       ownOnly(context);
-      const { moved, left, processIds } = context.host.handOver(arg);
-      return { columns: HANDED_OVER, rows: [[moved, left, processIds]] };
+      const { moved, left, processIds, strays } = context.host.handOver(arg);
+      return { columns: HANDED_OVER, rows: [[moved, left, processIds, strays.join(',')]] };
     },
   },
   kill: passedOn(simple('optional', ({ operator }, arg) => operator.kill(arg))),

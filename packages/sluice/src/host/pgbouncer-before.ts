@@ -148,8 +148,10 @@ export class PgBouncerBefore implements Before {
     const keeper = new FileKeeper(this.#path, join(reached.host, 'ours'), () => pooler.shutdown === 'none');
     pooler.predecessor = {
       isPgBouncer: true,
-      cancel: (processId, key) => {
-        void cancelThere(reached, processId, key).catch(() => {});
+      // It does not tell, and its clients do not move.
+      cancel: async (processId, key) => {
+        await cancelThere(reached, processId, key).catch(() => {});
+        return true;
       },
       carryOut: (command) => this.#carryOut(reached, command),
     };

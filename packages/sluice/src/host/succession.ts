@@ -12,11 +12,13 @@ export class Succession {
   begun = false;
   /** The successor's. */
   readonly path: string;
+  readonly #pooler: Pooler;
   readonly #handOver: HandOver;
   readonly #listeners: readonly Listener[];
 
   /** Throws when the successor cannot be reached at this path. */
   constructor(pooler: Pooler, path: string, listeners: readonly Listener[]) {
+    this.#pooler = pooler;
     this.#handOver = new HandOver(pooler, new DescriptorSender(path));
     this.path = path;
     this.#listeners = listeners;
@@ -28,6 +30,7 @@ export class Succession {
     if (!this.begun) {
       this.begun = true;
       this.#handOver.begin();
+      this.#pooler.strays.keep();
       for (const listener of this.#listeners) if (!listener.released) listener.release();
     }
     return this.#handOver.step();

@@ -12,8 +12,10 @@ import { closeDescriptor, DescriptorReceiver, descriptorsPass, type Parcel } fro
 import { unixPath } from '../net/dial.ts';
 import { ConnectionEnded } from '../net/packet-reader.ts';
 import { clientArrives, serverArrives } from '../pooling/arrivals.ts';
+import { lookFor } from '../pooling/cancels.ts';
 import { decodeParcel } from '../pooling/parcels.ts';
 import type { Pooler } from '../pooling/pooler.ts';
+import { readStray } from '../pooling/strays.ts';
 import type { Before } from './before.ts';
 import { type ConsoleAt, ConsoleLine } from './console-line.ts';
 import type { InheritedListener } from './listeners.ts';
@@ -91,17 +93,20 @@ class Succeeding implements Before {
     const counts = { client: 0, server: 0 };
     pooler.predecessor = {
       isPgBouncer: false,
-      cancel: (processId, key) => {
-        this.#ask(`FORWARD_CANCEL "${processId} ${toHex(key)}"`).catch(() => {});
+      cancel: async (processId, key) => {
+        const answer = await this.#ask(`FORWARD_CANCEL "${processId} ${toHex(key)}"`).catch(() => null);
+        return answer?.[0] !== 0;
       },
       carryOut: (command) => this.#carryOut(command),
     };
     try {
       for (let waitMs: number = WAIT_MS.least; ; ) {
-        const [moved, left, processIds] = (await this.#ask(`HAND_OVER "${receiver.path}"`)) as Step;
+        const answer = await this.#line.ask(`HAND_OVER "${receiver.path}"`);
+        const [moved, left, processIds] = answer!.map(Number) as unknown as Step;
         pooler.processIds = Math.max(pooler.processIds, processIds);
         for (let parcel = receiver.receive(); parcel !== null; parcel = receiver.receive())
           this.#arrives(pooler, parcel, counts);
+        for (const stray of answer![3]?.split(',') ?? []) if (stray !== '') lookFor(pooler, ...readStray(stray));
         if (moved === 0 && left === 0) break;
         waitMs = moved > 0 ? WAIT_MS.least : Math.min(waitMs * 2, WAIT_MS.most);
         if (moved === 0) await new Promise((resolve) => setTimeout(resolve, waitMs));

@@ -33,6 +33,35 @@ function isUnixSocket(fd: number): boolean {
     .some((line) => line.trim().split(/\s+/)[6] === inode);
 }
 
+/** What the service manager is told, if there is one. */
+export class ServiceManager {
+  #isStopping = false;
+
+  up(): void {
+    notifySystemd('READY=1');
+  }
+
+  fares(status: string): void {
+    notifySystemd(`STATUS=${status}`);
+  }
+
+  hearsOfReload(reload: () => void): void {
+    // Having been told that it stops, it would take it for up again.
+    const tell = this.#isStopping ? () => {} : notifySystemd;
+    tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    try {
+      reload();
+    } finally {
+      tell('READY=1');
+    }
+  }
+
+  stopping(): void {
+    if (!this.#isStopping) notifySystemd('STOPPING=1');
+    this.#isStopping = true;
+  }
+}
+
 let calls: ReturnType<typeof load> | null = null;
 
 function load() {

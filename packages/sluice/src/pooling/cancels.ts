@@ -22,7 +22,8 @@ export function carryCancel(
   const { predecessor } = pooler;
   const isHere = pooler.sessions.get(processId) !== undefined || pooler.consoles.has(processId);
   const owner = ownerOf(pooler.config, processId);
-  if (!isHere && (owner === null || predecessor?.isPgBouncer)) predecessor?.cancel(processId, sent);
+  if (!isHere && (owner === null || predecessor?.isPgBouncer))
+    void predecessor?.cancel(processId, sent).then((found) => found || lookFor(pooler, processId, sent));
   if (owner !== null) {
     forward(pooler, owner, processId, sent, caller, done);
     return;
@@ -36,6 +37,7 @@ export function carryCancel(
     return;
   }
   const session = pooler.sessions.get(processId);
+  if (session === undefined) pooler.strays.add(processId, sent);
   if (session === undefined || !crypto.timingSafeEqual(session.identity.cancelKey, key)) {
     done(session === undefined && predecessor !== null ? PASSED_ON : 'failed cancel request');
     return;
@@ -53,6 +55,27 @@ export function carryCancel(
 }
 
 const PASSED_ON = 'cancel request passed on to the process before this one';
+
+/**
+ * When it is looked for a session that comes from the process before this one: its query may be in the socket yet. After that it is let be,
+ * since what it asks by then is something else.
+ */
+const LOOKS_MS: readonly number[] = [0, 10, 30, 60];
+
+/** Carries a request that found nobody (strays.ts), when its session is here and asks something. */
+export function lookFor(
+  pooler: Pooler,
+  processId: number,
+  sent: Uint8Array,
+  [first, ...rest]: readonly number[] = LOOKS_MS,
+): void {
+  if (first === undefined) return;
+  setTimeout(() => {
+    const state = pooler.sessions.get(processId)?.state ?? SessionState.Idle;
+    if (state === SessionState.Idle) lookFor(pooler, processId, sent, rest);
+    else carryCancel(pooler, processId, sent, null, () => {});
+  }, first);
+}
 
 /** It is meant for what the server does for the session now, and for nothing that it does after they have parted. */
 function errand(

@@ -33,6 +33,8 @@ export interface HandedOver {
   readonly left: number;
   /** The number of the last session: the successor's come after it. */
   readonly processIds: number;
+  /** Requests to cancel that found nobody here (strays.ts). */
+  readonly strays: readonly string[];
 }
 
 /** May it fit into one parcel, by what it has prepared? To pack that in vain, step by step, would hold everybody up. */
@@ -67,13 +69,13 @@ export class HandOver {
 
   /** Passes on what is at rest now, as much of it as the successor takes at once. Throws when the successor is gone. */
   step(): HandedOver {
-    const { sessions, pools, loggingIn } = this.#pooler;
+    const { sessions, pools } = this.#pooler;
     let moved = 0;
     // Servers first: the successor's clients then need no new ones.
     for (const pool of pools.values())
       for (const entry of [...pool.pool.lists[EntryState.Idle]!]) {
         const done = this.#server(pool, entry.value!);
-        if (done === null) return { moved, left: sessions.size + loggingIn, processIds: this.#pooler.processIds };
+        if (done === null) return this.#stepped(moved);
         if (done) moved++;
       }
     for (const session of [...sessions.values()]) {
@@ -81,7 +83,12 @@ export class HandOver {
       if (done === null) break;
       if (done) moved++;
     }
-    return { moved, left: sessions.size + loggingIn, processIds: this.#pooler.processIds };
+    return this.#stepped(moved);
+  }
+
+  #stepped(moved: number): HandedOver {
+    const { sessions, loggingIn, processIds, strays } = this.#pooler;
+    return { moved, left: sessions.size + loggingIn, processIds, strays: strays.take() };
   }
 
   close(): void {

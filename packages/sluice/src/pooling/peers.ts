@@ -24,8 +24,8 @@ export const PEER_CLIENTS: number = Math.floor(PEER_SESSIONS * 0.9);
 export interface Predecessor {
   /** It may not have had the number of its peer in its keys: a request that seems to be a peer's may be its own. */
   readonly isPgBouncer: boolean;
-  /** Cancels a query of one that is there. */
-  cancel(processId: number, key: Uint8Array): void;
+  /** Cancels a query of one that is there. Resolves with false where nobody there has that process id. Never rejects. */
+  cancel(processId: number, key: Uint8Array): Promise<boolean>;
   /** Does a command of the console; resolves with what went wrong, or null. Never rejects. */
   carryOut(command: string): Promise<string | null>;
 }

@@ -33,6 +33,7 @@ import { poolingContext } from './pooling-context.ts';
 import { ServerPool } from './server-pool.ts';
 import { SessionTable } from './session-table.ts';
 import { sessionName } from './socket-name.ts';
+import { Strays } from './strays.ts';
 import type { Visit } from './visit.ts';
 
 /** What clients of one database share: its limit and its counters. */
@@ -61,8 +62,7 @@ export type ShutdownMode = 'none' | 'wait for clients' | 'wait for servers';
 
 export const SHUTTING_DOWN: ClientError = { message: 'server shutting down', sqlState: '57P01' };
 
-/** What KILL_CLIENT tells the client. */
-export const FORCED_DISCONNECT = 'admin forced disconnect';
+export const FORCED_DISCONNECT = 'admin forced disconnect'; // What KILL_CLIENT tells the client
 
 export class Pooler implements ClientRegistry {
   config: Config;
@@ -95,6 +95,7 @@ export class Pooler implements ClientRegistry {
   refusesSimple: boolean;
   /** The process that hands its sessions over to this one, as long as there are any. */
   predecessor: Predecessor | null = null;
+  readonly strays = new Strays();
   pauseMode: PauseMode = 'active';
   /** New clients are refused; with 'wait for servers' nobody gets a server any more. */
   shutdown: ShutdownMode = 'none';

@@ -1,0 +1,35 @@
+/**
+ * Requests to cancel that found nobody while connections go from one process to the next (-R): the session that one is meant for may be on
+ * its way, or there already. The old process keeps them here for the new one, which looks again (cancels.ts).
+ */
+import { toHex } from '@sluice/wire';
+
+/** More are not kept between two steps. */
+const MOST = 1_024;
+
+export class Strays {
+  /** Null: nobody will ask for them. */
+  #kept: string[] | null = null;
+
+  /** From now on a successor asks for them. */
+  keep(): void {
+    this.#kept ??= [];
+  }
+
+  add(processId: number, key: Uint8Array): void {
+    if (this.#kept !== null && this.#kept.length < MOST) this.#kept.push(`${processId} ${toHex(key)}`);
+  }
+
+  /** Those since the last call, as `readStray` takes them. */
+  take(): readonly string[] {
+    const kept = this.#kept ?? [];
+    if (kept.length > 0) this.#kept = [];
+    return kept;
+  }
+}
+
+/** "PID KEY", the key in hexadecimal. */
+export function readStray(text: string): [processId: number, key: Uint8Array] {
+  const [processId, key = ''] = text.split(' ');
+  return [Number(processId), Uint8Array.from(Buffer.from(key, 'hex'))];
+}
