@@ -6,6 +6,7 @@ import { sslRequest } from '@sluice/wire';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Clients } from './support/clients.ts';
+import { until } from './support/place.ts';
 import { postgres } from './support/postgres.ts';
 import { errorOf, RawClient } from './support/raw.ts';
 import { type Sluice, type SluiceOptions, startSluice } from './support/sluice.ts';
@@ -42,7 +43,7 @@ describe('the places that it goes to', () => {
     sluice.stopReading();
     const late = await clients.pg();
     for (const one of [early, late]) expect((await one.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
-    expect(readFileSync(`${dir}/log`, 'utf8').match(/login attempt/g)).toHaveLength(2);
+    await until(() => readFileSync(`${dir}/log`, 'utf8').split('login attempt').length === 3);
     sluice.signal('SIGTERM');
     await clients.end();
     expect(await sluice.exit).toEqual({ code: 0, signal: null });
@@ -58,7 +59,9 @@ describe('the places that it goes to', () => {
     writeFileSync(file, `${readFileSync(file, 'utf8')}\npool_mode = never\n`);
     sluice.signal('SIGHUP');
     await sluice.waitFor(/WARNING config file loading failed/);
-    expect(readFileSync(`${dir}/log`, 'utf8')).toMatch(/invalid value "never"[\s\S]*config file loading failed/);
+    await until(() =>
+      /invalid value "never"[\s\S]*config file loading failed/.test(readFileSync(`${dir}/log`, 'utf8')),
+    );
     expect(readFileSync(`${dir}/log.1`, 'utf8')).not.toMatch(/never/);
     rmSync(dir, { recursive: true });
   });

@@ -16,6 +16,8 @@ const PATIENCE_MS = 5_000;
 interface Wish {
   readonly databases: ReadonlySet<string>;
   readonly since: number;
+  /** It was looked at, unanswered. The answer of who may not do it may come in that moment, or be here unread: by the next look it is known. */
+  isOld: boolean;
 }
 
 export class Emptying {
@@ -33,16 +35,18 @@ export class Emptying {
 
   /** A client is about to send such a statement about databases of these names on its server. */
   begin(session: Session, databases: ReadonlySet<string>): void {
-    this.#wishes.set(session, { databases, since: this.#clock.update() });
+    this.#wishes.set(session, { databases, since: this.#clock.update(), isOld: false });
   }
 
   /** Three times a second: who may not do it, or has no need, has been answered by now, and no server is closed for that. */
   tend(): void {
-    for (const [session, { databases, since }] of this.#wishes) {
+    for (const [session, wish] of this.#wishes) {
+      const { databases, since } = wish;
       const { queryAt, server } = session;
       const isAnswered = queryAt === 0 || queryAt > since || server === null;
       if (isAnswered || this.#clock.now - since > PATIENCE_MS) this.#wishes.delete(session);
-      else this.#empty(session.home as ServerPool, databases);
+      else if (wish.isOld) this.#empty(session.home as ServerPool, databases);
+      else wish.isOld = true;
     }
   }
 
