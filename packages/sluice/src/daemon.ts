@@ -258,8 +258,10 @@ export class Daemon implements ConsoleHost {
 
   cancelFor(request: string): boolean {
     const [processId, key] = readStray(request);
+    // Of one that nobody here has the successor knows already: it is no stray of this process's.
+    if (this.pooler.sessions.get(processId) === undefined && this.pooler.predecessor === null) return false;
     carryCancel(this.pooler, processId, key, null, () => {});
-    return this.pooler.sessions.get(processId) !== undefined || this.pooler.predecessor !== null;
+    return true;
   }
 
   successorLeft(): void {

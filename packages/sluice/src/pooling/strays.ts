@@ -4,8 +4,10 @@
  */
 import { toHex } from '@sluice/wire';
 
-/** More are not kept between two steps. */
-const MOST = 1_024;
+/** More are not kept between two steps: all of them go in one message. */
+const MOST = 32;
+/** Of protocol 3.2. */
+const KEY_BYTES = 256;
 
 export class Strays {
   /** Null: nobody will ask for them. */
@@ -17,7 +19,8 @@ export class Strays {
   }
 
   add(processId: number, key: Uint8Array): void {
-    if (this.#kept !== null && this.#kept.length < MOST) this.#kept.push(`${processId} ${toHex(key)}`);
+    if (this.#kept !== null && this.#kept.length < MOST && key.length <= KEY_BYTES)
+      this.#kept.push(`${processId} ${toHex(key)}`);
   }
 
   /** Those since the last call, as `readStray` takes them. */
