@@ -120,6 +120,8 @@ const transactions: Application = (worker) =>
   connected(worker, async (client) => {
     const held = async () =>
       Number((await client.query('select n from soak_counts where id = $1', [worker.id])).rows[0].n);
+    // Where the connection went in a COMMIT, that may still be on its way: the lock waits for it.
+    await client.query('select n from soak_counts where id = $1 for update', [worker.id]);
     const found = await held();
     if (found < worker.count || found > worker.count + worker.unsure)
       throw new Wrong(`worker ${worker.id} counts ${found}, not ${worker.count} to ${worker.count + worker.unsure}`);
@@ -166,11 +168,12 @@ const notices: Application = (worker) =>
   connected(worker, async (client) => {
     const heard: string[] = [];
     client.on('notification', ({ channel, payload }) => heard.push(`${channel} ${payload}`));
-    await client.query(`listen soak_${worker.id}`);
+    const channel = `soak_${worker.id}_${worker.random.below(1e9)}`;
     const payload = String(worker.random.below(1e6));
-    await client.query(`select pg_notify('soak_${worker.id}', '${payload}')`);
+    await client.query(`listen ${channel}`);
+    await client.query(`select pg_notify('${channel}', '${payload}')`);
     await client.query('select 1');
-    expectSame('notifications', heard, [`soak_${worker.id} ${payload}`]);
+    expectSame('notifications', heard, [`${channel} ${payload}`]);
   });
 
 const pipeline: Application = (worker) =>
@@ -200,20 +203,19 @@ const copies: Application = (worker) =>
   raw(worker, async (client) => {
     const { random, id } = worker;
     const n = random.below(3_000);
-    // Of one whose connection went before it had deleted them.
-    client.send(query(`delete from soak_in where id = ${id}`));
-    await answer(client);
+    // What is left of one whose connection went before it had deleted them is another's.
+    const run = random.below(1e9);
     client.send(query(`copy (select '${id}-' || g from generate_series(1, ${n}) g) to stdout`));
     const lines = (await answer(client)).filter(({ type }) => type === 'd').map(({ body }) => body.toString());
     expectSame('lines of a COPY', lines.length, n);
     for (const [i, line] of lines.entries()) expectSame('a line', line, `${id}-${i + 1}\n`);
     client.send(query('copy soak_in from stdin'));
-    for (let i = 0; i < n; i++) client.send(copyData(Buffer.from(`${id}\t${i}\n`)));
+    for (let i = 0; i < n; i++) client.send(copyData(Buffer.from(`${run}\t${i}\n`)));
     const fails = random.below(2) === 0;
     client.send(fails ? copyFail('on purpose') : copyDone());
     const end = (await answer(client)).filter(({ type }) => type !== 'G');
     expectSame('the end of a COPY', types(end), fails ? 'EZ' : 'CZ');
-    client.send(query(`delete from soak_in where id = ${id}`));
+    client.send(query(`delete from soak_in where id = ${run}`));
     const deleted = (await answer(client)).find(({ type }) => type === 'C')!;
     expectSame('what a COPY has brought', deleted.body.toString('latin1'), `DELETE ${fails ? 0 : n}\0`);
   });
@@ -235,6 +237,7 @@ const cancels: Application = (worker) =>
         await new Promise((resolve) => setTimeout(resolve, 300));
       }
     })();
+    cancelling.catch(() => {});
     const messages = await answer(client).finally(() => {
       isAnswered = true;
     });

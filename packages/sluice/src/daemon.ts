@@ -200,8 +200,12 @@ export class Daemon implements ConsoleHost {
       else this.stop();
       return;
     }
-    this.#manager.stopping();
     this.#drain(mode);
+  }
+
+  /** At signals only, as PgBouncer: a service manager that has heard it does not wait for long, as an operator at the console may want to. */
+  tellStopping(): void {
+    this.#manager.stopping();
   }
 
   #drain(mode: 'wait for clients' | 'wait for servers'): void {
@@ -259,7 +263,8 @@ export class Daemon implements ConsoleHost {
   cancelFor(request: string): boolean {
     const [processId, key] = readStray(request);
     // Of one that nobody here has the successor knows already: it is no stray of this process's.
-    if (this.pooler.sessions.get(processId) === undefined && this.pooler.predecessor === null) return false;
+    const { sessions, consoles, predecessor } = this.pooler;
+    if (sessions.get(processId) === undefined && !consoles.has(processId) && predecessor === null) return false;
     carryCancel(this.pooler, processId, key, null, () => {});
     return true;
   }

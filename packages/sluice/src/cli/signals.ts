@@ -26,6 +26,7 @@ export async function serveUntilStopped(daemon: Daemon, options: SignalOptions):
       daemon.log(
         `got ${name}, shutting down, waiting for all ${mode.endsWith('servers') ? 'servers connections to be released' : 'clients disconnect'}`,
       );
+      daemon.tellStopping();
       daemon.shutDown(mode);
     }
   };

@@ -88,8 +88,8 @@ class NamesReader implements HbaNames {
     if (text === 'all') this.all = true;
     else if (text === 'sameuser') this.sameUser = true;
     else if (this.#column === 'database' && text === 'replication') this.replication = true;
-    else if (this.#column === 'database' && (text === 'samerole' || text === 'samegroup')) {
-      return `${text} is not supported: name the databases, or list them in an @file`;
+    else if (text === 'samerole' || text === 'samegroup') {
+      return `${text} is not supported: name the ${this.#column}s, or list them in an @file`;
     } else this.names.add(text);
     return null;
   }

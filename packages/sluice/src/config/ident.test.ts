@@ -29,6 +29,7 @@ describe('an ident map file', () => {
     ['staff ann all more words', 'unsupported parameters: "words" after the third name'],
     ['staff ann, ann', 'the database user is missing after the system user'],
     ['"staff" ann ann', 'it begins with the name of a map, without quotes'],
+    ['staff ann all "oops', 'unsupported parameters: """ after the third name'],
     ['staff "ann ann', 'the system user is missing after the map name'],
   ])('leaves out %j and says why', (line, reason) => {
     const { maps, problems } = parseIdent(`${line}\nlast root all`, 'ident.conf');

@@ -75,7 +75,7 @@ function parseLine(
   const all = user.kind === 'word' && user.text === 'all';
   tokens.next();
   // PgBouncer steps over whatever follows `all` (hba.c, parse_ident_line).
-  if (all) tokens.next();
+  if (all && tokens.current.kind !== 'fail') tokens.next();
   if (tokens.current.kind !== 'end')
     return `unsupported parameters: ${quote(tokens.current.text)} after the third name`;
   return { map: map.text, mapping: { systemUser: systemUser.text, user: all ? null : user.text, place } };

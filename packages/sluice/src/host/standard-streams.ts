@@ -20,6 +20,8 @@ export function outliveReaders(): void {
 function leave(terminals: readonly number[]): void {
   for (const fd of terminals) {
     closeSync(fd);
-    openSync('/dev/null', 'r+'); // the lowest that is free, which is `fd`
+    // The lowest that is free, which is `fd` unless another thread was faster.
+    const opened = openSync('/dev/null', 'r+');
+    if (opened !== fd) closeSync(opened);
   }
 }

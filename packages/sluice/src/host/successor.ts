@@ -106,7 +106,7 @@ class Succeeding implements Before {
         pooler.processIds = Math.max(pooler.processIds, processIds);
         for (let parcel = receiver.receive(); parcel !== null; parcel = receiver.receive())
           this.#arrives(pooler, parcel, counts);
-        for (const stray of answer![3]?.split(',') ?? []) if (stray !== '') lookFor(pooler, ...readStray(stray));
+        for (const stray of answer![3]?.split(',') ?? []) if (stray !== '') void lookFor(pooler, ...readStray(stray));
         if (moved === 0 && left === 0) break;
         waitMs = moved > 0 ? WAIT_MS.least : Math.min(waitMs * 2, WAIT_MS.most);
         if (moved === 0) await new Promise((resolve) => setTimeout(resolve, waitMs));

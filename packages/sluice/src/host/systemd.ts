@@ -42,12 +42,13 @@ export class ServiceManager {
   }
 
   fares(status: string): void {
-    notifySystemd(`STATUS=${status}`);
+    // One that does not read is not waited for with it.
+    notifySystemd(`STATUS=${status}`, MSG_DONTWAIT);
   }
 
   hearsOfReload(reload: () => void): void {
     // Having been told that it stops, it would take it for up again.
-    const tell = this.#isStopping ? () => {} : notifySystemd;
+    const tell = (state: string) => this.#isStopping || notifySystemd(state);
     tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
     try {
       reload();
@@ -74,7 +75,8 @@ function load() {
 }
 
 /** Sends a state ("READY=1", "RELOADING=1", "STOPPING=1") to the service manager, if there is one. Never throws. */
-export function notifySystemd(state: string, path: string | undefined = process.env.NOTIFY_SOCKET): void {
+export function notifySystemd(state: string, flags = 0): void {
+  const path = process.env.NOTIFY_SOCKET;
   if (path === undefined || path === '' || process.platform !== 'linux') return;
   try {
     calls ??= load();
@@ -82,8 +84,7 @@ export function notifySystemd(state: string, path: string | undefined = process.
     if (fd < 0) return;
     const address = unixAddress(path.startsWith('@') ? `\0${path.slice(1)}` : path);
     const data = Buffer.from(state);
-    // One that does not read is not waited for.
-    calls.sendto(fd, data, data.length, MSG_DONTWAIT, address, address.length);
+    calls.sendto(fd, data, data.length, flags, address, address.length);
     calls.close(fd);
   } catch {
     // A service manager that cannot be told is no reason to stop serving.

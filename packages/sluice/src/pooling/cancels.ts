@@ -22,8 +22,8 @@ export function carryCancel(
   const { predecessor } = pooler;
   const isHere = pooler.sessions.get(processId) !== undefined || pooler.consoles.has(processId);
   const owner = ownerOf(pooler.config, processId);
-  if (!isHere && (owner === null || predecessor?.isPgBouncer))
-    void predecessor?.cancel(processId, sent).then((found) => found || lookFor(pooler, processId, sent));
+  const asked =
+    !isHere && (owner === null || predecessor?.isPgBouncer) ? predecessor?.cancel(processId, sent) : undefined;
   if (owner !== null) {
     forward(pooler, owner, processId, sent, caller, done);
     return;
@@ -39,7 +39,12 @@ export function carryCancel(
   const session = pooler.sessions.get(processId);
   if (session === undefined) pooler.strays.add(processId, sent);
   if (session === undefined || !crypto.timingSafeEqual(session.identity.cancelKey, key)) {
-    done(session === undefined && predecessor !== null ? PASSED_ON : 'failed cancel request');
+    if (session !== undefined || asked === undefined) {
+      done('failed cancel request');
+      return;
+    }
+    // Whoever sees the connection close takes it that nothing comes of the request any more.
+    void asked.then((found) => (found ? undefined : lookFor(pooler, processId, sent))).then(() => done(PASSED_ON));
     return;
   }
   const { server } = session;
@@ -62,19 +67,14 @@ const PASSED_ON = 'cancel request passed on to the process before this one';
  */
 const LOOKS_MS: readonly number[] = [0, 10, 30, 60];
 
-/** Carries a request that found nobody (strays.ts), when its session is here and asks something. */
-export function lookFor(
-  pooler: Pooler,
-  processId: number,
-  sent: Uint8Array,
-  [first, ...rest]: readonly number[] = LOOKS_MS,
-): void {
-  if (first === undefined) return;
-  setTimeout(() => {
+/** Carries a request that found nobody (strays.ts), when its session is here and asks something. Resolves when nothing comes of it any more. */
+export async function lookFor(pooler: Pooler, processId: number, sent: Uint8Array): Promise<void> {
+  for (const waitMs of LOOKS_MS) {
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
     const state = pooler.sessions.get(processId)?.state ?? SessionState.Idle;
-    if (state === SessionState.Idle) lookFor(pooler, processId, sent, rest);
-    else carryCancel(pooler, processId, sent, null, () => {});
-  }, first);
+    if (state === SessionState.Idle) continue;
+    return new Promise((resolve) => carryCancel(pooler, processId, sent, null, () => resolve()));
+  }
 }
 
 /** It is meant for what the server does for the session now, and for nothing that it does after they have parted. */
