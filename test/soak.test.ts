@@ -46,7 +46,7 @@ server_check_delay = 0.2\nserver_login_retry = 0.3\nlog_connections = 0\nlog_dis
   if (ON_BUN || process.platform !== 'linux') {
     const sluice = await startSluice(server, { databases, settings });
     const { port, pid } = sluice;
-    return { port, pid: () => pid, log: () => pooler.log(), takeOver: null, stop: () => sluice.stop() };
+    return { port, pid: () => pid, log: () => sluice.output(), takeOver: null, stop: () => sluice.stop() };
   }
   const place = new Place(coordinates(server.port));
   await place.begin(`${settings}\n[databases]\n${databases}\n`);
