@@ -10,6 +10,7 @@ import type { Conn } from '../net/conn.ts';
 import { ConnectionEnded } from '../net/packet-reader.ts';
 import { peerUid } from '../net/peer-cred.ts';
 import type { ClientTls } from '../net/tls-context.ts';
+import { AskedValues } from './asked-values.ts';
 import { Caller } from './caller.ts';
 import { carryCancel } from './cancels.ts';
 import { describeRefusal } from './exhaustion.ts';
@@ -19,7 +20,7 @@ import { PEER_CLIENTS, withFullTtl } from './peers.ts';
 import type { Welcome } from './pool-shape.ts';
 import { type Database, FORCED_DISCONNECT, type Pooler, SHUTTING_DOWN } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
-import { askedFor, type ParameterRefusal, refusedParameter } from './startup-parameters.ts';
+import { askedFor, follows, type ParameterRefusal, refusedParameter } from './startup-parameters.ts';
 import type { ConsoleAccess, Login, Visit, Visitor } from './visit.ts';
 import { describeVisitor, isLate, nameWithHost } from './visitor.ts';
 
@@ -62,6 +63,7 @@ export interface ConsoleDoor {
 export class PoolerDesk implements LoginDesk<Visit> {
   readonly #pooler: Pooler;
   readonly #gate: Gate;
+  readonly #values = new AskedValues();
   /** Set by whoever has a console to offer. */
   console: ConsoleDoor | null = null;
 
@@ -212,8 +214,35 @@ export class PoolerDesk implements LoginDesk<Visit> {
     const { pool } = visit.login!;
     if (pool === null) return this.#consoleGreeting(request);
     const { welcome } = pool;
-    if (welcome !== null) return this.#greeting(visit, request, pool, welcome);
-    return this.#waitForWelcome(visit, pool, request.user).then((first) => this.#greeting(visit, request, pool, first));
+    if (welcome === null || follows(this.#pooler)) return this.#askAndGreet(visit, request, pool);
+    return this.#greeting(visit, request, pool, welcome);
+  }
+
+  async #askAndGreet(visit: Visit, request: StartupRequest, pool: ServerPool): Promise<Greeting> {
+    const welcome = pool.welcome ?? (await this.#waitForWelcome(visit, pool, request.user));
+    if (follows(this.#pooler) && !pool.replication) await this.#tryValues(visit, request, pool, welcome);
+    return this.#greeting(visit, request, pool, welcome);
+  }
+
+  /** What PostgreSQL would not take at its login is refused at ours. */
+  async #tryValues(visit: Visit, request: StartupRequest, pool: ServerPool, welcome: Welcome): Promise<void> {
+    const { config } = this.#pooler;
+    const { base } = askedFor(this.#pooler, request, welcome, visit.conn, this.#values);
+    const untried = this.#values.untried(base.values, welcome);
+    if (untried.size === 0) return;
+    const caller = visit.caller!;
+    let isForced = false;
+    const giveUp = (abort: () => void) => {
+      caller.becomes('waiting', this.#pooler.clock.now);
+      caller.drop = () => {
+        isForced = true;
+        abort();
+      };
+      visit.reader.onEnd(abort);
+    };
+    await this.#values.try(pool, welcome, untried, config.global.serverAnswerTimeoutMs, giveUp);
+    if (isForced) throw new LoginRefused(FORCED);
+    if (visit.conn.closed) throw new ConnectionEnded(null);
   }
 
   #consoleGreeting(request: StartupRequest): Greeting {
@@ -236,7 +265,7 @@ export class PoolerDesk implements LoginDesk<Visit> {
     const { reported } = welcome;
     const [processId, cancelKey] = [pooler.nextProcessId(), this.#cancelKey(request)];
     if (pool.replication) return { reported, parameters: welcome.parameters, processId, cancelKey };
-    const { parameters, settings, base } = askedFor(pooler, request, welcome, visit.conn);
+    const { parameters, settings, base } = askedFor(pooler, request, welcome, visit.conn, this.#values);
     return {
       reported,
       parameters,

@@ -6,7 +6,7 @@
 import type { ClientError } from '../client/home.ts';
 import { LoginRefused } from '../client/login.ts';
 import { CONSOLE_DATABASE, type DatabaseConfig } from '../config/index.ts';
-import { AuthQueryFailed, AuthQuestion, type Found } from './auth-query.ts';
+import { AuthQueryFailed, askForUser, type Found } from './auth-query.ts';
 import { describeRefusal } from './exhaustion.ts';
 import type { Pooler } from './pooler.ts';
 import type { ServerPool } from './server-pool.ts';
@@ -21,7 +21,8 @@ export interface Asked {
 
 export class Lookups {
   readonly #pooler: Pooler;
-  readonly #waiting = new Map<string, AuthQuestion>();
+  /** Questions that have not left. */
+  readonly #waiting = new Map<string, Promise<Found | null>>();
 
   constructor(pooler: Pooler) {
     this.#pooler = pooler;
@@ -39,9 +40,8 @@ export class Lookups {
   async find(asked: Asked, user: string, about: string): Promise<Found | null> {
     const pool = this.#poolFor(asked, about);
     const sql = asked.config?.authQuery || this.#pooler.config.global.authQuery;
-    const question = this.#question(pool, sql, user);
     try {
-      return await question.answer;
+      return await this.#ask(pool, sql, user);
     } catch (error) {
       if (!(error instanceof AuthQueryFailed)) throw error;
       if (error.refusal !== null)
@@ -56,16 +56,18 @@ export class Lookups {
     }
   }
 
-  #question(pool: ServerPool, sql: string, user: string): AuthQuestion {
+  #ask(pool: ServerPool, sql: string, user: string): Promise<Found | null> {
     const id = `${pool.name}\0${sql}\0${user}`;
     const waiting = this.#waiting.get(id);
     if (waiting !== undefined) return waiting;
     const { clientLoginTimeoutMs, serverAnswerTimeoutMs } = this.#pooler.config.global;
-    const timeoutMs = clientLoginTimeoutMs || serverAnswerTimeoutMs;
-    const question = new AuthQuestion(pool, sql, user, timeoutMs, () => this.#waiting.delete(id));
-    this.#waiting.set(id, question);
-    question.begin();
-    return question;
+    let hasLeft = false;
+    const answer = askForUser(pool, sql, user, clientLoginTimeoutMs || serverAnswerTimeoutMs, () => {
+      hasLeft = true;
+      this.#waiting.delete(id);
+    });
+    if (!hasLeft) this.#waiting.set(id, answer);
+    return answer;
   }
 
   #poolFor(asked: Asked, about: string): ServerPool {

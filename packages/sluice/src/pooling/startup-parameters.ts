@@ -4,6 +4,7 @@ import type { ClientError } from '../client/home.ts';
 import { NOT_SETTINGS, type StartupRequest } from '../client/login.ts';
 import type { Conn } from '../net/conn.ts';
 import { AS_AT_LOGIN, SessionSettings } from '../server/session-settings.ts';
+import type { AskedValues } from './asked-values.ts';
 import type { Welcome } from './pool-shape.ts';
 import type { Pooler } from './pooler.ts';
 import { withHost } from './visitor.ts';
@@ -46,12 +47,19 @@ export function refusedParameter(
   return null;
 }
 
-/** None of them is refused. */
-export function askedFor(pooler: Pooler, request: StartupRequest, welcome: Welcome, conn: Conn): AskedFor {
+/** None of them is refused. `values`: knows how PostgreSQL writes them. */
+export function askedFor(
+  pooler: Pooler,
+  request: StartupRequest,
+  welcome: Welcome,
+  conn: Conn,
+  values: AskedValues,
+): AskedFor {
   let { parameters } = welcome;
   const asked = new Map<string, string>();
   const beyond = new Map<string, string>();
-  for (const [name, value] of request.params) {
+  for (const [name, given] of request.params) {
+    const value = follows(pooler) ? values.told(welcome, name.toLowerCase(), given) : given;
     const isReported = parameters.get(name) !== null;
     if (isReported) parameters = parameters.asking(parameters.names.indexOf(name), value);
     if (!follows(pooler) || NOT_SETTINGS.has(name) || (!isReported && isIgnored(pooler, request, name))) continue;
@@ -81,6 +89,6 @@ function isIgnored({ config }: Pooler, request: StartupRequest, name: string): b
   return ignored.includes(name) || (request.inOptions.has(name) && ignored.includes('options'));
 }
 
-function follows({ config }: Pooler): boolean {
+export function follows({ config }: Pooler): boolean {
   return config.global.sessionState === 'follow';
 }
