@@ -102,6 +102,17 @@ describe('transaction mode', () => {
     expect(own.output().match(/varcache_apply: .*SET DateStyle='ISO'/g)).toHaveLength(1);
   });
 
+  test('what is asked for in options and by a parameter of its own is as the parameter says, as in PostgreSQL', async () => {
+    const asked = { options: '-c application_name=by-options -c TimeZone=Asia/Tokyo', application_name: 'by-name' };
+    const show = "select current_setting('application_name') as app, current_setting('TimeZone') as tz";
+    const through = await clients.pg({ database: 'transaction', ...asked });
+    const direct = new Clients(server);
+    for (const client of [through, await direct.pg(asked)]) {
+      expect((await client.query(show)).rows[0]).toEqual({ app: 'by-name', tz: 'Asia/Tokyo' });
+    }
+    await direct.end();
+  });
+
   test('a setting with quotes and letters beyond ASCII reaches the next server unharmed', async () => {
     const name = `it's "quoted" \\ and ; drop`;
     const a = await clients.pg({ database: 'transaction', application_name: name });

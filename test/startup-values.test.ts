@@ -69,16 +69,16 @@ describe('a login is refused in the words of PostgreSQL', () => {
 });
 
 describe('a login is told', () => {
-  test.each([
+  test.each<Record<string, string>>([
     { DateStyle: 'German' },
     { datestyle: 'iso, dmy', TimeZone: 'utc' },
     { IntervalStyle: 'SQL_STANDARD', standard_conforming_strings: 'true' },
     { client_encoding: 'latin1', TimeZone: '<+01>-01' },
   ])('%o as PostgreSQL writes it', async (params) => {
     await begin();
-    const expected = await told(server.port, params as Record<string, string>);
+    const expected = await told(server.port, params);
     for (let i = 0; i < 2; i++) {
-      const found = await told(sluice.port, params as Record<string, string>);
+      const found = await told(sluice.port, params);
       for (const name of ['DateStyle', 'TimeZone', 'IntervalStyle', 'standard_conforming_strings', 'client_encoding'])
         expect([name, found.get(name)]).toEqual([name, expected.get(name)]);
     }

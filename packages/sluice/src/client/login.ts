@@ -250,13 +250,16 @@ export function replicationOf(params: ReadonlyMap<string, string>): Replication 
 
 /**
  * `options` may carry settings as a command line would: "-c name=value" and "--name=value", a backslash before a space that
- * belongs to the value. They stand for startup parameters of their own; anything else is refused.
+ * belongs to the value. They stand for startup parameters of their own, before all others, so that one that has been given both
+ * ways is as the parameter says, as in PostgreSQL; anything else is refused.
  */
 function unfoldOptions(params: Map<string, string>): ReadonlySet<string> {
   const options = params.get('options');
   if (options === undefined) return NO_NAMES;
   const names = new Set<string>();
   params.delete('options');
+  const others = [...params];
+  params.clear();
   const words = (options.match(/(?:\\.|[^\s\\])+/g) ?? []).map((word) => word.replace(/\\(.)/g, '$1'));
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
@@ -278,6 +281,10 @@ function unfoldOptions(params: Map<string, string>): ReadonlySet<string> {
       });
     names.add(name);
     params.set(name, setting.slice(at + 1));
+  }
+  for (const [name, value] of others) {
+    names.delete(name);
+    params.set(name, value);
   }
   return names;
 }

@@ -154,7 +154,7 @@ export class PacketReader implements ConnHandler {
     const length = typed ? lengthAt(data, 0) : data.readInt32BE(0);
     const size = typed ? length + 1 : length;
     if (size < header || size > this.limit) {
-      const message = `message of ${size} bytes (accepted here: ${header} to ${this.limit})`;
+      const message = `message of ${size >>> 0} bytes (accepted here: ${header} to ${this.limit})`;
       throw new BadHeader(message, data.toString('hex', 0, HEX_BYTES));
     }
     if (data.length < size) return null;
